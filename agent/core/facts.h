@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Facts: the world digested once per turn into what the rules ask for. Flat and named; rules match
+ * on facts only. Everything lives in the turn's arena.
+ */
+#ifndef MUSTER_CORE_FACTS_H
+#define MUSTER_CORE_FACTS_H
+
+#include "base/arena.h"
+#include "core/world.h"
+
+/* A shard as the reference view shows it: a primary with slots, and its replicas. */
+struct shard {
+    struct node_id primary;
+    size_t primary_pod; /* NO_POD if the node is not one of our pods' servers */
+    const size_t *replica_pods; /* indexes into world.pods, sorted */
+    size_t replica_count;
+    unsigned slot_count;
+    struct slot_range first_range; /* lowest, for names and order */
+};
+
+struct id_entry {
+    struct node_id id;
+    size_t pod;
+};
+
+struct facts {
+    const struct id_entry *ids; /* of fresh servers, sorted by id */
+    size_t id_count;
+
+    /* By pod index. */
+    const bool *fresh;  /* world_server_fresh */
+    const bool *virgin; /* world_server_virgin */
+
+    size_t expected;       /* spec.replicas */
+    size_t expected_fresh; /* of the expected ordinals: pods whose server is fresh */
+    size_t expected_virgin;
+    const struct pod *first_missing; /* lowest expected pod that is not fresh; NULL if none or not in the list */
+    int first_missing_ordinal;       /* -1 if none is missing */
+
+    /* The view held by most fresh servers; among equals the one with the highest epoch. */
+    const struct view *reference; /* NULL = no fresh view */
+    size_t reference_votes;       /* fresh views with the same hash */
+    size_t views;                 /* fresh views */
+    unsigned slots_covered;       /* in the reference, by nodes that are not failing */
+    bool open_slots;              /* on any fresh server */
+
+    const struct shard *shards; /* of the reference, by lowest slot */
+    size_t shard_count;
+};
+
+void facts_gather(const struct world *world, struct arena *arena, struct facts *ret_facts);
+
+/* The pod whose server answered with this id most recently (fresh), or NO_POD. Bisection. */
+size_t facts_pod_of(const struct facts *facts, const struct node_id *id);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Leader election over a coordination.k8s.io/v1 Lease, as a pure step function: the API's answers
+ * and the local clock in, what to send out. After client-go's leaderelection: a holder is believed
+ * until the Lease has not changed for its duration on OUR clock, so clock skew between machines
+ * does not matter, only its rate. A Lease does not fence; lease_may_act() is the fence on our side.
+ *
+ * Times are CLOCK_BOOTTIME milliseconds: they go on while the machine is suspended.
+ */
+#ifndef MUSTER_CORE_LEASE_H
+#define MUSTER_CORE_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rng.h"
+#include "core/record.h"
+
+#define RESOURCE_VERSION_SIZE 64
+#define LEASE_TIME_SIZE 40
+
+/* The Lease object as read from the API. */
+struct lease {
+    char holder[POD_NAME_SIZE]; /* "" = released */
+    int duration_s;
+    int64_t transitions;
+    char renew_time[LEASE_TIME_SIZE]; /* as text: only compared for change */
+    char resource_version[RESOURCE_VERSION_SIZE];
+};
+
+enum lease_verb {
+    LEASE_IDLE = 0, /* nothing to send now */
+    LEASE_GET,
+    LEASE_CREATE,
+    LEASE_UPDATE, /* take, renew or release: PUT with resource_version */
+};
+
+struct lease_state {
+    char me[POD_NAME_SIZE];
+    int duration_s;
+    struct rng rng;
+
+    enum lease_verb in_flight;
+    int64_t sent_ms; /* of the request in flight */
+    int64_t next_ms; /* nothing before this */
+    unsigned failures;
+
+    bool known; /* `seen` was read or written at least once */
+    bool absent; /* the last GET answered 404 */
+    struct lease seen;
+    int64_t changed_ms; /* when `seen` was last seen to change */
+    int64_t held_ms; /* sending time of the last renewal that succeeded; 0 = not the holder */
+    bool releasing;
+};
+
+void lease_init(struct lease_state *state, const char *me, int duration_s, uint64_t seed);
+
+/*
+ * What to send now; for CREATE and UPDATE *ret_lease is the object to send (renew_time is filled in
+ * by the sender, in wall-clock time). At most one request is in flight: the caller reports its end
+ * with exactly one of the lease_on_ functions.
+ */
+enum lease_verb lease_step(struct lease_state *state, int64_t boot_ms, struct lease *ret_lease);
+
+/* The answer to a GET, or to a CREATE or UPDATE that succeeded: the object as the server has it. */
+void lease_on_object(struct lease_state *state, int64_t boot_ms, const struct lease *lease);
+void lease_on_absent(struct lease_state *state, int64_t boot_ms);   /* 404 */
+void lease_on_conflict(struct lease_state *state, int64_t boot_ms); /* 409: somebody was faster */
+/* Any other failure; `retry_after_ms` from the server, or 0. */
+void lease_on_failure(struct lease_state *state, int64_t boot_ms, int64_t retry_after_ms);
+
+/* Gives the Lease back with the next step, for a clean end. */
+void lease_release(struct lease_state *state);
+
+/*
+ * The fence (DESIGN 4): true while the last successful renewal was SENT less than 2/3 of the
+ * duration ago. Checked in the same callback as every state-changing send.
+ */
+bool lease_may_act(const struct lease_state *state, int64_t boot_ms);
+
+/* The holder as last seen, "" when unknown or expired on our clock. */
+const char *lease_holder(const struct lease_state *state, int64_t boot_ms);
+
+/* When lease_step should be called again at the latest. */
+int64_t lease_next_ms(const struct lease_state *state);
+
+#endif

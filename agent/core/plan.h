@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan: what is safe to do now, with the reason.
+ *
+ * plan_next() is pure, total and deterministic. It walks an ordered table of rules; the order is
+ * the safety policy and reads top-down: unknown or stale -> wait; half-done work -> finish it;
+ * membership -> replicas. A rule adds actions on pods that no earlier rule has claimed in this
+ * turn, so a plan is a set of actions that do not conflict, and one failing action starves nothing.
+ */
+#ifndef MUSTER_CORE_PLAN_H
+#define MUSTER_CORE_PLAN_H
+
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "core/action.h"
+#include "core/world.h"
+
+#define PLAN_ACTIONS_MAX 512
+#define PLAN_REASON_SIZE 240
+
+struct plan {
+    const char *rule;              /* the name of the rule that gave the sentence; never NULL */
+    char reason[PLAN_REASON_SIZE]; /* one sentence for people, without names of secrets or keys */
+    struct action *actions;        /* in the arena; sent in this order, per server one by one */
+    size_t action_count;
+};
+
+/* Plans this turn. Everything in *ret_plan lives in `arena`. */
+void plan_next(const struct world *world, struct arena *arena, struct plan *ret_plan);
+
+/* The rule table as text, one "name: what it is for" per line, for people and documents. */
+const char *plan_rule_name(size_t index); /* NULL behind the last */
+const char *plan_rule_purpose(size_t index);
+
+#endif

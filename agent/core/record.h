@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The record: what is remembered of the cluster outside its servers (the ConfigMap
+ * `<statefulset>-muster`). Written on change only, by compare-and-swap. What would hurt when two
+ * leaders did it differently (the formation, what is to be forgotten) is written here first and
+ * executed only from here.
+ */
+#ifndef MUSTER_CORE_RECORD_H
+#define MUSTER_CORE_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/ids.h"
+
+#define RECORD_VERSION 1
+#define UID_SIZE 40      /* a Kubernetes uid is 36 characters */
+#define POD_NAME_SIZE 64 /* a StatefulSet pod's name is a DNS label: at most 63 */
+#define NO_SHARD UINT16_MAX
+
+enum record_state {
+    RECORD_STATE_NONE = 0,
+    RECORD_FORMING, /* the intent below is being carried out */
+    RECORD_FORMED,
+};
+
+/* A pod's node and, while forming, the part it was given and the settings it had before. */
+struct record_member {
+    char pod[POD_NAME_SIZE];
+    struct node_id id;
+    uint16_t shard;           /* index of the shard; NO_SHARD for one that joined later */
+    bool primary;             /* its role at the formation; roles move later */
+    uint64_t epoch;           /* config epoch to set before the first MEET */
+    int64_t node_timeout_ms;  /* as read before the formation changed it; 0 = unknown */
+    int64_t diskless_delay_s; /* likewise; -1 = unknown */
+};
+
+struct record {
+    int version; /* of the format; a reader ignores keys that it does not know */
+    char uid[UID_SIZE];  /* the cluster's; never changes */
+    int64_t generation;  /* +1 whenever the intent is planned anew */
+    char set_uid[UID_SIZE]; /* of the StatefulSet; "" without Kubernetes */
+    enum record_state state;
+    uint16_t shards; /* at the formation */
+    const struct record_member *members; /* sorted by pod ordinal */
+    size_t member_count;
+    const struct node_id *forget; /* ids that their pods no longer have, to be forgotten */
+    size_t forget_count;
+};
+
+/* NULL if there is none. */
+const struct record_member *record_find_pod(const struct record *record, const char *pod);
+const struct record_member *record_find_id(const struct record *record, const struct node_id *id);
+bool record_forgets(const struct record *record, const struct node_id *id);
+
+/* Equal in every field. */
+bool record_eq(const struct record *a, const struct record *b);
+
+#endif

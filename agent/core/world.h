@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The world: all that is known at one moment, by whom it was said and how old it is. A value, made
+ * new for each turn, from which the plan follows with nothing else asked: time, randomness,
+ * configuration and "who am I" are fields.
+ *
+ * Absence is not evidence: unknown, stale and false are told apart everywhere. Times are
+ * milliseconds of one monotonic clock; 0 means never.
+ */
+#ifndef MUSTER_CORE_WORLD_H
+#define MUSTER_CORE_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/attempts.h"
+#include "core/ids.h"
+#include "core/record.h"
+#include "core/view.h"
+
+#define NODE_NAME_SIZE 254 /* a Kubernetes node's name is a DNS subdomain: at most 253 */
+#define ZONE_SIZE 64       /* a label's value: at most 63 */
+#define RUN_ID_SIZE 41
+#define NO_POD SIZE_MAX
+
+/* An answer older than this is stale: three periods of the slowest regular poll and a margin. */
+#define WORLD_FRESH_MS 3500
+/* Without any word from the API for this long its view is stale (bookmarks come each minute). */
+#define WORLD_API_FRESH_MS 90000
+
+/* What came of asking a server directly. */
+enum reach {
+    REACH_UNKNOWN = 0, /* not asked yet, or no address known */
+    REACH_OK,          /* answered everything that was asked */
+    REACH_LOADING,     /* answers -LOADING: alive, its data not yet in memory */
+    REACH_REFUSED,     /* ECONNREFUSED: nothing listens there now */
+    REACH_TIMEOUT,     /* silent */
+    REACH_DENIED,      /* NOAUTH, WRONGPASS or NOPERM */
+    REACH_ERROR,       /* answered with something that is not understood */
+};
+
+enum server_kind { SERVER_UNKNOWN = 0, SERVER_REDIS, SERVER_VALKEY };
+
+/* What one server said of itself when it was asked directly. Valid where reach is REACH_OK. */
+struct server {
+    enum reach reach;
+    int64_t asked_ms; /* when the question was sent whose outcome `reach` is */
+    int64_t seen_ms;  /* when the last complete answer was asked for; 0 = never */
+
+    struct node_id id;
+    char run_id[RUN_ID_SIZE]; /* changes with each process */
+    enum server_kind kind;
+    int version; /* 70015 = 7.0.15 */
+    int64_t uptime_ms;
+    bool cluster_enabled;
+
+    bool primary;         /* else replica */
+    char primary_ip[IP_SIZE]; /* of a replica */
+    uint16_t primary_port;
+    bool link_up; /* of a replica: connected to its primary and in sync */
+    int64_t offset; /* replication offset: written (primary) or applied (replica), bytes */
+    int64_t keys;   /* in all databases */
+    int64_t memory_bytes;
+
+    bool state_ok;       /* cluster_state */
+    uint32_t slots_assigned;
+    uint32_t slots_ok;
+    uint32_t known_nodes; /* itself included */
+    uint32_t size;        /* primaries with slots */
+    uint64_t current_epoch;
+    uint64_t my_epoch;
+
+    /* Settings, read once for each process and again every few seconds; 0/-1 = unknown yet. */
+    int64_t node_timeout_ms;
+    int64_t diskless_delay_s;
+    int replica_migration; /* cluster-allow-replica-migration: 1 yes, 0 no, -1 unknown */
+    char announce_ip[IP_SIZE];
+
+    const struct view *view; /* NULL = not read */
+    int64_t view_ms;         /* when it was asked for */
+};
+
+enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
+
+/* A pod of ours: controlled by the StatefulSet with the uid that the API gives today. */
+struct pod {
+    char name[POD_NAME_SIZE];
+    int ordinal;
+    char uid[UID_SIZE];
+    char ip[IP_SIZE]; /* "" = no address yet */
+    uint16_t port;    /* client port of its server */
+    char node[NODE_NAME_SIZE]; /* "" = not scheduled */
+    char zone[ZONE_SIZE];      /* "" = unknown */
+    bool terminating;
+    bool ready;
+    enum agent_state agent;
+    int64_t agent_seen_ms;
+    struct server server;
+};
+
+struct stateful_set {
+    bool known;
+    char name[POD_NAME_SIZE];
+    char uid[UID_SIZE];
+    int64_t generation;
+    int replicas;    /* spec.replicas */
+    bool volumes;    /* has volumeClaimTemplates */
+    bool ordered_ready; /* podManagementPolicy */
+};
+
+enum presence { PRESENCE_UNKNOWN = 0, PRESENCE_ABSENT, PRESENCE_PRESENT };
+
+/*
+ * Switches that take one safety rule away, to show in the simulator that the rule is what prevents
+ * the harm. Always 0 outside tests.
+ */
+enum guard {
+    GUARD_VIRGIN = 1 << 0,  /* form only from servers that hold nothing */
+    GUARD_RECORD = 1 << 1,  /* form only when the record is known to be absent */
+    GUARD_MEMBER = 1 << 2,  /* meet only what is in the record */
+    GUARD_RESTORE = 1 << 3, /* give back the settings that the formation changed */
+    GUARD_FORGET = 1 << 4,  /* FACTS 4's conditions for FORGET */
+};
+
+struct world {
+    int64_t now_ms;
+    bool settling; /* after a stall or a clock jump: observe a full period before acting */
+
+    size_t me; /* index of the own pod, NO_POD while it is not in the API's list */
+    char my_pod[POD_NAME_SIZE];
+    char my_ip[IP_SIZE];
+
+    bool leader; /* holds the Lease, and the fence of DESIGN 4 is open */
+    char leader_pod[POD_NAME_SIZE]; /* "" = nobody known */
+
+    int64_t api_seen_ms; /* last word of the API on pods and StatefulSet; 0 = never complete */
+    struct stateful_set set;
+    int replicas_per_primary;
+
+    enum presence record_presence;
+    const struct record *record;      /* set when PRESENT */
+    const struct record *record_copy; /* the last one seen, also after it was deleted; or NULL */
+
+    const struct pod *pods; /* sorted by ordinal, only ours */
+    size_t pod_count;
+
+    const struct attempts *attempts; /* what was tried lately; never NULL */
+    uint64_t entropy[2];             /* for a new uid */
+    uint32_t guards_off;             /* of enum guard */
+};
+
+/* The pod with this ordinal or name, or NULL. */
+const struct pod *world_pod_by_ordinal(const struct world *world, int ordinal);
+const struct pod *world_pod_by_name(const struct world *world, const char *name);
+
+/* Its server answered everything within WORLD_FRESH_MS, and its view is as new. */
+bool world_server_fresh(const struct world *world, const struct pod *pod);
+
+/* The API's word is complete and not older than WORLD_API_FRESH_MS. */
+bool world_api_fresh(const struct world *world);
+
+/*
+ * Virgin: fresh, knows only itself, owns no slots, holds no keys in any database. Its data set was
+ * loaded before it answered, so no RDB or AOF can be left to load.
+ */
+bool world_server_virgin(const struct world *world, const struct pod *pod);
+
+#endif
