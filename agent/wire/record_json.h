@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The record <-> JSON, as kept in data["record.json"] of the ConfigMap:
+ *
+ *   {"version":1,"uid":"...","generation":1,"setUid":"...","state":"forming|formed","shards":3,
+ *    "members":[{"pod":"muster-0","id":"<40 hex>","shard":0,"primary":true,"epoch":1,
+ *                "nodeTimeoutMs":15000,"disklessDelayS":5}],
+ *    "forget":["<40 hex>"]}
+ *
+ * Of a member, "shard", "primary", "epoch", "nodeTimeoutMs" and "disklessDelayS" are left out when
+ * they say nothing (NO_SHARD, false, 0, 0, -1). One member per line, so that people can read it.
+ * Agents of two releases work side by side during an upgrade: a reader ignores keys that it does
+ * not know and refuses a version that it cannot read.
+ */
+#ifndef MUSTER_WIRE_RECORD_JSON_H
+#define MUSTER_WIRE_RECORD_JSON_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "core/record.h"
+
+/*
+ * E_INVALID for what no reader of this version may act on: malformed JSON or fields, another
+ * version, a pod or id that appears twice, two primaries of one shard, a member that is to be
+ * forgotten. E_LIMIT above RECORD_TEXT_MAX bytes or NODES_MAX members or forgotten ids. Members are
+ * sorted by ordinal. The arrays live in `arena`.
+ */
+must_check int record_parse(struct span text, struct arena *arena, struct record *ret_record,
+                            struct err *err);
+
+/*
+ * Parsing the text gives an equal record. 0, or E_LIMIT when the buffer is full. Requires a state
+ * other than RECORD_STATE_NONE and version RECORD_VERSION.
+ */
+must_check int record_format(const struct record *record, struct buf *buf);
+
+#endif
