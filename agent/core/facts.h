@@ -7,6 +7,7 @@
 #define MUSTER_CORE_FACTS_H
 
 #include "base/arena.h"
+#include "core/index.h"
 #include "core/world.h"
 
 /* A shard as the reference view shows it: a primary with slots, and its replicas. */
@@ -19,14 +20,10 @@ struct shard {
     struct slot_range first_range; /* lowest, for names and order */
 };
 
-struct id_entry {
-    struct node_id id;
-    size_t pod;
-};
-
 struct facts {
-    const struct id_entry *ids; /* of fresh servers, sorted by id */
-    size_t id_count;
+    struct index ids;     /* node id -> pod index, of fresh servers */
+    struct index members; /* node id -> index in record->members; empty without a record */
+    const size_t *member_of; /* by pod index: its entry in record->members by name, or SIZE_MAX */
 
     /* By pod index. */
     const bool *fresh;  /* world_server_fresh */
@@ -51,7 +48,11 @@ struct facts {
 
 void facts_gather(const struct world *world, struct arena *arena, struct facts *ret_facts);
 
-/* The pod whose server answered with this id most recently (fresh), or NO_POD. Bisection. */
+/* The pod whose server answers with this id, or NO_POD. */
 size_t facts_pod_of(const struct facts *facts, const struct node_id *id);
+
+/* The record's member with this id, or NULL. */
+const struct record_member *facts_member(const struct world *world, const struct facts *facts,
+                                         const struct node_id *id);
 
 #endif

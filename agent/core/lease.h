@@ -18,10 +18,13 @@
 
 #define RESOURCE_VERSION_SIZE 64
 #define LEASE_TIME_SIZE 40
+/* "<pod>_<pod uid>": a container that restarts in the same pod may take its own Lease up again at
+ * once, since its earlier process is dead; a twin of the same name on a lost node may not. */
+#define LEASE_HOLDER_SIZE (POD_NAME_SIZE + 1 + UID_SIZE)
 
 /* The Lease object as read from the API. */
 struct lease {
-    char holder[POD_NAME_SIZE]; /* "" = released */
+    char holder[LEASE_HOLDER_SIZE]; /* "" = released */
     int duration_s;
     int64_t transitions;
     char renew_time[LEASE_TIME_SIZE]; /* as text: only compared for change */
@@ -36,7 +39,7 @@ enum lease_verb {
 };
 
 struct lease_state {
-    char me[POD_NAME_SIZE];
+    char me[LEASE_HOLDER_SIZE];
     int duration_s;
     struct rng rng;
 
@@ -45,7 +48,8 @@ struct lease_state {
     int64_t next_ms; /* nothing before this */
     unsigned failures;
 
-    bool known; /* `seen` was read or written at least once */
+    bool known;  /* `seen` or `absent` was read or written at least once */
+    bool reread; /* an outcome is unknown or was refused: read before anything else */
     bool absent; /* the last GET answered 404 */
     struct lease seen;
     int64_t changed_ms; /* when `seen` was last seen to change */
@@ -53,6 +57,7 @@ struct lease_state {
     bool releasing;
 };
 
+/* `me`: the holder's identity, "<pod>_<pod uid>". */
 void lease_init(struct lease_state *state, const char *me, int duration_s, uint64_t seed);
 
 /*

@@ -47,7 +47,7 @@ void placement_form(const struct place *places, size_t count, unsigned shards, s
                     struct role *ret_roles);
 
 struct placement_cost placement_cost(const struct place *places, const struct role *roles,
-                                     size_t count, unsigned shards, struct arena *arena);
+                                     size_t count, unsigned shards);
 
 /* <0 if `a` is better than `b`. */
 int placement_cost_cmp(const struct placement_cost *a, const struct placement_cost *b);

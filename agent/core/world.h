@@ -154,8 +154,11 @@ struct world {
 const struct pod *world_pod_by_ordinal(const struct world *world, int ordinal);
 const struct pod *world_pod_by_name(const struct world *world, const char *name);
 
-/* Its server answered everything within WORLD_FRESH_MS, and its view is as new. */
+/* Its server answered everything that was asked of it within WORLD_FRESH_MS. */
 bool world_server_fresh(const struct world *world, const struct pod *pod);
+
+/* And its view of the cluster was read as lately; views are read from some servers only. */
+bool world_view_fresh(const struct world *world, const struct pod *pod);
 
 /* The API's word is complete and not older than WORLD_API_FRESH_MS. */
 bool world_api_fresh(const struct world *world);
