@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The digest: what an agent says of its own server in at most DIGEST_TEXT_MAX bytes, so that the
+ * leader need not read every full view (DESIGN 3). A digest only triggers reads; it never justifies
+ * an action.
+ *
+ * One line of key=value separated by single spaces, "v=1" first. A reader ignores keys that it does
+ * not know and versions above its own; a newer version only adds keys. A key that is absent reads as
+ * unknown. Times are durations, since two machines share no clock.
+ */
+#ifndef MUSTER_WIRE_DIGEST_H
+#define MUSTER_WIRE_DIGEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "core/ids.h"
+#include "core/world.h"
+
+#define DIGEST_VERSION 1
+#define DIGEST_TEXT_MAX 400
+
+enum digest_role { DIGEST_ROLE_UNKNOWN = 0, DIGEST_PRIMARY, DIGEST_REPLICA };
+enum digest_gate { DIGEST_GATE_UNKNOWN = 0, DIGEST_GATE_OPEN, DIGEST_GATE_HELD };
+enum digest_drain { DIGEST_DRAIN_UNKNOWN = 0, DIGEST_DRAIN_NONE, DIGEST_DRAIN_RUNNING, DIGEST_DRAIN_DONE };
+
+struct digest {
+    char run_id[RUN_ID_SIZE]; /* "" = unknown */
+    struct node_id id;        /* "" = unknown */
+    enum digest_role role;
+    struct node_id primary; /* of a replica */
+    bool link_up;           /* of a replica */
+    int64_t offset;         /* replication offset, bytes; -1 = unknown */
+    uint64_t epoch;         /* current epoch */
+    uint64_t view_hash;     /* view_hash(); 0 = no view */
+    uint32_t open_slots;    /* half-done slot moves it shows of itself */
+    enum digest_gate gate;
+    enum digest_drain drain;
+    int64_t quiet_ms; /* for how long the server made no election attempt; -1 = unknown */
+    int64_t age_ms;   /* of the server's answer that all this is from; -1 = never */
+};
+
+/* Appends the line with its newline. 0, or E_LIMIT past the buffer's ceiling. */
+int digest_format(struct buf *out, const struct digest *digest);
+
+/* E_LIMIT above DIGEST_TEXT_MAX, E_PROTO for anything that digest_format() cannot have written. */
+must_check int digest_parse(struct span text, struct digest *ret_digest, struct err *err);
+
+#endif
