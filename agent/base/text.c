@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -111,10 +110,14 @@ bool text_copy(char *dst, size_t size, struct span span) {
     return true;
 }
 
+void text_vformat(char *dst, size_t size, const char *fmt, va_list args) {
+    (void)vsnprintf(dst, size, fmt, args);
+}
+
 void text_format(char *dst, size_t size, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(dst, size, fmt, args);
+    text_vformat(dst, size, fmt, args);
     va_end(args);
 }
 

@@ -6,6 +6,7 @@
 #ifndef MUSTER_BASE_TEXT_H
 #define MUSTER_BASE_TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,9 @@ bool text_copy(char *dst, size_t size, struct span span);
 /* snprintf that always ends with a NUL and cuts silently: for sentences and log values only. */
 void text_format(char *dst, size_t size, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+void text_vformat(char *dst, size_t size, const char *fmt, va_list args)
+    __attribute__((format(printf, 3, 0)));
 
 /* Appends to what dst[size] holds, cutting silently. */
 void text_append(char *dst, size_t size, const char *fmt, ...)

@@ -23,7 +23,8 @@ struct shard {
 struct facts {
     struct index ids;     /* node id -> pod index, of fresh servers */
     struct index members; /* node id -> index in record->members; empty without a record */
-    const size_t *member_of; /* by pod index: its entry in record->members by name, or SIZE_MAX */
+    const size_t *member_of;     /* by pod index: its entry in record->members by name, or NO_POD */
+    const size_t *pod_of_member; /* by index in record->members: the pod of that name, or NO_POD */
 
     /* By pod index. */
     const bool *fresh;  /* world_server_fresh */

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/facts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+size_t facts_pod_of(const struct facts *facts, const struct node_id *id) {
+    return index_find(&facts->ids, id->hex);
+}
+
+const struct record_member *facts_member(const struct world *world, const struct facts *facts,
+                                         const struct node_id *id) {
+    size_t at = index_find(&facts->members, id->hex);
+    return at == INDEX_NONE ? NULL : &world->record->members[at];
+}
+
+static void facts_gather_pods(const struct world *world, struct arena *arena,
+                              struct facts *facts) {
+    bool *fresh = ARENA_NEW(arena, bool, world->pod_count);
+    bool *virgin = ARENA_NEW(arena, bool, world->pod_count);
+    index_init(&facts->ids, arena, world->pod_count);
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        fresh[i] = world_server_fresh(world, pod);
+        virgin[i] = world_server_virgin(world, pod);
+        if (fresh[i] && node_id_is_set(&pod->server.id))
+            index_add(&facts->ids, pod->server.id.hex, i);
+        if (fresh[i] && pod->server.view && pod->server.view->open_count)
+            facts->open_slots = true;
+    }
+    index_sort(&facts->ids);
+    facts->fresh = fresh;
+    facts->virgin = virgin;
+}
+
+static void facts_gather_expected(const struct world *world, struct facts *facts) {
+    facts->expected = world->set.known && world->set.replicas > 0 ? (size_t)world->set.replicas : 0;
+    facts->first_missing_ordinal = -1;
+    size_t next = 0; /* pods are sorted by ordinal */
+    for (size_t ordinal = 0; ordinal < facts->expected; ordinal++) {
+        while (next < world->pod_count && world->pods[next].ordinal < (int)ordinal)
+            next++;
+        const struct pod *pod = next < world->pod_count && world->pods[next].ordinal == (int)ordinal
+                                    ? &world->pods[next]
+                                    : NULL;
+        if (pod && facts->fresh[next]) {
+            facts->expected_fresh++;
+            facts->expected_virgin += facts->virgin[next];
+        } else if (facts->first_missing_ordinal < 0) {
+            facts->first_missing = pod;
+            facts->first_missing_ordinal = (int)ordinal;
+        }
+    }
+}
+
+static void facts_gather_members(const struct world *world, struct arena *arena,
+                                 struct facts *facts) {
+    const struct record *record = world->record;
+    size_t count = record ? record->member_count : 0;
+    struct index names;
+    index_init(&names, arena, count);
+    index_init(&facts->members, arena, count);
+    for (size_t i = 0; i < count; i++) {
+        index_add(&names, record->members[i].pod, i);
+        index_add(&facts->members, record->members[i].id.hex, i);
+    }
+    index_sort(&names);
+    index_sort(&facts->members);
+    size_t *member_of = ARENA_NEW(arena, size_t, world->pod_count);
+    size_t *pod_of_member = ARENA_NEW(arena, size_t, count);
+    for (size_t i = 0; i < count; i++)
+        pod_of_member[i] = NO_POD;
+    for (size_t i = 0; i < world->pod_count; i++) {
+        member_of[i] = index_find(&names, world->pods[i].name);
+        if (member_of[i] != INDEX_NONE)
+            pod_of_member[member_of[i]] = i;
+    }
+    facts->member_of = member_of;
+    facts->pod_of_member = pod_of_member;
+}
+
+struct vote {
+    uint64_t hash;
+    uint64_t epoch;
+    size_t pod;
+};
+
+static int vote_cmp(const void *a, const void *b) {
+    const struct vote *va = a;
+    const struct vote *vb = b;
+    if (va->hash != vb->hash)
+        return va->hash < vb->hash ? -1 : 1;
+    return va->pod < vb->pod ? -1 : va->pod > vb->pod;
+}
+
+static void facts_gather_reference(const struct world *world, struct arena *arena,
+                                   struct facts *facts) {
+    struct vote *votes = ARENA_NEW(arena, struct vote, world->pod_count);
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct server *s = &world->pods[i].server;
+        if (world_view_fresh(world, &world->pods[i]))
+            votes[facts->views++] = (struct vote){s->view->hash, s->current_epoch, i};
+    }
+    if (facts->views)
+        qsort(votes, facts->views, sizeof *votes, vote_cmp);
+    uint64_t best_epoch = 0;
+    for (size_t first = 0; first < facts->views;) {
+        size_t last = first;
+        while (last + 1 < facts->views && votes[last + 1].hash == votes[first].hash)
+            last++;
+        size_t count = last - first + 1;
+        if (count > facts->reference_votes ||
+            (count == facts->reference_votes && votes[first].epoch > best_epoch)) {
+            facts->reference = world->pods[votes[first].pod].server.view;
+            facts->reference_votes = count;
+            best_epoch = votes[first].epoch;
+        }
+        first = last + 1;
+    }
+}
+
+static int shard_cmp(const void *a, const void *b) {
+    const struct shard *sa = a;
+    const struct shard *sb = b;
+    return (int)sa->first_range.first - (int)sb->first_range.first;
+}
+
+struct follower {
+    size_t shard;
+    size_t pod;
+};
+
+static int follower_cmp(const void *a, const void *b) {
+    const struct follower *fa = a;
+    const struct follower *fb = b;
+    if (fa->shard != fb->shard)
+        return fa->shard < fb->shard ? -1 : 1;
+    return fa->pod < fb->pod ? -1 : fa->pod > fb->pod;
+}
+
+static void facts_gather_replicas(const struct view *view, struct arena *arena,
+                                  const struct facts *facts, struct shard *shards,
+                                  size_t shard_count) {
+    struct index primaries;
+    index_init(&primaries, arena, shard_count);
+    for (size_t s = 0; s < shard_count; s++)
+        index_add(&primaries, shards[s].primary.hex, s);
+    index_sort(&primaries);
+    struct follower *followers = ARENA_NEW(arena, struct follower, view->node_count);
+    size_t count = 0;
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct view_node *n = &view->nodes[i];
+        if (!(n->flags & NODE_REPLICA))
+            continue;
+        struct follower f = {index_find(&primaries, n->primary.hex), facts_pod_of(facts, &n->id)};
+        if (f.shard != INDEX_NONE && f.pod != NO_POD)
+            followers[count++] = f;
+    }
+    if (count)
+        qsort(followers, count, sizeof *followers, follower_cmp);
+    size_t *pods = ARENA_NEW(arena, size_t, count);
+    for (size_t i = 0; i < count; i++) {
+        struct shard *shard = &shards[followers[i].shard];
+        pods[i] = followers[i].pod;
+        if (!shard->replica_count++)
+            shard->replica_pods = &pods[i];
+    }
+}
+
+static void facts_gather_shards(struct arena *arena, struct facts *facts) {
+    const struct view *view = facts->reference;
+    if (!view)
+        return;
+    struct shard *shards = ARENA_NEW(arena, struct shard, view->node_count);
+    size_t count = 0;
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct view_node *n = &view->nodes[i];
+        if (!(n->flags & NODE_PRIMARY) || !n->slot_count)
+            continue;
+        if (!(n->flags & NODE_FAIL))
+            facts->slots_covered += n->slot_count;
+        shards[count++] = (struct shard){
+            .primary = n->id,
+            .primary_pod = facts_pod_of(facts, &n->id),
+            .slot_count = n->slot_count,
+            .first_range = view->ranges[n->range_first],
+        };
+    }
+    if (count)
+        qsort(shards, count, sizeof *shards, shard_cmp);
+    facts_gather_replicas(view, arena, facts, shards, count);
+    facts->shards = shards;
+    facts->shard_count = count;
+}
+
+void facts_gather(const struct world *world, struct arena *arena, struct facts *ret_facts) {
+    *ret_facts = (struct facts){0};
+    facts_gather_pods(world, arena, ret_facts);
+    facts_gather_expected(world, ret_facts);
+    facts_gather_members(world, arena, ret_facts);
+    facts_gather_reference(world, arena, ret_facts);
+    facts_gather_shards(arena, ret_facts);
+}

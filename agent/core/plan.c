@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/plan.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "core/rules.h"
+
+/* The safety policy, read top-down. */
+static const struct rule {
+    const char *name;
+    const char *purpose;
+    enum verdict (*apply)(struct planner *p);
+} rules[] = {
+    {"settle", "after a stall or a clock jump, only observe for a full period", rule_settle},
+    {"own-settings", "the own server announces the pod's address and does not migrate replicas",
+     rule_own_settings},
+    {"leader", "everything below is done by the holder of the Lease only", rule_leader},
+    {"api", "nothing is done on a stale view of the pods", rule_api},
+    {"record", "the record is read first, and put back when it was deleted by hand", rule_record},
+    {"adopt", "a cluster that exists is taken over as it is, never formed again", rule_adopt},
+    {"form-wait", "a cluster is formed only when every expected server answers and holds nothing",
+     rule_form_wait},
+    {"form-intent", "the whole formation is planned once and written to the record before it begins",
+     rule_form_intent},
+    {"form-replan", "a member that lost its id before the cluster stood gets its part anew",
+     rule_form_replan},
+    {"form-servers", "each member alone: quick settings, config epoch, slots", rule_form_servers},
+    {"form-meet", "the members are introduced to each other", rule_form_meet},
+    {"form-roles", "the replicas follow their primaries", rule_form_roles},
+    {"form-verify", "every member must see the whole cluster in order", rule_form_verify},
+    {"form-finish", "the settings are given back, then the record says formed", rule_form_finish},
+    {"restore", "settings that a formation left behind are given back", rule_restore},
+    {"members", "the record follows the pods' node ids; strangers are left alone", rule_members},
+    {"meet", "members that do not know each other's address are introduced", rule_meet},
+    {"forget", "ids that their pods no longer have are forgotten everywhere", rule_forget},
+    {"replicate", "an empty newcomer follows the shard that needs it most", rule_replicate},
+    {"steady", "nothing to do", rule_steady},
+};
+
+#define RULE_COUNT (sizeof rules / sizeof rules[0])
+
+const char *plan_rule_name(size_t index) {
+    return index < RULE_COUNT ? rules[index].name : NULL;
+}
+
+const char *plan_rule_purpose(size_t index) {
+    return index < RULE_COUNT ? rules[index].purpose : NULL;
+}
+
+static void planner_vsay(struct planner *p, const char *fmt, va_list args) {
+    if (p->plan->reason[0])
+        return;
+    p->plan->rule = p->rule;
+    text_vformat(p->plan->reason, sizeof p->plan->reason, fmt, args);
+}
+
+void planner_say(struct planner *p, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    planner_vsay(p, fmt, args);
+    va_end(args);
+}
+
+enum verdict planner_wait(struct planner *p, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    planner_vsay(p, fmt, args);
+    va_end(args);
+    return RULE_STOP;
+}
+
+bool planner_add(struct planner *p, struct action action) {
+    if (p->plan->action_count == PLAN_ACTIONS_MAX ||
+        !attempts_may(p->world->attempts, action_key(&action), p->world->now_ms))
+        return false;
+    if (action.pod != NO_POD) {
+        if (p->claims[action.pod] && p->claims[action.pod] != p->rule_number)
+            return false;
+        p->claims[action.pod] = p->rule_number;
+    }
+    p->plan->actions[p->plan->action_count++] = action;
+    return true;
+}
+
+bool planner_put_record(struct planner *p, const struct record *record) {
+    return planner_add(p, (struct action){
+                              .kind = ACTION_RECORD_PUT,
+                              .authority = AUTHORITY_LEADER,
+                              .pod = NO_POD,
+                              .record = record,
+                          });
+}
+
+struct action planner_action(const struct planner *p, enum action_kind kind, size_t pod,
+                             enum authority authority) {
+    return (struct action){
+        .kind = kind,
+        .authority = authority,
+        .pod = pod,
+        .node = p->world->pods[pod].server.id,
+    };
+}
+
+struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to) {
+    struct action a =
+        planner_action(p, ACTION_MEET, (size_t)(from - p->world->pods), AUTHORITY_LEADER);
+    a.subject = to->server.id;
+    a.port = to->port;
+    text_format(a.ip, sizeof a.ip, "%s", to->ip);
+    return a;
+}
+
+static const char *planner_reach_text(const struct world *w, const struct pod *pod) {
+    switch (pod->server.reach) {
+    case REACH_UNKNOWN:
+        return "its server was not asked yet";
+    case REACH_OK:
+        return w->now_ms - pod->server.seen_ms > WORLD_FRESH_MS ? "its last answer is too old"
+                                                                 : "answers";
+    case REACH_LOADING:
+        return "its server is loading data";
+    case REACH_REFUSED:
+        return "its server does not listen yet";
+    case REACH_TIMEOUT:
+        return "its server does not answer";
+    case REACH_DENIED:
+        return "its server refuses our credentials";
+    case REACH_ERROR:
+        return "its server's answer is not understood";
+    }
+    return "unknown";
+}
+
+const char *planner_missing(struct planner *p, int ordinal) {
+    const struct pod *pod = world_pod_by_ordinal(p->world, ordinal);
+    if (!pod)
+        return arena_format(p->arena, "%s-%d (no such pod yet)", p->world->set.name, ordinal);
+    const char *why = !pod->node[0] ? "not scheduled yet"
+                      : !pod->ip[0] ? "no address yet"
+                                    : planner_reach_text(p->world, pod);
+    return arena_format(p->arena, "%s (%s)", pod->name, why);
+}
+
+/* FACTS 1: all pairs know each other in 0.2 s; a star alone takes up to a second. */
+#define MEET_ALL_PAIRS_MAX 50
+
+bool planner_meets(size_t i, size_t j, size_t count) {
+    if (i == j)
+        return false;
+    if (count <= MEET_ALL_PAIRS_MAX)
+        return i < j;
+    return i == 0 || j == (i + 1) % count || j == (i + 2) % count;
+}
+
+void plan_next(const struct world *world, struct arena *arena, struct plan *ret_plan) {
+    struct facts facts;
+    facts_gather(world, arena, &facts);
+    *ret_plan = (struct plan){.rule = "none"};
+    ret_plan->actions = ARENA_NEW(arena, struct action, PLAN_ACTIONS_MAX);
+    struct planner planner = {
+        .world = world,
+        .facts = &facts,
+        .arena = arena,
+        .plan = ret_plan,
+        .claims = ARENA_NEW(arena, size_t, world->pod_count),
+    };
+    for (size_t i = 0; i < RULE_COUNT; i++) {
+        planner.rule = rules[i].name;
+        planner.rule_number = i + 1;
+        if (rules[i].apply(&planner) == RULE_STOP)
+            break;
+    }
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules that come first: may anything be done at all, and by whom. */
+#include <string.h>
+
+#include "base/text.h"
+#include "core/rules.h"
+
+enum verdict rule_settle(struct planner *p) {
+    if (p->world->settling)
+        return planner_wait(p, "observing for a full period after a stall before acting again");
+    return RULE_PASS;
+}
+
+enum verdict rule_own_settings(struct planner *p) {
+    const struct world *w = p->world;
+    if (w->me == NO_POD || !p->facts->fresh[w->me])
+        return RULE_PASS;
+    const struct server *s = &w->pods[w->me].server;
+    bool known = s->node_timeout_ms > 0; /* settings are read together */
+    if (known && w->my_ip[0] && strcmp(s->announce_ip, w->my_ip) != 0) {
+        struct action a = planner_action(p, ACTION_CONFIG_SET, w->me, AUTHORITY_OWN);
+        a.setting = SETTING_ANNOUNCE_IP;
+        text_format(a.ip, sizeof a.ip, "%s", w->my_ip);
+        if (planner_add(p, a))
+            planner_say(p, "announcing %s instead of %s", w->my_ip,
+                        s->announce_ip[0] ? s->announce_ip : "no address");
+    }
+    if (s->replica_migration == 1) {
+        /* Else Redis moves replicas between shards against us, and turns an emptied primary into a
+         * replica of the receiver with its data flushed (FACTS 5). */
+        struct action a = planner_action(p, ACTION_CONFIG_SET, w->me, AUTHORITY_OWN);
+        a.setting = SETTING_REPLICA_MIGRATION;
+        (void)planner_add(p, a);
+    }
+    return RULE_PASS;
+}
+
+enum verdict rule_leader(struct planner *p) {
+    const struct world *w = p->world;
+    if (w->leader)
+        return RULE_PASS;
+    if (!w->leader_pod[0])
+        return planner_wait(p, "no leader yet: nobody holds the Lease");
+    if (strcmp(w->leader_pod, w->my_pod) == 0)
+        return planner_wait(p, "holds the Lease but could not renew it in time: not acting");
+    return planner_wait(p, "following %s, which leads", w->leader_pod);
+}
+
+enum verdict rule_api(struct planner *p) {
+    const struct world *w = p->world;
+    if (!w->api_seen_ms || !w->set.known)
+        return planner_wait(p, "waiting for the first complete word of the Kubernetes API");
+    if (!world_api_fresh(w))
+        return planner_wait(p, "the Kubernetes API has been silent for %d s: nothing is changed",
+                            (int)((w->now_ms - w->api_seen_ms) / 1000));
+    return RULE_PASS;
+}
+
+enum verdict rule_record(struct planner *p) {
+    const struct world *w = p->world;
+    switch (w->record_presence) {
+    case PRESENCE_UNKNOWN:
+        if (w->guards_off & GUARD_RECORD)
+            return RULE_PASS;
+        return planner_wait(p, "waiting for the record %s-muster to be read", w->set.name);
+    case PRESENCE_ABSENT:
+        if (!w->record_copy || (w->guards_off & GUARD_RECORD))
+            return RULE_PASS;
+        (void)planner_put_record(p, w->record_copy);
+        return planner_wait(p, "the record %s-muster was deleted: putting it back from our copy",
+                            w->set.name);
+    case PRESENCE_PRESENT:
+        break;
+    }
+    if (strcmp(w->record->set_uid, w->set.uid) != 0)
+        return planner_wait(p,
+                            "the record %s-muster belongs to an earlier StatefulSet %s (uid %s, "
+                            "now %s): waiting for a person",
+                            w->set.name, w->set.name, w->record->set_uid, w->set.uid);
+    return RULE_PASS;
+}
+
+enum verdict rule_steady(struct planner *p) {
+    const struct facts *f = p->facts;
+    if (f->first_missing_ordinal >= 0) {
+        planner_say(p, "watching: %s; %zu of %zu servers answer, %u of %u slots covered",
+                    planner_missing(p, f->first_missing_ordinal), f->expected_fresh, f->expected,
+                    f->slots_covered, SLOT_COUNT);
+        return RULE_STOP;
+    }
+    planner_say(p, "nothing to do: %zu servers answer, %zu shards, %u of %u slots covered",
+                f->expected_fresh, f->shard_count, f->slots_covered, SLOT_COUNT);
+    return RULE_STOP;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Joining and healing of a cluster that exists (DESIGN 5.3): who belongs, who must meet whom, what
+ * is to be forgotten, whom a newcomer follows.
+ *
+ * Only the record says who belongs. A pod's new id is entered there first, and only what is entered
+ * is met; an id that its pod no longer has is entered for forgetting, and only that is forgotten.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "core/placement.h"
+#include "core/rules.h"
+
+static bool formed(const struct planner *p) {
+    return p->world->record && p->world->record->state == RECORD_FORMED;
+}
+
+static struct record_member join_member(const struct pod *pod) {
+    struct record_member m = {
+        .id = pod->server.id,
+        .shard = NO_SHARD,
+        .node_timeout_ms = pod->server.node_timeout_ms,
+        .diskless_delay_s = pod->server.diskless_delay_s,
+    };
+    text_format(m.pod, sizeof m.pod, "%s", pod->name);
+    return m;
+}
+
+enum verdict rule_adopt(struct planner *p) {
+    const struct world *w = p->world;
+    const struct facts *f = p->facts;
+    if (w->record_presence != PRESENCE_ABSENT || w->guards_off & (GUARD_RECORD | GUARD_VIRGIN))
+        return RULE_PASS;
+    if (!f->reference || f->slots_covered != SLOT_COUNT)
+        return RULE_PASS; /* no whole cluster: form-wait says what is the matter */
+    if (f->first_missing_ordinal >= 0)
+        return planner_wait(p, "a cluster exists and has no record: adopting it needs all %zu "
+                               "servers, missing %s",
+                            f->expected, planner_missing(p, f->first_missing_ordinal));
+    struct record_member *members = ARENA_NEW(p->arena, struct record_member, w->pod_count);
+    size_t count = 0;
+    for (size_t i = 0; i < w->pod_count; i++)
+        if (f->fresh[i] && view_find(f->reference, &w->pods[i].server.id))
+            members[count++] = join_member(&w->pods[i]);
+    if (count <= f->expected / 2)
+        return planner_wait(p, "a cluster exists, but only %zu of our %zu servers belong to it: "
+                               "not adopting it",
+                            count, f->expected);
+    struct record *record = ARENA_NEW(p->arena, struct record, 1);
+    *record = (struct record){
+        .version = RECORD_VERSION,
+        .generation = 1,
+        .state = RECORD_FORMED,
+        .shards = (uint16_t)f->shard_count,
+        .members = members,
+        .member_count = count,
+    };
+    text_format(record->uid, sizeof record->uid, "%016llx%016llx",
+                (unsigned long long)w->entropy[0], (unsigned long long)w->entropy[1]);
+    text_format(record->set_uid, sizeof record->set_uid, "%s", w->set.uid);
+    (void)planner_put_record(p, record);
+    return planner_wait(p, "adopting the cluster that exists: %zu servers, %zu shards", count,
+                        f->shard_count);
+}
+
+/* May the server of this pod be entered in the record under the id that it has now? */
+static bool join_acceptable(const struct planner *p, size_t pod) {
+    const struct facts *f = p->facts;
+    const struct node_id *id = &p->world->pods[pod].server.id;
+    if (f->virgin[pod] || facts_member(p->world, f, id) || record_forgets(p->world->record, id))
+        return true;
+    /* Or a person has met it: most servers list it. A stranger's own view is never most. */
+    const struct view_node *n =
+        f->reference_votes > f->views / 2 ? view_find(f->reference, id) : NULL;
+    return n && !(n->flags & NODE_HANDSHAKE);
+}
+
+/* The pod's server has an id that is not the one in the record, and may be judged by it. */
+static bool join_changed(const struct planner *p, size_t pod) {
+    const struct pod *candidate = &p->world->pods[pod];
+    size_t at = p->facts->member_of[pod];
+    return p->facts->fresh[pod] && !candidate->terminating &&
+           (size_t)candidate->ordinal < p->facts->expected &&
+           candidate->server.node_timeout_ms > 0 &&
+           (at == INDEX_NONE ||
+            !node_id_eq(&p->world->record->members[at].id, &candidate->server.id));
+}
+
+/* By ordinal: names of one StatefulSet differ in their number only. */
+static int join_member_cmp(const void *a, const void *b) {
+    const struct record_member *ma = a;
+    const struct record_member *mb = b;
+    size_t la = strlen(ma->pod);
+    size_t lb = strlen(mb->pod);
+    if (la != lb)
+        return la < lb ? -1 : 1;
+    return strcmp(ma->pod, mb->pod);
+}
+
+/* The members as they are now: what answers, else what was known. */
+static size_t join_members(struct planner *p, struct record_member *members) {
+    const struct record *record = p->world->record;
+    const struct facts *f = p->facts;
+    size_t count = 0;
+    for (size_t at = 0; at < record->member_count; at++) {
+        size_t pod = f->pod_of_member[at];
+        if (pod != NO_POD && join_changed(p, pod))
+            continue; /* below */
+        size_t answers = facts_pod_of(f, &record->members[at].id);
+        if (answers == NO_POD || answers == pod)
+            members[count++] = record->members[at];
+    }
+    for (size_t pod = 0; pod < p->world->pod_count; pod++) {
+        if (!join_changed(p, pod))
+            continue;
+        size_t at = f->member_of[pod];
+        if (join_acceptable(p, pod)) {
+            members[count++] = join_member(&p->world->pods[pod]);
+            continue;
+        }
+        planner_say(p,
+                    "%s holds data or a cluster of its own that the record does not know (node "
+                    "%.8s): left alone; a person must empty or remove it",
+                    p->world->pods[pod].name, p->world->pods[pod].server.id.hex);
+        if (at != INDEX_NONE)
+            members[count++] = record->members[at];
+    }
+    if (count)
+        qsort(members, count, sizeof *members, join_member_cmp);
+    return count;
+}
+
+/* Some expected server lists the id, or not every one's view was read lately. */
+static bool join_still_known(const struct planner *p, const struct node_id *id) {
+    if (p->facts->first_missing_ordinal >= 0)
+        return true;
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        const struct pod *pod = &p->world->pods[i];
+        if ((size_t)pod->ordinal < p->facts->expected &&
+            (!world_view_fresh(p->world, pod) || view_find(pod->server.view, id)))
+            return true;
+    }
+    return false;
+}
+
+/* What is to be forgotten: ids that fell out of the record, until no server lists them. */
+static size_t join_forget(const struct planner *p, const struct index *kept,
+                          struct node_id *forget) {
+    const struct record *record = p->world->record;
+    size_t count = 0;
+    for (size_t i = 0; i < record->forget_count; i++)
+        if (index_find(kept, record->forget[i].hex) == INDEX_NONE &&
+            join_still_known(p, &record->forget[i]))
+            forget[count++] = record->forget[i];
+    for (size_t at = 0; at < record->member_count; at++)
+        if (index_find(kept, record->members[at].id.hex) == INDEX_NONE)
+            forget[count++] = record->members[at].id;
+    return count;
+}
+
+enum verdict rule_members(struct planner *p) {
+    if (!formed(p))
+        return RULE_PASS;
+    const struct record *old = p->world->record;
+    struct record_member *members =
+        ARENA_NEW(p->arena, struct record_member, old->member_count + p->world->pod_count);
+    struct record *record = ARENA_NEW(p->arena, struct record, 1);
+    *record = *old;
+    record->members = members;
+    record->member_count = join_members(p, members);
+    struct index kept;
+    index_init(&kept, p->arena, record->member_count);
+    for (size_t i = 0; i < record->member_count; i++)
+        index_add(&kept, members[i].id.hex, i);
+    index_sort(&kept);
+    struct node_id *forget =
+        ARENA_NEW(p->arena, struct node_id, old->forget_count + old->member_count);
+    record->forget = forget;
+    record->forget_count = join_forget(p, &kept, forget);
+    if (record_eq(record, old))
+        return RULE_PASS;
+    (void)planner_put_record(p, record);
+    return planner_wait(p, "entering %zu members and %zu ids to forget in the record",
+                        record->member_count, record->forget_count);
+}
+
+/* A member that belongs to the record under the id that it answers with. */
+static bool join_belongs(const struct planner *p, size_t pod) {
+    if (!p->facts->fresh[pod])
+        return false;
+    if (p->world->guards_off & GUARD_MEMBER)
+        return true;
+    return facts_member(p->world, p->facts, &p->world->pods[pod].server.id) != NULL;
+}
+
+/* Must `from` be told where `to` is? Redis mends a mere lost link by itself within a second. */
+static bool join_must_meet(const struct view *view, const struct pod *to) {
+    const struct view_node *n = view_find(view, &to->server.id);
+    if (!n)
+        return true;
+    if (n->flags & NODE_HANDSHAKE || n->flags & NODE_MYSELF)
+        return false;
+    return n->flags & NODE_NOADDR || strcmp(n->ip, to->ip) != 0 ||
+           (!n->connected && n->flags & (NODE_FAIL | NODE_PFAIL));
+}
+
+enum verdict rule_meet(struct planner *p) {
+    if (!formed(p))
+        return RULE_PASS;
+    const struct world *w = p->world;
+    size_t meets = 0;
+    const char *first = NULL;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct pod *from = &w->pods[i];
+        if (!join_belongs(p, i) || !world_view_fresh(w, from))
+            continue;
+        for (size_t j = 0; j < w->pod_count; j++) {
+            const struct pod *to = &w->pods[j];
+            if (!planner_meets(i, j, w->pod_count) && !planner_meets(j, i, w->pod_count))
+                continue;
+            if (!to->ip[0] || !join_belongs(p, j) || !join_must_meet(from->server.view, to) ||
+                !planner_add(p, planner_meet(p, from, to)))
+                continue;
+            meets++;
+            first = first ? first : to->name;
+        }
+    }
+    if (meets)
+        planner_say(p, "introducing members that do not know each other's address: %zu MEETs, "
+                       "first %s",
+                    meets, first);
+    return RULE_PASS;
+}
+
+/*
+ * FACTS 4's conditions. Kubernetes' part (the pod that had the id has another now) is what put the
+ * id on the record's list. NULL if it may be forgotten, else why not.
+ */
+static const char *join_keep(const struct planner *p, const struct node_id *id) {
+    if (p->world->guards_off & GUARD_FORGET)
+        return NULL;
+    if (p->facts->first_missing_ordinal >= 0)
+        return "not every server answers";
+    if (facts_pod_of(p->facts, id) != NO_POD)
+        return "a server answers with it";
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        const struct pod *pod = &p->world->pods[i];
+        if (!p->facts->fresh[i])
+            continue;
+        if (!world_view_fresh(p->world, pod))
+            return "not every view was read lately";
+        const struct view *view = pod->server.view;
+        const struct view_node *n = view_find(view, id);
+        if (n && n->slot_count)
+            return "it still owns slots";
+        if (n && !(n->flags & (NODE_FAIL | NODE_NOADDR)))
+            return "not every server holds it for failed";
+        for (size_t k = 0; k < view->node_count; k++)
+            if (node_id_eq(&view->nodes[k].primary, id))
+                return "replicas still follow it";
+    }
+    return NULL;
+}
+
+enum verdict rule_forget(struct planner *p) {
+    if (!formed(p))
+        return RULE_PASS;
+    const struct record *record = p->world->record;
+    for (size_t f = 0; f < record->forget_count; f++) {
+        const struct node_id *id = &record->forget[f];
+        const char *why = join_keep(p, id);
+        if (why) {
+            planner_say(p, "node %.8s, whose pod has another id now, is not forgotten yet: %s",
+                        id->hex, why);
+            continue;
+        }
+        /* To all in one turn: the ban on gossip that would bring it back lasts 60 s (FACTS 4). */
+        for (size_t i = 0; i < p->world->pod_count; i++) {
+            const struct pod *pod = &p->world->pods[i];
+            if (!world_view_fresh(p->world, pod) || !view_find(pod->server.view, id))
+                continue;
+            struct action a = planner_action(p, ACTION_FORGET, i, AUTHORITY_LEADER);
+            a.subject = *id;
+            (void)planner_add(p, a);
+        }
+        planner_say(p, "forgetting node %.8s, whose pod has another id now", id->hex);
+    }
+    return RULE_PASS;
+}
+
+/* An empty primary without slots that the cluster knows: it waits to be told whom to follow. */
+static bool join_is_idle(const struct planner *p, size_t pod) {
+    const struct pod *candidate = &p->world->pods[pod];
+    const struct server *s = &candidate->server;
+    if (!join_belongs(p, pod) || !world_view_fresh(p->world, candidate) ||
+        candidate->terminating || !s->primary || s->keys != 0 || s->view->myself->slot_count)
+        return false;
+    const struct view_node *n = view_find(p->facts->reference, &s->id);
+    return n && n->flags & NODE_PRIMARY && !n->slot_count;
+}
+
+/* The shards as placement sees them: where their copies run. */
+static struct placement_shard *join_shards(const struct planner *p) {
+    const struct facts *f = p->facts;
+    struct placement_shard *shards = ARENA_NEW(p->arena, struct placement_shard, f->shard_count);
+    struct place *places = ARENA_NEW(p->arena, struct place, p->world->pod_count + f->shard_count);
+    for (size_t s = 0; s < f->shard_count; s++) {
+        shards[s] = (struct placement_shard){
+            .replicas = (unsigned)f->shards[s].replica_count,
+            .copies = places,
+        };
+        if (f->shards[s].primary_pod != NO_POD) {
+            const struct pod *pod = &p->world->pods[f->shards[s].primary_pod];
+            places[shards[s].copy_count++] = (struct place){pod->node, pod->zone};
+        }
+        for (size_t r = 0; r < f->shards[s].replica_count; r++) {
+            const struct pod *pod = &p->world->pods[f->shards[s].replica_pods[r]];
+            places[shards[s].copy_count++] = (struct place){pod->node, pod->zone};
+        }
+        places += shards[s].copy_count;
+    }
+    return shards;
+}
+
+enum verdict rule_replicate(struct planner *p) {
+    const struct facts *f = p->facts;
+    if (!formed(p) || !f->shard_count || f->reference_votes <= f->views / 2)
+        return RULE_PASS;
+    struct placement_shard *shards = NULL;
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        if (!join_is_idle(p, i))
+            continue;
+        const struct pod *pod = &p->world->pods[i];
+        if (!shards)
+            shards = join_shards(p);
+        struct place place = {pod->node, pod->zone};
+        size_t s = placement_join(&place, shards, f->shard_count);
+        const struct view_node *primary = view_find(pod->server.view, &f->shards[s].primary);
+        if (!primary || primary->flags & (NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL))
+            continue; /* it must know its primary first (FACTS 1) */
+        struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
+        a.require = REQUIRE_PRIMARY | REQUIRE_EMPTY;
+        a.subject = f->shards[s].primary;
+        if (!planner_add(p, a))
+            continue;
+        shards[s].replicas++;
+        planner_say(p, "%s joins the shard of slots %u.. as a replica", pod->name,
+                    f->shards[s].first_range.first);
+    }
+    return RULE_PASS;
+}

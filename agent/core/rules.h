@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the rules of the planner share. Only plan.c and the rule files include this.
+ *
+ * A rule looks at world and facts, says at most one sentence and adds actions. It answers whether
+ * the rules below it may still act in this turn.
+ */
+#ifndef MUSTER_CORE_RULES_H
+#define MUSTER_CORE_RULES_H
+
+#include "core/facts.h"
+#include "core/plan.h"
+
+enum verdict {
+    RULE_PASS, /* go on with the next rule */
+    RULE_STOP, /* nothing below may act now */
+};
+
+struct planner {
+    const struct world *world;
+    const struct facts *facts;
+    struct arena *arena;
+    struct plan *plan;
+    const char *rule;   /* the one that is running */
+    size_t rule_number; /* from 1 */
+    size_t *claims;     /* by pod: number of the rule that acts on its server in this turn; 0 none */
+};
+
+/* The turn's sentence; the first rule that speaks gives it. Always answers RULE_STOP. */
+enum verdict planner_wait(struct planner *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void planner_say(struct planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * Adds an action unless its server is claimed by an earlier rule, it was tried lately, or the plan
+ * is full. True if it was added.
+ */
+bool planner_add(struct planner *p, struct action action);
+
+/* The same for a write of the record; the record must live in the planner's arena. */
+bool planner_put_record(struct planner *p, const struct record *record);
+
+/* An action on the server of this pod, sent only if it still answers with the id it has now. */
+struct action planner_action(const struct planner *p, enum action_kind kind, size_t pod,
+                             enum authority authority);
+
+/* MEET sent to the server of `from`, of the server that answers at `to`. */
+struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to);
+
+/* "muster-4 (no address yet)": why the expected pod with this ordinal is not counted as fresh. */
+const char *planner_missing(struct planner *p, int ordinal);
+
+/*
+ * Whether member `i` should be made to MEET member `j` of `count` (FACTS 1): all pairs up to 50,
+ * above that a ring of two neighbours and a star around the first.
+ */
+bool planner_meets(size_t i, size_t j, size_t count);
+
+/* The rules, in the order of the table in plan.c. */
+enum verdict rule_settle(struct planner *p);
+enum verdict rule_own_settings(struct planner *p);
+enum verdict rule_leader(struct planner *p);
+enum verdict rule_api(struct planner *p);
+enum verdict rule_record(struct planner *p);
+enum verdict rule_adopt(struct planner *p);
+enum verdict rule_form_wait(struct planner *p);
+enum verdict rule_form_intent(struct planner *p);
+enum verdict rule_form_replan(struct planner *p);
+enum verdict rule_form_servers(struct planner *p);
+enum verdict rule_form_meet(struct planner *p);
+enum verdict rule_form_roles(struct planner *p);
+enum verdict rule_form_verify(struct planner *p);
+enum verdict rule_form_finish(struct planner *p);
+enum verdict rule_restore(struct planner *p);
+enum verdict rule_members(struct planner *p);
+enum verdict rule_meet(struct planner *p);
+enum verdict rule_forget(struct planner *p);
+enum verdict rule_replicate(struct planner *p);
+enum verdict rule_steady(struct planner *p);
+
+#endif
