@@ -12,7 +12,7 @@
 static const struct rule {
     const char *name;
     const char *purpose;
-    enum verdict (*apply)(struct planner *p);
+    enum rule_verdict (*apply)(struct planner *p);
 } rules[] = {
     {"settle", "after a stall or a clock jump, only observe for a full period", rule_settle},
     {"own-settings", "the own server announces the pod's address and does not migrate replicas",
@@ -64,7 +64,7 @@ void planner_say(struct planner *p, const char *fmt, ...) {
     va_end(args);
 }
 
-enum verdict planner_wait(struct planner *p, const char *fmt, ...) {
+enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     planner_vsay(p, fmt, args);

@@ -5,13 +5,13 @@
 #include "base/text.h"
 #include "core/rules.h"
 
-enum verdict rule_settle(struct planner *p) {
+enum rule_verdict rule_settle(struct planner *p) {
     if (p->world->settling)
         return planner_wait(p, "observing for a full period after a stall before acting again");
     return RULE_PASS;
 }
 
-enum verdict rule_own_settings(struct planner *p) {
+enum rule_verdict rule_own_settings(struct planner *p) {
     const struct world *w = p->world;
     if (w->me == NO_POD || !p->facts->fresh[w->me])
         return RULE_PASS;
@@ -35,7 +35,7 @@ enum verdict rule_own_settings(struct planner *p) {
     return RULE_PASS;
 }
 
-enum verdict rule_leader(struct planner *p) {
+enum rule_verdict rule_leader(struct planner *p) {
     const struct world *w = p->world;
     if (w->leader)
         return RULE_PASS;
@@ -46,7 +46,7 @@ enum verdict rule_leader(struct planner *p) {
     return planner_wait(p, "following %s, which leads", w->leader_pod);
 }
 
-enum verdict rule_api(struct planner *p) {
+enum rule_verdict rule_api(struct planner *p) {
     const struct world *w = p->world;
     if (!w->api_seen_ms || !w->set.known)
         return planner_wait(p, "waiting for the first complete word of the Kubernetes API");
@@ -56,7 +56,7 @@ enum verdict rule_api(struct planner *p) {
     return RULE_PASS;
 }
 
-enum verdict rule_record(struct planner *p) {
+enum rule_verdict rule_record(struct planner *p) {
     const struct world *w = p->world;
     switch (w->record_presence) {
     case PRESENCE_UNKNOWN:
@@ -80,7 +80,7 @@ enum verdict rule_record(struct planner *p) {
     return RULE_PASS;
 }
 
-enum verdict rule_steady(struct planner *p) {
+enum rule_verdict rule_steady(struct planner *p) {
     const struct facts *f = p->facts;
     if (f->first_missing_ordinal >= 0) {
         planner_say(p, "watching: %s; %zu of %zu servers answer, %u of %u slots covered",

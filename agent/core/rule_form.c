@@ -38,7 +38,7 @@ static size_t form_pod(const struct planner *p, size_t member) {
     return pod;
 }
 
-enum verdict rule_form_wait(struct planner *p) {
+enum rule_verdict rule_form_wait(struct planner *p) {
     const struct world *w = p->world;
     const struct facts *f = p->facts;
     if (!unformed(p))
@@ -82,7 +82,7 @@ static void form_uid(const struct world *w, char *dst, size_t size) {
     text_format(dst, size, "%016" PRIx64 "%016" PRIx64, w->entropy[0], w->entropy[1]);
 }
 
-enum verdict rule_form_intent(struct planner *p) {
+enum rule_verdict rule_form_intent(struct planner *p) {
     const struct world *w = p->world;
     if (!unformed(p))
         return RULE_PASS;
@@ -138,7 +138,7 @@ static uint64_t form_highest_epoch(const struct planner *p) {
     return highest;
 }
 
-enum verdict rule_form_replan(struct planner *p) {
+enum rule_verdict rule_form_replan(struct planner *p) {
     if (!forming(p))
         return RULE_PASS;
     const struct world *w = p->world;
@@ -225,7 +225,7 @@ static const char *form_missing(struct planner *p, size_t member) {
     return arena_format(p->arena, "%s, whose server answers with another id", name);
 }
 
-enum verdict rule_form_servers(struct planner *p) {
+enum rule_verdict rule_form_servers(struct planner *p) {
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -275,7 +275,7 @@ static void form_introduce(struct planner *p, size_t i) {
     }
 }
 
-enum verdict rule_form_meet(struct planner *p) {
+enum rule_verdict rule_form_meet(struct planner *p) {
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -309,7 +309,7 @@ static const struct view_node *form_owner(const struct server *s, struct slot_ra
     return NULL;
 }
 
-enum verdict rule_form_roles(struct planner *p) {
+enum rule_verdict rule_form_roles(struct planner *p) {
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -344,7 +344,7 @@ enum verdict rule_form_roles(struct planner *p) {
     return RULE_PASS;
 }
 
-enum verdict rule_form_verify(struct planner *p) {
+enum rule_verdict rule_form_verify(struct planner *p) {
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -378,7 +378,7 @@ static bool form_restore(struct planner *p, const struct record_member *m, size_
     return done;
 }
 
-enum verdict rule_form_finish(struct planner *p) {
+enum rule_verdict rule_form_finish(struct planner *p) {
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -398,7 +398,7 @@ enum verdict rule_form_finish(struct planner *p) {
                         record->member_count, record->shards);
 }
 
-enum verdict rule_restore(struct planner *p) {
+enum rule_verdict rule_restore(struct planner *p) {
     const struct world *w = p->world;
     if (!w->record || w->guards_off & GUARD_RESTORE)
         return RULE_PASS;

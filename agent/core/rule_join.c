@@ -28,7 +28,7 @@ static struct record_member join_member(const struct pod *pod) {
     return m;
 }
 
-enum verdict rule_adopt(struct planner *p) {
+enum rule_verdict rule_adopt(struct planner *p) {
     const struct world *w = p->world;
     const struct facts *f = p->facts;
     if (w->record_presence != PRESENCE_ABSENT || w->guards_off & (GUARD_RECORD | GUARD_VIRGIN))
@@ -160,7 +160,7 @@ static size_t join_forget(const struct planner *p, const struct index *kept,
     return count;
 }
 
-enum verdict rule_members(struct planner *p) {
+enum rule_verdict rule_members(struct planner *p) {
     if (!formed(p))
         return RULE_PASS;
     const struct record *old = p->world->record;
@@ -206,7 +206,7 @@ static bool join_must_meet(const struct view *view, const struct pod *to) {
            (!n->connected && n->flags & (NODE_FAIL | NODE_PFAIL));
 }
 
-enum verdict rule_meet(struct planner *p) {
+enum rule_verdict rule_meet(struct planner *p) {
     if (!formed(p))
         return RULE_PASS;
     const struct world *w = p->world;
@@ -264,7 +264,7 @@ static const char *join_keep(const struct planner *p, const struct node_id *id) 
     return NULL;
 }
 
-enum verdict rule_forget(struct planner *p) {
+enum rule_verdict rule_forget(struct planner *p) {
     if (!formed(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -324,7 +324,7 @@ static struct placement_shard *join_shards(const struct planner *p) {
     return shards;
 }
 
-enum verdict rule_replicate(struct planner *p) {
+enum rule_verdict rule_replicate(struct planner *p) {
     const struct facts *f = p->facts;
     if (!formed(p) || !f->shard_count || f->reference_votes <= f->views / 2)
         return RULE_PASS;

@@ -11,7 +11,7 @@
 #include "core/facts.h"
 #include "core/plan.h"
 
-enum verdict {
+enum rule_verdict {
     RULE_PASS, /* go on with the next rule */
     RULE_STOP, /* nothing below may act now */
 };
@@ -27,7 +27,7 @@ struct planner {
 };
 
 /* The turn's sentence; the first rule that speaks gives it. Always answers RULE_STOP. */
-enum verdict planner_wait(struct planner *p, const char *fmt, ...)
+enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void planner_say(struct planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -57,25 +57,25 @@ const char *planner_missing(struct planner *p, int ordinal);
 bool planner_meets(size_t i, size_t j, size_t count);
 
 /* The rules, in the order of the table in plan.c. */
-enum verdict rule_settle(struct planner *p);
-enum verdict rule_own_settings(struct planner *p);
-enum verdict rule_leader(struct planner *p);
-enum verdict rule_api(struct planner *p);
-enum verdict rule_record(struct planner *p);
-enum verdict rule_adopt(struct planner *p);
-enum verdict rule_form_wait(struct planner *p);
-enum verdict rule_form_intent(struct planner *p);
-enum verdict rule_form_replan(struct planner *p);
-enum verdict rule_form_servers(struct planner *p);
-enum verdict rule_form_meet(struct planner *p);
-enum verdict rule_form_roles(struct planner *p);
-enum verdict rule_form_verify(struct planner *p);
-enum verdict rule_form_finish(struct planner *p);
-enum verdict rule_restore(struct planner *p);
-enum verdict rule_members(struct planner *p);
-enum verdict rule_meet(struct planner *p);
-enum verdict rule_forget(struct planner *p);
-enum verdict rule_replicate(struct planner *p);
-enum verdict rule_steady(struct planner *p);
+enum rule_verdict rule_settle(struct planner *p);
+enum rule_verdict rule_own_settings(struct planner *p);
+enum rule_verdict rule_leader(struct planner *p);
+enum rule_verdict rule_api(struct planner *p);
+enum rule_verdict rule_record(struct planner *p);
+enum rule_verdict rule_adopt(struct planner *p);
+enum rule_verdict rule_form_wait(struct planner *p);
+enum rule_verdict rule_form_intent(struct planner *p);
+enum rule_verdict rule_form_replan(struct planner *p);
+enum rule_verdict rule_form_servers(struct planner *p);
+enum rule_verdict rule_form_meet(struct planner *p);
+enum rule_verdict rule_form_roles(struct planner *p);
+enum rule_verdict rule_form_verify(struct planner *p);
+enum rule_verdict rule_form_finish(struct planner *p);
+enum rule_verdict rule_restore(struct planner *p);
+enum rule_verdict rule_members(struct planner *p);
+enum rule_verdict rule_meet(struct planner *p);
+enum rule_verdict rule_forget(struct planner *p);
+enum rule_verdict rule_replicate(struct planner *p);
+enum rule_verdict rule_steady(struct planner *p);
 
 #endif
