@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* Exit codes; `check` has its own (enum verdict). */
+/* Exit codes; `check` has its own (enum check). */
 #define CLI_OK 0
 #define CLI_FAILED 1 /* the agent cannot be asked, or its answer is not understood */
 #define CLI_USAGE 2

@@ -94,11 +94,11 @@ struct promise {
 };
 
 /* Exit codes of `check` (DESIGN 8). */
-enum verdict {
-    VERDICT_HEALTHY = 0,
-    VERDICT_PROMISE_BROKEN = 1, /* works, but a promise is not held */
-    VERDICT_BROKEN = 2,         /* a slot is not served, or the majority of primaries is lost */
-    VERDICT_UNKNOWN = 3,
+enum check {
+    CHECK_HEALTHY = 0,
+    CHECK_PROMISE = 1, /* works, but a promise is not held */
+    CHECK_BROKEN = 2,  /* a slot is not served, or the majority of primaries is lost */
+    CHECK_UNKNOWN = 3, /* cannot tell */
 };
 
 struct status {
@@ -127,15 +127,15 @@ struct status {
     size_t pod_count;
 
     struct promise promises[PROMISE_COUNT];
-    enum verdict verdict;
+    enum check check;
 };
 
 /* Everything in *ret_status lives in `arena` or is borrowed from the world and the plan. */
 void status_gather(const struct world *world, const struct facts *facts, const struct plan *plan,
                    struct arena *arena, struct status *ret_status);
 
-/* The verdict that follows from the promises alone. */
-enum verdict status_verdict(const struct promise promises[PROMISE_COUNT]);
+/* What follows from the promises alone. */
+enum check status_check(const struct promise promises[PROMISE_COUNT]);
 
 /* "ok", "degraded", ...; "slots", ...; "every slot is served". Never NULL. */
 const char *status_state_name(enum status_state state);
