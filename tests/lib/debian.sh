@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # cache: common.sh
 #
 # Packages of any Debian release on this machine, without installing them: sourced after common.sh.
 # apt runs with a configuration, lists and cache of its own under $cache/apt; the machine's /etc/apt is read (mirror,
@@ -49,7 +49,10 @@ Dir::Cache "$root/cache";
 Dir::Log "$root/log";
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
 Acquire::Languages "none";
+Acquire::GzipIndexes "true";
 Acquire::Retries "3";
 END
         apt-config dump | grep -E '^Acquire::(https?|Check-|ForceIPv|Proxy)' || true
@@ -106,7 +109,9 @@ debian_wrap() {
     loader=$(find "$dir/usr/lib64" "$dir/usr/lib" -name 'ld-linux*.so.*' 2>/dev/null | head -n 1)
     libs=$(find "$dir/usr/lib" -maxdepth 1 -type d -name '*-linux-gnu*' | head -n 1)
     [ -x "$dir/usr/bin/$program" ] || die "no usr/bin/$program in $dir"
-    [ -n "$loader" ] && [ -n "$libs" ] || die "no libc in $dir"
+    if [ -z "$loader" ] || [ -z "$libs" ]; then
+        die "no libc in $dir"
+    fi
     mkdir -p "$(dirname -- "$file")"
     cat >"$file" <<END
 #!/bin/sh

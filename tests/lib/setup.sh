@@ -38,7 +38,8 @@ missing_packages() {
     local -A status_of=()
     while read -r name state; do
         status_of[${name%%:*}]=$state
-    done < <(IFS='|' && dpkg-query -W -f '${Package} ${db:Status-Status}\n' ${*} 2>/dev/null)
+    done < <(printf '%s\n' "$@" | tr '|' '\n' |
+        xargs dpkg-query -W -f '${Package} ${db:Status-Status}\n' 2>/dev/null)
     for spec in "$@"; do
         installed "$spec" || printf '%s\n' "$spec"
     done
@@ -130,6 +131,11 @@ setup_hiredis() {
 
 # setup_clang_format: the format check is made for one version, so that it says the same on every machine.
 setup_clang_format() {
+    ! command -v clang-format-14 >/dev/null || return 0
+    if choose clang-format-14 >/dev/null; then
+        need clang-format-14
+        return 0
+    fi
     "$repo/tests/lib/server.sh" clang-format-14 >/dev/null
 }
 

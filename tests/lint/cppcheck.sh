@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# cppcheck.sh: cppcheck's warnings and portability checks over the agent and the simulator.
+# shellcheck source=tests/lint/files.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/files.sh"
+
+work=${MUSTER_BUILD_ROOT:-$repo/build}/cppcheck
+mkdir -p "$work"
+cppcheck --version >&2
+mapfile -t sources < <(files 'agent/*.c' 'tests/sim/*.c' 'tests/bench/*.c')
+some ${#sources[@]}
+# internalAstError: cppcheck 2.10 cannot read a compound literal inside ?: and says so
+cppcheck --quiet --std=c11 --language=c --library=posix --library=gnu --enable=warning,portability --inline-suppr \
+    --error-exitcode=1 --suppress=missingIncludeSystem --suppress=unmatchedSuppression --suppress=internalAstError \
+    --cppcheck-build-dir="$work" -j "$jobs" -D_GNU_SOURCE -DMUSTER_VERSION='""' -DMUSTER_COMMIT='""' \
+    -DMUSTER_TESTS_DIR='""' -Iagent -Itests "${sources[@]}"

@@ -1,0 +1,308 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh [TIER...]: runs tests and says what passed. Without a TIER: all that CI runs (the tier 'default').
+#   lint         format, layers, purity, sizes, words, clang-tidy, cppcheck, shell, YAML, Python, and run.sh itself
+#   unit         tests/unit by gcc and by clang, with sanitizers; coverage of agent/core and agent/wire
+#   plan sim     the planner's cases; the simulator's seeds
+#   integration  tests/integration: real servers
+#   fuzz         each target for FUZZ_SECONDS (20)
+#   bench        figures, from the release build
+#   e2e soak     tests/e2e/run.sh, tests/soak/run.sh: not part of the default
+# run.sh --self-test: shows that a failing, a missing and an unbuildable test each make run.sh fail.
+#
+# Environment: MUSTER_JOBS (2), MUSTER_BUILD_ROOT (build), FUZZ_SECONDS, COVERAGE_LINES (90), INTEGRATION_JOBS (1),
+# MUSTER_NO_SETUP=1 (install nothing). Logs are in build/logs. Exit: 0 only if something ran and nothing failed.
+
+# shellcheck source=tests/lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+cd "$repo"
+set +e
+
+jobs=${MUSTER_JOBS:-2}
+root=${MUSTER_BUILD_ROOT:-$repo/build}
+logs=$root/logs
+fuzz_seconds=${FUZZ_SECONDS:-20}
+coverage_lines=${COVERAGE_LINES:-90}
+integration_jobs=${INTEGRATION_JOBS:-1}
+passed=0
+failed=0
+failures=()
+export MUSTER_JOBS=$jobs MUSTER_BUILD_ROOT=$root
+mkdir -p "$logs"
+
+# result STATUS NAME SECONDS [LOG]: one line, the counters, and the log's tail when it failed.
+result() {
+    if [ "$1" = 0 ]; then
+        passed=$((passed + 1))
+        printf 'ok %s (%s s)\n' "$2" "$3"
+        return 0
+    fi
+    failed=$((failed + 1))
+    failures+=("$2")
+    printf 'FAILED %s (%s s)\n' "$2" "$3"
+    if [ -n "${4-}" ]; then
+        tail -n "${5:-40}" "$4" | sed 's/^/    /'
+        printf '    the whole log: %s\n' "${4#"$repo"/}"
+    fi
+    return 1
+}
+
+now() {
+    local t=${EPOCHREALTIME/[.,]/}
+    printf '%s' "$((t / 1000))"
+}
+
+# seconds_since MS
+seconds_since() {
+    local ms=$(($(now) - $1))
+    printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100))
+}
+
+log_of() {
+    printf '%s/%s.log' "$logs" "${1//\//-}"
+}
+
+# step NAME COMMAND...: one test that is one command.
+step() {
+    local name=$1 log start status
+    shift
+    log=$(log_of "$name")
+    start=$(now)
+    "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    result "$status" "$name" "$(seconds_since "$start")" "$log"
+}
+
+# build_preset PRESET: the preset with warnings as errors.
+build_preset() {
+    cmake --preset "$1" -B "$root/$1" -DMUSTER_WERROR=ON && cmake --build "$root/$1" -j "$jobs"
+}
+
+# built PRESET: builds it once in this run; a step of its own. Fails again, silently, when it failed before.
+declare -A build_status=()
+built() {
+    if [ -z "${build_status[$1]-}" ]; then
+        step "build/$1" build_preset "$1"
+        build_status[$1]=$?
+    fi
+    return "${build_status[$1]}"
+}
+
+# ctests PRESET LABEL NAME: every ctest of the label, a line for each. None at all is a failure.
+ctests() {
+    local dir=$root/$1 label=$2 name=$3 log start status seen=0 bad=0 test seconds state
+    built "$1" || return 1
+    log=$(log_of "$name")
+    start=$(now)
+    ctest --test-dir "$dir" -L "^$label\$" -j "$jobs" --output-on-failure --no-tests=error \
+        --output-junit "$log.xml" >"$log" 2>&1 </dev/null
+    status=$?
+    while read -r test seconds state; do
+        seen=$((seen + 1))
+        if [ "$state" = run ]; then
+            result 0 "$name/$test" "$seconds"
+            continue
+        fi
+        bad=1
+        awk -v test="$test" '/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: / { show = $4 == test } show' "$log" >"$log.$test"
+        result 1 "$name/$test" "$seconds" "$log.$test"
+    done < <(sed -nE 's/.*<testcase name="([^"]*)".* time="([0-9]+[.]?[0-9]?[0-9]?).*" status="([^"]*)".*/\1 \2 \3/p' \
+        "$log.xml" 2>/dev/null)
+    # ctest's own word counts too: it knows what the report may not say
+    if [ "$seen" = 0 ] || { [ "$status" != 0 ] && [ "$bad" = 0 ]; }; then
+        result 1 "$name" "$(seconds_since "$start")" "$log"
+    fi
+}
+
+tier_lint() {
+    local check name
+    for check in format layers sizes words shell yaml python purity cppcheck tidy; do
+        step "lint/$check" "tests/lint/$check.sh"
+    done
+    for check in tests/lint/*.sh; do
+        name=$(basename "$check" .sh)
+        case $name in
+            files | format | layers | sizes | words | shell | yaml | python | purity | cppcheck | tidy) ;;
+            *) step "lint/$name" "$check" ;;
+        esac
+    done
+    step lint/self-test tests/run.sh --self-test
+}
+
+# coverage: lines of core and wire that unit, plan and a few seeds of the simulator reach.
+coverage() {
+    find "$root/cov" -name '*.gcda' -delete
+    ctest --test-dir "$root/cov" -L '^(unit|plan)$' -j "$jobs" --output-on-failure --no-tests=error || return 1
+    if [ -x "$root/cov/bin/muster-sim" ]; then
+        "$root/cov/bin/muster-sim" --seeds 30 || return 1
+    fi
+    gcovr --root "$repo" --filter "$repo/agent/core/" --filter "$repo/agent/wire/" \
+        --exclude-unreachable-branches --print-summary --fail-under-line "$coverage_lines" "$root/cov"
+}
+
+tier_unit() {
+    ctests dev unit unit
+    ctests clang unit unit-clang
+    built cov && step unit/coverage coverage && grep -h '^lines:' "$(log_of unit/coverage)"
+}
+
+tier_plan() {
+    ctests dev plan plan
+}
+
+tier_sim() {
+    ctests dev sim sim
+}
+
+# integration_one FILE
+integration_one() {
+    MUSTER_BUILD=$root/dev python3 "$1"
+}
+
+tier_integration() {
+    local file name log start running=0 seen=0
+    built dev || return 1
+    if [ "${MUSTER_NO_SETUP-}" != 1 ]; then
+        step integration/servers tests/lib/setup.sh servers redis-7.0 redis-8.0 valkey-8.1 valkey-9 || return 1
+    fi
+    for file in tests/integration/test_*.py; do
+        [ -x "$file" ] || continue
+        seen=$((seen + 1))
+        if [ "$integration_jobs" -le 1 ]; then
+            step "integration/$(basename "$file" .py)" integration_one "$file"
+            continue
+        fi
+        while [ "$running" -ge "$integration_jobs" ]; do
+            wait -n
+            running=$((running - 1))
+        done
+        name=$(basename "$file" .py)
+        log=$(log_of "integration/$name")
+        (
+            start=$(now)
+            integration_one "$file" >"$log" 2>&1 </dev/null
+            printf '%s %s\n' $? "$(seconds_since "$start")" >"$log.result"
+        ) &
+        running=$((running + 1))
+    done
+    if [ "$integration_jobs" -gt 1 ]; then
+        wait
+        for file in tests/integration/test_*.py; do
+            [ -x "$file" ] || continue
+            name=$(basename "$file" .py)
+            log=$(log_of "integration/$name")
+            read -r status seconds <"$log.result"
+            result "$status" "integration/$name" "$seconds" "$log"
+        done
+    fi
+    [ "$seen" -gt 0 ] || nothing integration 'no executable tests/integration/test_*.py'
+}
+
+# fuzz_one TARGET
+fuzz_one() {
+    local name=${1##*/} corpus=tests/fuzz/corpus/${1##*/fuzz_} work=$root/fuzz/work/${1##*/}
+    mkdir -p "$work" "$logs/fuzz"
+    set -- "$1" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$logs/fuzz/$name-" "$work"
+    [ ! -d "$corpus" ] || set -- "$@" "$corpus"
+    ASAN_OPTIONS=detect_leaks=1 "$@"
+}
+
+# tier_fuzz: JOBS targets at a time.
+tier_fuzz() {
+    local target batch=() all=()
+    built fuzz || return 1
+    for target in "$root"/fuzz/fuzz/fuzz_*; do
+        [ -x "$target" ] && [ -f "$target" ] && all+=("$target")
+    done
+    [ "${#all[@]}" -gt 0 ] || nothing fuzz 'no tests/fuzz/fuzz_*.c'
+    for target in "${all[@]}"; do
+        batch+=("$target")
+        if [ "${#batch[@]}" = "$jobs" ]; then
+            fuzz_batch "${batch[@]}"
+            batch=()
+        fi
+    done
+    [ "${#batch[@]}" = 0 ] || fuzz_batch "${batch[@]}"
+}
+
+fuzz_batch() {
+    local target pids=() i=0 start
+    start=$(now)
+    for target; do
+        fuzz_one "$target" >"$(log_of "fuzz/${target##*/}")" 2>&1 </dev/null &
+        pids+=($!)
+    done
+    for target; do
+        wait "${pids[$i]}"
+        result $? "fuzz/${target##*/}" "$(seconds_since "$start")" "$(log_of "fuzz/${target##*/}")"
+        i=$((i + 1))
+    done
+}
+
+# tier_bench: the figures are the point, so they are shown.
+tier_bench() {
+    local bench name seen=0
+    built release || return 1
+    for bench in "$root"/release/bin/bench* tests/bench/*.py tests/bench/*.sh; do
+        [ -x "$bench" ] && [ -f "$bench" ] || continue
+        seen=$((seen + 1))
+        name=bench/$(basename "$bench")
+        MUSTER_BUILD=$root/release step "$name" "$bench" && sed 's/^/    /' "$(log_of "$name")"
+    done
+    [ "$seen" -gt 0 ] || nothing bench 'no tests/bench/*.c, *.py or *.sh'
+}
+
+# nothing TIER REASON: a tier without tests is a failure.
+nothing() {
+    printf '%s\n' "$2" >"$(log_of "$1/none")"
+    result 1 "$1/none" 0 "$(log_of "$1/none")"
+}
+
+# script_tier TIER: e2e and soak bring a script of their own.
+script_tier() {
+    if [ ! -x "tests/$1/run.sh" ]; then
+        nothing "$1" "there is no tests/$1/run.sh"
+        return 1
+    fi
+    step "$1" "tests/$1/run.sh"
+}
+
+setup_for() {
+    [ "${MUSTER_NO_SETUP-}" = 1 ] && return 0
+    step setup tests/lib/setup.sh "$@"
+}
+
+finish() {
+    [ "${#failures[@]}" = 0 ] || printf 'failed: %s\n' "${failures[*]}"
+    printf '%d passed, %d failed\n' "$passed" "$failed"
+    [ "$passed" -gt 0 ] && [ "$failed" = 0 ]
+    exit
+}
+
+case ${1-} in
+    -h | --help)
+        sed -n '4,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        exit 0
+        ;;
+    --self-test) exec tests/lib/self-test.sh ;;
+esac
+
+tiers=()
+for tier in "${@:-default}"; do
+    case $tier in
+        default) tiers+=(lint unit plan sim integration fuzz) ;;
+        lint | unit | plan | sim | integration | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
+        *) die "unknown tier '$tier'; the tiers are: default lint unit plan sim integration fuzz bench e2e soak" ;;
+    esac
+done
+
+setup_for test || finish
+for tier in "${tiers[@]}"; do
+    case $tier in
+        e2e | soak) script_tier "$tier" ;;
+        *) "tier_$tier" ;;
+    esac
+done
+finish
