@@ -72,6 +72,9 @@ enum rule_verdict rule_record(struct planner *p) {
     case PRESENCE_PRESENT:
         break;
     }
+    if (!w->record)
+        return planner_wait(p, "the record %s-muster cannot be read (%s): nothing is changed",
+                            w->set.name, w->record_problem ? w->record_problem : "unknown");
     if (strcmp(w->record->set_uid, w->set.uid) != 0)
         return planner_wait(p,
                             "the record %s-muster belongs to an earlier StatefulSet %s (uid %s, "

@@ -139,7 +139,8 @@ struct world {
     int replicas_per_primary;
 
     enum presence record_presence;
-    const struct record *record;      /* set when PRESENT */
+    const struct record *record;      /* when PRESENT; NULL if it cannot be read */
+    const char *record_problem;       /* then why; "" otherwise */
     const struct record *record_copy; /* the last one seen, also after it was deleted; or NULL */
 
     const struct pod *pods; /* sorted by ordinal, only ours */

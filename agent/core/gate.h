@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gate (DESIGN 5.4): may the server beside us start now, and with which addresses of its peers.
+ *
+ * The hook tells what it found on the volume; the verdict is made here. In this release the gate
+ * holds a server that brings a nodes.conf until the addresses of its peers can be told, at most
+ * until the caller's limit: then it starts with its file unchanged.
+ */
+#ifndef MUSTER_CORE_GATE_H
+#define MUSTER_CORE_GATE_H
+
+#include <stdbool.h>
+
+#include "core/world.h"
+
+/* What the hook found in the data directory of the server that wants to start. */
+struct gate_claim {
+    bool has_nodes;    /* a readable nodes.conf that lists peers */
+    bool corrupt;      /* a nodes.conf that cannot be read */
+    struct node_id id; /* its `myself`; "" without nodes.conf */
+    int64_t asked_ms;  /* when the hook asked */
+};
+
+enum gate_verdict {
+    GATE_WAIT = 1,
+    GATE_GO,           /* nothing to rewrite */
+    GATE_GO_REWRITTEN, /* with the addresses that gate_address() tells */
+};
+
+#define GATE_REASON_SIZE 200
+
+/* `limit_ms`: how long a server that may start anyway is held at most. */
+enum gate_verdict gate_judge(const struct world *world, const struct gate_claim *claim,
+                             int64_t limit_ms, char reason[GATE_REASON_SIZE]);
+
+/*
+ * The pod whose address is the current one of this node, or NULL: then the server must not dial it
+ * (`:0@0 noaddr`), since whoever answers at the old address may be another cluster's (FACTS 13, M7b).
+ */
+const struct pod *gate_address(const struct world *world, const struct node_id *id);
+
+#endif

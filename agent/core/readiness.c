@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/readiness.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+/* Stands for "whichever process runs now", until its run id is read. */
+#define RUN_ID_RESUMED "resumed"
+
+void readiness_resume(struct readiness *readiness) {
+    readiness->ready = true;
+    text_format(readiness->run_id, sizeof readiness->run_id, "%s", RUN_ID_RESUMED);
+    text_format(readiness->reason, sizeof readiness->reason,
+                "it was ready before the agent restarted");
+}
+
+static bool readiness_say(struct readiness *r, bool ready, const char *reason) {
+    r->ready = ready;
+    text_format(r->reason, sizeof r->reason, "%s", reason);
+    return ready;
+}
+
+/* More than half of the primaries with slots are connected and not failing in the own view. */
+static bool readiness_sees_majority(const struct view *view) {
+    size_t voters = 0;
+    size_t seen = 0;
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct view_node *n = &view->nodes[i];
+        if (!(n->flags & NODE_PRIMARY) || !n->slot_count)
+            continue;
+        voters++;
+        seen += n->connected && !(n->flags & (NODE_FAIL | NODE_PFAIL | NODE_NOADDR));
+    }
+    return voters && seen > voters / 2;
+}
+
+/* FACTS 12, for this pod only. */
+static bool readiness_strict(struct readiness *r, const struct world *w, const struct pod *pod) {
+    const struct server *s = &pod->server;
+    bool formed = w->record && w->record->state == RECORD_FORMED;
+    if (world_server_virgin(w, pod)) {
+        if (w->record_presence == PRESENCE_ABSENT || (w->record && !formed))
+            return readiness_say(r, true, "an empty server that waits for the cluster to be formed");
+        return readiness_say(r, false,
+                             formed ? "an empty server that has not joined the cluster yet"
+                                    : "an empty server; whether a cluster exists is not known yet");
+    }
+    if (!world_view_fresh(w, pod))
+        return readiness_say(r, false, "its view of the cluster was not read yet");
+    if (!s->state_ok)
+        return readiness_say(r, false, "the cluster is not ok in its eyes");
+    if (!readiness_sees_majority(s->view))
+        return readiness_say(r, false, "it is not connected to a majority of the primaries");
+    if (s->primary && !s->view->myself->slot_count)
+        return readiness_say(r, false, "a primary without slots: its part is not given yet");
+    if (!s->primary && !s->link_up)
+        return readiness_say(r, false, "a replica that is not in sync with its primary yet");
+    return readiness_say(r, true, s->primary ? "a primary that serves its slots"
+                                             : "a replica in sync with its primary");
+}
+
+/* Later: answers, and as a replica is not cut off for long. */
+static void readiness_lenient(struct readiness *r, const struct world *w, const struct server *s) {
+    if (s->primary || s->link_up) {
+        r->link_down_ms = 0;
+        (void)readiness_say(r, true, s->primary ? "a primary that answers" : "a replica in sync");
+        return;
+    }
+    if (!r->link_down_ms)
+        r->link_down_ms = w->now_ms;
+    bool long_cut = w->now_ms - r->link_down_ms > READINESS_LINK_DOWN_MS;
+    (void)readiness_say(r, !long_cut,
+                        long_cut ? "a replica cut off from its primary for more than 30 s"
+                                 : "a replica that lost its primary a moment ago");
+}
+
+void readiness_step(struct readiness *readiness, const struct world *world) {
+    const struct pod *pod = world->me == NO_POD ? NULL : &world->pods[world->me];
+    if (!pod || pod->server.reach == REACH_UNKNOWN)
+        return; /* nothing was heard: the last verdict stands */
+    if (!world_server_fresh(world, pod)) {
+        (void)readiness_say(readiness, false,
+                            pod->server.reach == REACH_LOADING ? "its server is loading data"
+                                                               : "its server does not answer");
+        return;
+    }
+    const char *run_id = pod->server.run_id;
+    if (strcmp(readiness->run_id, RUN_ID_RESUMED) == 0)
+        text_format(readiness->run_id, sizeof readiness->run_id, "%s", run_id);
+    if (strcmp(readiness->run_id, run_id) == 0) {
+        readiness_lenient(readiness, world, &pod->server);
+        return;
+    }
+    /* A virgin's readiness is not the strict test's: it must pass that once it has joined. */
+    if (readiness_strict(readiness, world, pod) && !world_server_virgin(world, pod))
+        text_format(readiness->run_id, sizeof readiness->run_id, "%s", run_id);
+    readiness->link_down_ms = 0;
+}
