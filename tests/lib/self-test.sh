@@ -99,7 +99,11 @@ bad layers agent/core/bad.c '#include <hiredis/hiredis.h>'
 bad layers agent/core/bad.c '#include <time.h>'
 bad layers agent/base/bad.c '#include "core/world.h"'
 bad layers agent/cli/bad.c '#include <curl/curl.h>'
-bad layers agent/wire/bad.h '#include <cjson/cJSON.h>'
+bad layers agent/wire/bad.h '#include <curl/curl.h>'
+mkdir -p agent/wire
+echo '#include <cjson/cJSON.h>' >agent/wire/own.h
+bad layers agent/io/bad.c '#include "wire/own.h"'
+rm agent/wire/own.h
 bad layers agent/hook/bad.c '#include "wire/kube_json.h"'
 bad layers agent/more/bad.c ''
 expect pass 'files' tests/lint/words.sh

@@ -27,9 +27,9 @@ in_all() {
     printf '%s\n' "${all[@]}"
 }
 
-# the names of Redis settings and commands stay what they are
+# the names of Redis's settings and of functions in its source stay what they are
 refuse 'primary and replica are the words; the old ones are only parsed, in wire' \
-    '[Mm]aster|[Ss]lave|MASTER|SLAVE' '^agent/wire/|masterauth|masteruser|on the wire' < <(in_agent)
+    '[Mm]aster|[Ss]lave|MASTER|SLAVE' '^agent/wire/|masterauth|masteruser|on the wire|cluster[A-Z][A-Za-z]+' < <(in_agent)
 refuse 'time is read in io/clock.c only, so that the simulator owns it' \
     '\b(time|clock_gettime|gettimeofday|clock)\(' '^agent/io/clock\.c:|^agent/hook/|^[^:]*:[0-9]+: *(/?\*|//)' < <(in_agent)
 refuse 'nothing resolves names: it would block, or start a thread' \
