@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Composition and the turn. */
+#include "agent.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "io/clock.h"
+#include "version.h"
+
+void agent_wake(struct agent *agent) {
+    loop_timer_arm(agent->turn_timer, AGENT_DEBOUNCE_MS);
+}
+
+static void agent_on_change(void *ctx) {
+    agent_wake(ctx);
+}
+
+static void agent_on_stall(void *ctx, int64_t delay_ms) {
+    struct agent *agent = ctx;
+    agent->settle_until_ms = clock_mono_ms() + AGENT_SETTLE_MS;
+    LOG(LOG_WARN, "stall", LOG_S("msg", "the agent did not run or the clock jumped: observing first"),
+        LOG_I("delay_ms", delay_ms));
+    agent_wake(agent);
+}
+
+/* What hangs on the StatefulSet's name: Lease, record and the object that Events are about. */
+static void agent_follow_set(struct agent *agent) {
+    const struct stateful_set *set = &agent->world.set;
+    char name[POD_NAME_SIZE + sizeof "-muster"] = "";
+    if (set->name[0])
+        text_format(name, sizeof name, "%s-muster", set->name);
+    lease_client_follow(agent->lease, name);
+    record_client_follow(agent->records, name);
+    if (set->known)
+        event_client_about(agent->events, set->name, set->uid);
+}
+
+static void agent_turn(void *ctx) {
+    struct agent *agent = ctx;
+    http_server_turned(agent->http);
+    agent_observe(agent);
+    agent_follow_set(agent);
+    agent_follow_pods(agent);
+    agent_ask_mates(agent);
+    plan_next(&agent->world, &agent->arena, &agent->plan);
+    agent_publish(agent);
+    agent_answer_hook(agent);
+    agent_execute(agent);
+    agent->counters.turns++;
+    if (!loop_timer_armed(agent->turn_timer))
+        loop_timer_arm(agent->turn_timer, AGENT_TICK_MS);
+}
+
+static void agent_on_released(void *ctx) {
+    struct agent *agent = ctx;
+    loop_stop(agent->loop);
+}
+
+/*
+ * While the server beside us runs we stay: a sidecar is not started again once its pod terminates,
+ * and the server is not to be left alone (DESIGN 5.5).
+ */
+static void agent_leave_if_alone(struct agent *agent) {
+    if (agent->stopping && !hook_server_server_running(agent->hook))
+        lease_client_release(agent->lease, agent_on_released, agent);
+}
+
+static void agent_on_term(void *ctx) {
+    struct agent *agent = ctx;
+    bool again = agent->stopping;
+    agent->stopping = true;
+    bool running = hook_server_server_running(agent->hook);
+    LOG(LOG_INFO, "stopping",
+        LOG_S("msg", running && !again ? "SIGTERM: staying until the server beside has ended"
+                                       : "SIGTERM: leaving"));
+    if (again && !running)
+        loop_stop(agent->loop);
+    agent_leave_if_alone(agent);
+}
+
+static void agent_on_server_gone(void *ctx) {
+    struct agent *agent = ctx;
+    LOG(LOG_WARN, "server-gone", LOG_S("msg", "the server beside has ended"));
+    agent_wake(agent);
+    agent_leave_if_alone(agent);
+}
+
+static int agent_open_api(struct agent *agent, struct err *err) {
+    const struct config *c = agent->config;
+    struct kube_client_config client = {
+        .api_server = c->kubernetes.api_server,
+        .ca_file = c->kubernetes.ca_file,
+        .token_file = c->kubernetes.token_file,
+        .ns = c->kubernetes.namespace[0] ? c->kubernetes.namespace : agent->identity.pod_namespace,
+    };
+    agent->kube = kube_client_new(agent->loop, &client, err);
+    if (!agent->kube)
+        return err->code;
+    struct kube_state_config state = {
+        .pod_name = agent->identity.pod_name,
+        .stateful_set = c->kubernetes.stateful_set,
+        .seed = clock_entropy(),
+        .on_change = agent_on_change,
+        .ctx = agent,
+    };
+    agent->state = kube_state_new(agent->loop, agent->kube, &state);
+    char holder[LEASE_HOLDER_SIZE];
+    text_format(holder, sizeof holder, "%s_%s", agent->identity.pod_name, agent->identity.pod_uid);
+    struct lease_client_config lease = {
+        .pod_name = holder,
+        .duration_s = c->kubernetes.lease_seconds,
+        .seed = clock_entropy(),
+        .on_change = agent_on_change,
+        .ctx = agent,
+    };
+    agent->lease = lease_client_new(agent->loop, agent->kube, &lease);
+    agent->records = record_client_new(agent->kube);
+    agent->events = event_client_new(agent->loop, agent->kube, agent->identity.pod_name);
+    return 0;
+}
+
+static int agent_open_servers(struct agent *agent, struct err *err) {
+    agent->gossip = http_client_new(agent->loop, err);
+    if (!agent->gossip)
+        return err->code;
+    struct peers_config peers = {
+        .username = agent->config->redis.username,
+        .password_file = agent->config->redis.password_file,
+        .seed = clock_entropy(),
+        .on_change = agent_on_change,
+        .ctx = agent,
+    };
+    agent->peers = peers_new(agent->loop, &peers);
+    struct executor_config executor = {
+        .peers = agent->peers,
+        .records = agent->records,
+        .seed = clock_entropy(),
+        .may_send = agent_may_send,
+        .on_outcome = agent_on_outcome,
+        .ctx = agent,
+    };
+    agent->executor = executor_new(agent->loop, &executor);
+    return 0;
+}
+
+static int agent_open_ears(struct agent *agent, struct err *err) {
+    struct hook_server_config hook = agent_hook_config(agent);
+    hook.on_server_gone = agent_on_server_gone;
+    int r = hook_server_new(&hook, &agent->hook, err);
+    if (r < 0)
+        return r;
+    if (hook_server_server_running(agent->hook) && hook_server_last_ready(agent->hook))
+        readiness_resume(&agent->readiness);
+    struct http_server_config http = {
+        .base = loop_base(agent->loop),
+        .priority = LOOP_HTTP,
+        .address = agent->config->http.address,
+        .port = agent->config->http.port,
+        .now_ms = clock_mono_ms,
+    };
+    return http_server_new(&http, &agent->http, err);
+}
+
+static int agent_open(struct agent *agent, struct err *err) {
+    agent->loop = loop_new(err);
+    if (!agent->loop)
+        return err->code;
+    agent->turn_timer = loop_timer_new(agent->loop, agent_turn, agent);
+    int r = agent_open_api(agent, err);
+    if (r == 0)
+        r = agent_open_servers(agent, err);
+    if (r == 0)
+        r = agent_open_ears(agent, err);
+    if (r < 0)
+        return r;
+    loop_on_stall(agent->loop, agent_on_stall, agent);
+    loop_on_signal(agent->loop, SIGTERM, agent_on_term, agent);
+    loop_on_signal(agent->loop, SIGINT, agent_on_term, agent);
+    return 0;
+}
+
+/* Everything accepts NULL, so a half-opened agent is closed the same way. */
+static void agent_close(struct agent *agent) {
+    agent_forget_mates(agent);
+    http_server_free(agent->http);
+    hook_server_free(agent->hook);
+    executor_free(agent->executor);
+    peers_free(agent->peers);
+    http_client_free(agent->gossip);
+    event_client_free(agent->events);
+    record_client_free(agent->records);
+    lease_client_free(agent->lease);
+    kube_state_free(agent->state);
+    kube_client_free(agent->kube);
+    loop_timer_free(agent->turn_timer);
+    loop_free(agent->loop);
+    arena_deinit(&agent->arena);
+}
+
+int agent_run(const struct config *config, const struct identity *identity) {
+    struct agent agent = {.config = config, .identity = *identity};
+    struct err err = {0};
+    arena_init(&agent.arena, TURN_ARENA_MAX);
+    agent.attempts.rng.state = clock_entropy();
+    agent.entropy[0] = clock_entropy();
+    agent.entropy[1] = clock_entropy();
+    int r = agent_open(&agent, &err);
+    if (r < 0) {
+        LOG(LOG_ERROR, "cannot-start", LOG_S("msg", err.msg));
+    } else {
+        LOG(LOG_INFO, "started", LOG_S("version", MUSTER_VERSION), LOG_S("commit", MUSTER_COMMIT),
+            LOG_S("ip", identity->pod_ip));
+        agent_wake(&agent);
+        loop_run(agent.loop);
+        LOG(LOG_INFO, "stopped", LOG_S("msg", "bye"));
+    }
+    agent_close(&agent);
+    return r < 0 ? 1 : 0;
+}

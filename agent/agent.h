@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent: everything composed, and the turn.
+ *
+ *   observe (callbacks only note) -> world -> plan -> execute -> publish
+ *
+ * agent.c composes and turns; agent_world.c makes the world; agent_act.c carries out and remembers;
+ * agent_hook.c answers the hook; agent_publish.c tells people; agent_gossip.c asks the other agents
+ * whether they live.
+ */
+#ifndef MUSTER_AGENT_H
+#define MUSTER_AGENT_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "core/attempts.h"
+#include "core/plan.h"
+#include "core/readiness.h"
+#include "core/world.h"
+#include "io/event_client.h"
+#include "io/executor.h"
+#include "io/hook_server.h"
+#include "io/http_client.h"
+#include "io/http_server.h"
+#include "io/kube_client.h"
+#include "io/kube_state.h"
+#include "io/lease_client.h"
+#include "io/loop.h"
+#include "io/peers.h"
+#include "io/record_client.h"
+#include "wire/config_yaml.h"
+#include "wire/metrics_text.h"
+
+/* A turn comes at the latest after this, sooner when something was noted. */
+#define AGENT_TICK_MS 1000
+/* What arrives together is judged together. */
+#define AGENT_DEBOUNCE_MS 20
+/* After a stall: one full period of the slowest regular poll (DESIGN 3). */
+#define AGENT_SETTLE_MS WORLD_FRESH_MS
+/* While acts are under way or a cluster is being formed, servers are asked this often. */
+#define AGENT_HURRY_MS 25
+#define AGENT_HURRY_FOR_MS 1500
+
+/* Who this agent is, from the downward API (DESIGN 8). Borrowed from the environment. */
+struct identity {
+    const char *pod_name;
+    const char *pod_namespace;
+    const char *pod_uid;
+    const char *pod_ip;
+};
+
+/* Another agent's liveness, by pod uid. */
+struct agent_mate {
+    char uid[UID_SIZE];
+    enum agent_state state;
+    int64_t seen_ms;
+    int64_t asked_ms;
+    unsigned failures;
+    struct http_request *request; /* in flight; owned by the HTTP client */
+    struct agent *agent;
+};
+
+struct agent {
+    const struct config *config; /* borrowed */
+    struct identity identity;
+
+    /* Owned, in the order in which they are made; freed in the reverse order. */
+    struct loop *loop;
+    struct kube_client *kube;
+    struct kube_state *state;
+    struct lease_client *lease;
+    struct record_client *records;
+    struct event_client *events;
+    struct http_client *gossip;
+    struct peers *peers;
+    struct executor *executor;
+    struct hook_server *hook;
+    struct http_server *http;
+    struct loop_timer *turn_timer;
+
+    /* One turn's data. */
+    struct arena arena;
+    struct world world;
+    struct plan plan;
+
+    /* What is remembered from turn to turn. */
+    struct attempts attempts;
+    struct readiness readiness;
+    struct metrics_counters counters;
+    int64_t settle_until_ms;
+    int64_t published_ms; /* when the pages were made last */
+    uint64_t entropy[2];
+    bool was_leader;
+    bool stopping; /* SIGTERM came: leave as soon as the server is gone */
+    char said[PLAN_REASON_SIZE];   /* the last sentence that was logged */
+    char problem[ERR_MSG_SIZE];    /* the last problem with the API that was logged */
+    struct agent_mate *mates; /* owned */
+    size_t mate_count;
+};
+
+/*
+ * Runs until SIGTERM or SIGINT has been obeyed; returns the exit code. `config` was checked and
+ * outlives the call.
+ */
+int agent_run(const struct config *config, const struct identity *identity);
+
+/* Something was noted: a turn soon. */
+void agent_wake(struct agent *agent);
+
+/* agent_world.c: the world of this moment into agent->world, in the arena. */
+void agent_observe(struct agent *agent);
+/* The servers to be asked follow from the pods and from whether we lead. */
+void agent_follow_pods(struct agent *agent);
+
+/* agent_act.c */
+void agent_execute(struct agent *agent);
+bool agent_may_send(void *ctx, const struct action *action);
+void agent_on_outcome(void *ctx, const struct action *action, const char *pod_uid,
+                      enum outcome outcome, const char *why);
+
+/* agent_hook.c: verdicts for the hook, made anew after each turn. */
+struct hook_server_handlers agent_hook_handlers(struct agent *agent);
+void agent_answer_hook(struct agent *agent);
+
+/* agent_publish.c: log, status, metrics, digest, readiness. */
+void agent_publish(struct agent *agent);
+
+/* agent_gossip.c: the leader asks the others' digests, which tell that they live. */
+void agent_ask_mates(struct agent *agent);
+void agent_forget_mates(struct agent *agent);
+enum agent_state agent_mate_state(const struct agent *agent, const char *uid,
+                                  int64_t *ret_seen_ms);
+
+#endif

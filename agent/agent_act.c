@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Carries out the plan, and remembers what came of it. */
+#include <string.h>
+
+#include "agent.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "io/clock.h"
+
+bool agent_may_send(void *ctx, const struct action *action) {
+    struct agent *agent = ctx;
+    return action->authority != AUTHORITY_LEADER || lease_client_may_act(agent->lease);
+}
+
+void agent_execute(struct agent *agent) {
+    const struct plan *plan = &agent->plan;
+    bool formed = agent->world.record && agent->world.record->state == RECORD_FORMED;
+    if (plan->action_count || (agent->world.leader && !formed))
+        peers_hurry(agent->peers, NULL, AGENT_HURRY_MS, clock_mono_ms() + AGENT_HURRY_FOR_MS);
+    if (plan->action_count)
+        executor_run(agent->executor, plan, &agent->world,
+                     kube_state_record_version(agent->state));
+}
+
+/* What people want to see as it happens; the rest is for debugging a formation. */
+static enum log_level agent_action_level(const struct action *action) {
+    switch (action->kind) {
+    case ACTION_REPLICATE:
+    case ACTION_FORGET:
+    case ACTION_RECORD_PUT:
+        return LOG_INFO;
+    case ACTION_NONE:
+    case ACTION_CONFIG_SET:
+    case ACTION_SET_CONFIG_EPOCH:
+    case ACTION_ADD_SLOTS:
+    case ACTION_MEET:
+        break;
+    }
+    return LOG_DEBUG;
+}
+
+static const char *agent_pod_name(const struct agent *agent, const char *uid) {
+    for (size_t i = 0; i < agent->world.pod_count; i++)
+        if (strcmp(agent->world.pods[i].uid, uid) == 0)
+            return agent->world.pods[i].name;
+    return uid[0] ? uid : "api";
+}
+
+/* The Event's reason where the act is one that `kubectl describe` should tell. */
+static const char *agent_event_reason(const struct action *action) {
+    switch (action->kind) {
+    case ACTION_RECORD_PUT:
+        return action->record->state == RECORD_FORMED ? "ClusterRecorded" : "ClusterForming";
+    case ACTION_REPLICATE:
+        return "ReplicaAssigned";
+    case ACTION_FORGET:
+        return "NodeForgotten";
+    case ACTION_NONE:
+    case ACTION_CONFIG_SET:
+    case ACTION_SET_CONFIG_EPOCH:
+    case ACTION_ADD_SLOTS:
+    case ACTION_MEET:
+        break;
+    }
+    return NULL;
+}
+
+static void agent_on_success(struct agent *agent, const struct action *action, const char *cmd,
+                             const char *pod, const char *why) {
+    agent->counters.actions_ok[action->kind]++;
+    attempts_succeeded(&agent->attempts, action_key(action), clock_mono_ms(),
+                       action_quiet_ms(action));
+    if (action->kind == ACTION_RECORD_PUT)
+        kube_state_record_written(agent->state, action->record, why);
+    LOG(agent_action_level(action), "did", LOG_S("cmd", cmd), LOG_S("to", pod));
+    const char *reason = agent_event_reason(action);
+    if (reason) {
+        char message[EVENT_MESSAGE_SIZE];
+        text_format(message, sizeof message, "%s (%s to %s)", agent->said, cmd, pod);
+        event_client_post(agent->events, false, reason, message);
+    }
+}
+
+void agent_on_outcome(void *ctx, const struct action *action, const char *pod_uid,
+                      enum outcome outcome, const char *why) {
+    struct agent *agent = ctx;
+    char cmd[ERR_MSG_SIZE];
+    action_format(action, cmd, sizeof cmd);
+    const char *pod = agent_pod_name(agent, pod_uid);
+    switch (outcome) {
+    case OUTCOME_OK:
+        agent_on_success(agent, action, cmd, pod, why);
+        break;
+    case OUTCOME_FAILED: {
+        agent->counters.actions_failed[action->kind]++;
+        int64_t delay = attempts_failed(&agent->attempts, action_key(action), clock_mono_ms());
+        LOG(LOG_WARN, "failed", LOG_S("cmd", cmd), LOG_S("to", pod), LOG_S("why", why),
+            LOG_I("retry_ms", delay));
+        break;
+    }
+    case OUTCOME_FENCED:
+        LOG(LOG_WARN, "fenced", LOG_S("cmd", cmd), LOG_S("to", pod), LOG_S("why", why));
+        break;
+    case OUTCOME_NONE:
+    case OUTCOME_SUPERSEDED:
+    case OUTCOME_DROPPED:
+        LOG(LOG_DEBUG, outcome_name(outcome), LOG_S("cmd", cmd), LOG_S("to", pod),
+            LOG_S("why", why));
+        break;
+    }
+    agent_wake(agent);
+}

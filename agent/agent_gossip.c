@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The leader asks the other agents for their digests. A digest only tells that its agent lives and
+ * what is worth reading; it never justifies an action.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "io/clock.h"
+#include "wire/digest.h"
+
+#define MATE_PERIOD_MS 5000
+#define MATE_TIMEOUT_MS 1500
+/* One lost answer is not silence. */
+#define MATE_SILENT_AFTER 2
+
+static struct agent_mate *mate_find(const struct agent *agent, const char *uid) {
+    for (size_t i = 0; i < agent->mate_count; i++)
+        if (strcmp(agent->mates[i].uid, uid) == 0)
+            return &agent->mates[i];
+    return NULL;
+}
+
+enum agent_state agent_mate_state(const struct agent *agent, const char *uid,
+                                  int64_t *ret_seen_ms) {
+    const struct agent_mate *mate = mate_find(agent, uid);
+    *ret_seen_ms = mate ? mate->seen_ms : 0;
+    return mate ? mate->state : AGENT_UNKNOWN;
+}
+
+static void mate_on_done(void *ctx, const struct http_response *response) {
+    struct agent_mate *mate = ctx;
+    struct digest digest;
+    struct err err = {0};
+    mate->request = NULL;
+    if (response->err.code == E_OK && response->status == 200 &&
+        digest_parse(response->body, &digest, &err) == 0) {
+        mate->failures = 0;
+        mate->state = AGENT_OK;
+        mate->seen_ms = clock_mono_ms();
+    } else if (++mate->failures >= MATE_SILENT_AFTER) {
+        mate->state = AGENT_SILENT;
+    }
+}
+
+static void mate_ask(struct agent *agent, struct agent_mate *mate, const struct pod *pod) {
+    char url[128];
+    bool v6 = strchr(pod->ip, ':') != NULL;
+    text_format(url, sizeof url, "http://%s%s%s:%d/status?digest", v6 ? "[" : "", pod->ip,
+                v6 ? "]" : "", agent->config->http.port);
+    struct http_call call = {
+        .method = "GET",
+        .url = url,
+        .plain = true,
+        .body_max = DIGEST_TEXT_MAX,
+        .timeout_ms = MATE_TIMEOUT_MS,
+        .on_done = mate_on_done,
+        .ctx = mate,
+    };
+    struct err err = {0};
+    mate->asked_ms = agent->world.now_ms;
+    mate->request = http_start(agent->gossip, &call, &err);
+}
+
+/* One entry for each other pod; requests of pods that are gone are cancelled. */
+static void mates_follow(struct agent *agent) {
+    const struct world *w = &agent->world;
+    bool same = agent->mate_count + (w->me == NO_POD ? 0 : 1) == w->pod_count;
+    for (size_t i = 0; same && i < w->pod_count; i++)
+        same = i == w->me || mate_find(agent, w->pods[i].uid);
+    if (same)
+        return;
+    /* The requests hold pointers into the old table. */
+    for (size_t i = 0; i < agent->mate_count; i++)
+        http_cancel(TAKE(agent->mates[i].request));
+    struct agent_mate *mates = xcalloc(w->pod_count, sizeof *mates);
+    size_t count = 0;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        if (i == w->me)
+            continue;
+        const struct agent_mate *old = mate_find(agent, w->pods[i].uid);
+        if (old)
+            mates[count] = *old;
+        text_format(mates[count].uid, sizeof mates[count].uid, "%s", w->pods[i].uid);
+        mates[count++].agent = agent;
+    }
+    free(agent->mates);
+    agent->mates = mates;
+    agent->mate_count = count;
+}
+
+void agent_ask_mates(struct agent *agent) {
+    const struct world *w = &agent->world;
+    if (!w->leader) {
+        agent_forget_mates(agent);
+        return;
+    }
+    mates_follow(agent);
+    for (size_t i = 0; i < w->pod_count; i++) {
+        struct agent_mate *mate = mate_find(agent, w->pods[i].uid);
+        if (mate && !mate->request && w->pods[i].ip[0] &&
+            (!mate->asked_ms || w->now_ms - mate->asked_ms >= MATE_PERIOD_MS))
+            mate_ask(agent, mate, &w->pods[i]);
+    }
+}
+
+void agent_forget_mates(struct agent *agent) {
+    for (size_t i = 0; i < agent->mate_count; i++)
+        http_cancel(TAKE(agent->mates[i].request));
+    free(TAKE(agent->mates));
+    agent->mate_count = 0;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tells people: the turn's sentence in the log, and the pages that the HTTP server serves. */
+#include <string.h>
+
+#include "agent.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "core/facts.h"
+#include "core/status.h"
+#include "wire/digest.h"
+#include "wire/metrics_text.h"
+#include "wire/status_json.h"
+#include "version.h"
+
+/* Pages are made anew this often, and whenever the sentence changes. */
+#define PUBLISH_PERIOD_MS 1000
+
+static void publish_sentence(struct agent *agent) {
+    const struct plan *plan = &agent->plan;
+    if (strcmp(agent->said, plan->reason) == 0)
+        return;
+    text_format(agent->said, sizeof agent->said, "%s", plan->reason);
+    agent->published_ms = 0;
+    LOG(LOG_INFO, "turn", LOG_S("rule", plan->rule), LOG_S("msg", plan->reason),
+        LOG_I("actions", (int64_t)plan->action_count));
+}
+
+static void publish_leader(struct agent *agent) {
+    const struct world *w = &agent->world;
+    if (w->leader == agent->was_leader)
+        return;
+    agent->was_leader = w->leader;
+    LOG(LOG_INFO, w->leader ? "leading" : "not-leading",
+        LOG_S("msg", w->leader ? "this agent holds the Lease" : "this agent lost the Lease"),
+        LOG_S("leader", w->leader_pod));
+}
+
+static void publish_problem(struct agent *agent) {
+    const char *problem = kube_state_problem(agent->state);
+    if (strcmp(agent->problem, problem) == 0)
+        return;
+    text_format(agent->problem, sizeof agent->problem, "%s", problem);
+    if (problem[0])
+        LOG(LOG_WARN, "api-problem", LOG_S("msg", problem));
+    else
+        LOG(LOG_INFO, "api-well", LOG_S("msg", "the Kubernetes API answers everything again"));
+}
+
+static void publish_readiness(struct agent *agent, bool was_ready) {
+    const struct readiness *r = &agent->readiness;
+    struct span reason = span_of(r->reason);
+    if (r->ready != was_ready)
+        LOG(LOG_INFO, r->ready ? "ready" : "not-ready", LOG_S("msg", r->reason));
+    http_server_publish_ready(agent->http, r->ready, reason);
+    hook_server_publish_ready(agent->hook, r->ready, r->reason);
+}
+
+static void publish_digest(struct agent *agent) {
+    const struct world *w = &agent->world;
+    const struct pod *me = w->me == NO_POD ? NULL : &w->pods[w->me];
+    struct digest digest = {.offset = -1, .quiet_ms = -1, .age_ms = -1};
+    if (me && me->server.seen_ms) {
+        const struct server *s = &me->server;
+        memcpy(digest.run_id, s->run_id, sizeof digest.run_id);
+        digest.id = s->id;
+        digest.role = s->primary ? DIGEST_PRIMARY : DIGEST_REPLICA;
+        digest.link_up = s->link_up;
+        digest.offset = s->offset;
+        digest.epoch = s->current_epoch;
+        digest.age_ms = w->now_ms - s->seen_ms;
+        if (s->view) {
+            digest.primary = s->view->myself->primary;
+            digest.view_hash = s->view->hash;
+            digest.open_slots = (uint32_t)s->view->open_count;
+        }
+    }
+    digest.gate = hook_server_server_running(agent->hook) ? DIGEST_GATE_OPEN : DIGEST_GATE_UNKNOWN;
+    auto_buf struct buf text;
+    buf_init(&text, DIGEST_TEXT_MAX);
+    if (digest_format(&text, &digest) == 0)
+        http_server_publish(agent->http, HTTP_PAGE_DIGEST, (struct span){buf_str(&text), text.len});
+}
+
+static void publish_api_counters(struct agent *agent) {
+    struct metrics_counters *to = &agent->counters;
+    size_t count;
+    const struct kube_counter *from = kube_client_counters(agent->kube, &count);
+    to->api_count = 0;
+    to->api_other = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (to->api_count == METRICS_API_PAIRS) {
+            to->api_other += from[i].count;
+            continue;
+        }
+        struct metrics_api_count *pair = &to->api[to->api_count++];
+        *pair = (struct metrics_api_count){.code = from[i].code, .count = from[i].count};
+        text_format(pair->verb, sizeof pair->verb, "%s", kube_verb_name(from[i].verb));
+    }
+}
+
+static void publish_pages(struct agent *agent) {
+    const struct world *w = &agent->world;
+    struct facts facts;
+    struct status status;
+    facts_gather(w, &agent->arena, &facts);
+    status_gather(w, &facts, &agent->plan, &agent->arena, &status);
+    auto_buf struct buf text;
+    buf_init(&text, STATUS_JSON_MAX);
+    if (status_json_format(&text, &status) == 0)
+        http_server_publish(agent->http, HTTP_PAGE_STATUS, (struct span){buf_str(&text), text.len});
+    publish_api_counters(agent);
+    const struct pod *me = w->me == NO_POD ? NULL : &w->pods[w->me];
+    struct metrics metrics = {
+        .status = &status,
+        .counters = &agent->counters,
+        .version = MUSTER_VERSION,
+        .commit = MUSTER_COMMIT,
+        .now_ms = w->now_ms,
+        .view_ms = me ? me->server.view_ms : 0,
+        .server_up = me && world_server_fresh(w, me),
+        .info = peers_info(agent->peers, agent->identity.pod_uid),
+    };
+    buf_clear(&text);
+    if (metrics_text_format(&text, &metrics) == 0)
+        http_server_publish(agent->http, HTTP_PAGE_METRICS,
+                            (struct span){buf_str(&text), text.len});
+}
+
+void agent_publish(struct agent *agent) {
+    bool was_ready = agent->readiness.ready;
+    publish_leader(agent);
+    publish_sentence(agent);
+    publish_problem(agent);
+    readiness_step(&agent->readiness, &agent->world);
+    publish_readiness(agent, was_ready);
+    publish_digest(agent);
+    if (agent->published_ms && agent->world.now_ms - agent->published_ms < PUBLISH_PERIOD_MS)
+        return;
+    agent->published_ms = agent->world.now_ms;
+    publish_pages(agent);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes the world: copies what kube_state, peers and the Lease know into one value. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "io/clock.h"
+
+/* Ours: controlled by the StatefulSet with the uid that the API gives today (DESIGN 4). */
+static bool agent_owns(const struct kube_stateful_set *set, const struct kube_pod *pod) {
+    return pod->ordinal >= 0 && strcmp(pod->controller.kind, "StatefulSet") == 0 &&
+           strcmp(pod->controller.uid, set->meta.uid) == 0;
+}
+
+static void agent_put_pod(struct agent *agent, const struct kube_pod *from, struct pod *pod) {
+    const struct config *config = agent->config;
+    *pod = (struct pod){.ordinal = from->ordinal,
+                        .port = config->redis.port,
+                        .terminating = from->meta.deleting,
+                        .ready = from->ready};
+    text_format(pod->name, sizeof pod->name, "%s", from->meta.name);
+    text_format(pod->uid, sizeof pod->uid, "%s", from->meta.uid);
+    text_format(pod->ip, sizeof pod->ip, "%s", from->ip);
+    text_format(pod->node, sizeof pod->node, "%s", from->node);
+    text_format(pod->zone, sizeof pod->zone, "%s", kube_state_zone(agent->state, from));
+    bool me = strcmp(pod->uid, agent->identity.pod_uid) == 0;
+    pod->agent = me ? AGENT_OK : agent_mate_state(agent, pod->uid, &pod->agent_seen_ms);
+    if (me)
+        pod->agent_seen_ms = agent->world.now_ms;
+    const struct server *server = peers_server(agent->peers, pod->uid);
+    if (server)
+        pod->server = *server;
+}
+
+static int agent_pod_cmp(const void *a, const void *b) {
+    const struct pod *pa = a;
+    const struct pod *pb = b;
+    return pa->ordinal < pb->ordinal ? -1 : pa->ordinal > pb->ordinal;
+}
+
+static void agent_put_pods(struct agent *agent, const struct kube_stateful_set *set) {
+    size_t count;
+    const struct kube_pod *from = kube_state_pods(agent->state, &count);
+    struct pod *pods = ARENA_NEW(&agent->arena, struct pod, count);
+    struct world *w = &agent->world;
+    for (size_t i = 0; i < count && w->pod_count < NODES_MAX; i++)
+        if (agent_owns(set, &from[i]))
+            agent_put_pod(agent, &from[i], &pods[w->pod_count++]);
+    if (w->pod_count)
+        qsort(pods, w->pod_count, sizeof *pods, agent_pod_cmp);
+    for (size_t i = 0; i < w->pod_count; i++)
+        if (strcmp(pods[i].uid, agent->identity.pod_uid) == 0)
+            w->me = i;
+    w->pods = pods;
+}
+
+static void agent_put_set(struct agent *agent, const struct kube_stateful_set *set) {
+    struct stateful_set *to = &agent->world.set;
+    text_format(to->name, sizeof to->name, "%s", kube_state_set_name(agent->state));
+    if (!set)
+        return;
+    to->known = true;
+    text_format(to->uid, sizeof to->uid, "%s", set->meta.uid);
+    to->generation = set->meta.generation;
+    to->replicas = set->replicas;
+    to->volumes = set->volumes;
+    to->ordered_ready = set->ordered_ready;
+}
+
+void agent_observe(struct agent *agent) {
+    arena_reset(&agent->arena);
+    struct world *w = &agent->world;
+    *w = (struct world){
+        .now_ms = clock_mono_ms(),
+        .me = NO_POD,
+        .leader = lease_client_may_act(agent->lease),
+        .api_seen_ms = kube_state_seen_ms(agent->state),
+        .replicas_per_primary = agent->config->cluster.replicas_per_primary,
+        .attempts = &agent->attempts,
+        .entropy = {agent->entropy[0], agent->entropy[1]},
+        .record_problem = "",
+    };
+    w->settling = w->now_ms < agent->settle_until_ms;
+    text_format(w->my_pod, sizeof w->my_pod, "%s", agent->identity.pod_name);
+    text_format(w->my_ip, sizeof w->my_ip, "%s", agent->identity.pod_ip);
+    struct span holder = span_of(lease_client_holder(agent->lease));
+    (void)TEXT_COPY(w->leader_pod, span_until(&holder, '_'));
+    w->record_presence = kube_state_record(agent->state, &w->record);
+    if (w->record_presence == PRESENCE_PRESENT && !w->record)
+        w->record_problem = kube_state_problem(agent->state);
+    w->record_copy = kube_state_record_copy(agent->state);
+    const struct kube_stateful_set *set = kube_state_set(agent->state);
+    agent_put_set(agent, set);
+    if (set)
+        agent_put_pods(agent, set);
+}
+
+/* The rhythm for the servers of others: one second while the cluster is small (DESIGN 3). */
+static struct peer_rhythm agent_rhythm(size_t count) {
+    struct peer_rhythm rhythm = PEERS_OTHER_RHYTHM;
+    if (count > 32)
+        rhythm.full_ms = (int64_t)count * 1000 / 32;
+    return rhythm;
+}
+
+void agent_follow_pods(struct agent *agent) {
+    const struct world *w = &agent->world;
+    struct peer_target *targets = ARENA_NEW(&agent->arena, struct peer_target, w->pod_count + 1);
+    size_t count = 0;
+    targets[count++] = (struct peer_target){
+        .uid = agent->identity.pod_uid,
+        .ip = agent->config->redis.host,
+        .port = agent->config->redis.port,
+        .rhythm = PEERS_OWN_RHYTHM,
+    };
+    for (size_t i = 0; w->leader && i < w->pod_count; i++) {
+        const struct pod *pod = &w->pods[i];
+        if (i == w->me || !pod->ip[0])
+            continue;
+        targets[count++] =
+            (struct peer_target){pod->uid, pod->ip, pod->port, agent_rhythm(w->pod_count)};
+    }
+    peers_sync(agent->peers, targets, count);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The start: arguments and environment -> configuration -> agent or command -> exit code. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "io/clock.h"
+
+#define EXIT_CONFIG 2
+
+extern char **environ;
+
+static int read_file(const char *path, struct buf *ret_text, struct err *err) {
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, errno, "%s", path);
+    char chunk[4096];
+    ssize_t got;
+    while ((got = read(fd, chunk, sizeof chunk)) > 0)
+        if (buf_append(ret_text, chunk, (size_t)got) < 0)
+            return err_set(err, E_LIMIT, "%s: longer than %zu bytes", path, CONFIG_TEXT_MAX);
+    if (got < 0)
+        return err_errno(err, errno, "%s", path);
+    return 0;
+}
+
+static int read_config(const char *path, struct config *ret_config, struct err *err) {
+    auto_buf struct buf text;
+    buf_init(&text, CONFIG_TEXT_MAX);
+    int r = path ? read_file(path, &text, err) : 0;
+    if (r < 0)
+        return r;
+    struct span yaml = {buf_str(&text), text.len};
+    r = config_parse(yaml, path ? path : "(no file)", environ, ret_config, err);
+    if (r < 0)
+        return r;
+    r = config_check(ret_config, err);
+    if (r < 0)
+        config_deinit(ret_config);
+    return r;
+}
+
+/* Each from the downward API; without one of them the agent cannot know who it is. */
+static int read_identity(struct identity *identity, struct err *err) {
+    const struct {
+        const char *name;
+        const char **value;
+    } wanted[] = {
+        {"POD_NAME", &identity->pod_name},
+        {"POD_NAMESPACE", &identity->pod_namespace},
+        {"POD_UID", &identity->pod_uid},
+        {"POD_IP", &identity->pod_ip},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        const char *value = getenv(wanted[i].name);
+        if (!value || !value[0])
+            return err_set(err, E_INVALID,
+                           "environment variable %s is not set: give it by the downward API "
+                           "(fieldRef)",
+                           wanted[i].name);
+        *wanted[i].value = value;
+    }
+    if (!kube_is_label(span_of(identity->pod_name)))
+        return err_set(err, E_INVALID, "POD_NAME: %s: not a pod name", identity->pod_name);
+    if (!kube_is_label(span_of(identity->pod_namespace)))
+        return err_set(err, E_INVALID, "POD_NAMESPACE: %s: not a namespace",
+                       identity->pod_namespace);
+    if (!kube_is_address(span_of(identity->pod_ip)))
+        return err_set(err, E_INVALID, "POD_IP: %s: not an IP address", identity->pod_ip);
+    if (strlen(identity->pod_uid) >= UID_SIZE)
+        return err_set(err, E_INVALID, "POD_UID: longer than %d characters", UID_SIZE - 1);
+    return 0;
+}
+
+static int run_agent(const char *config_path) {
+    struct config config;
+    struct identity identity;
+    struct err err = {0};
+    if (read_config(config_path, &config, &err) < 0) {
+        (void)fprintf(stderr, "muster agent: %s\n", err.msg);
+        return EXIT_CONFIG;
+    }
+    int code = EXIT_CONFIG;
+    if (read_identity(&identity, &err) < 0) {
+        (void)fprintf(stderr, "muster agent: %s\n", err.msg);
+    } else {
+        log_setup(config.log.level, config.log.format, identity.pod_name);
+        log_set_clock(clock_unix_ms);
+        code = agent_run(&config, &identity);
+    }
+    config_deinit(&config);
+    return code;
+}
+
+static int describe_config(void) {
+    auto_buf struct buf text;
+    buf_init(&text, CONFIG_TEXT_MAX);
+    if (config_describe(&text) < 0)
+        return 1;
+    (void)fwrite(buf_str(&text), 1, text.len, stdout);
+    return 0;
+}
+
+static int agent_main(int argc, char **argv) {
+    const char *config_path = NULL;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
+            config_path = argv[++i];
+        } else if (strcmp(argv[i], "--help-config") == 0) {
+            return describe_config();
+        } else {
+            (void)fprintf(stderr, "muster agent: %s: not understood\n"
+                                  "usage: muster agent [--config FILE] [--help-config]\n",
+                          argv[i]);
+            return EXIT_CONFIG;
+        }
+    }
+    /* The agent holds passwords and a token: no core files, no tracing by others of our uid. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    return run_agent(config_path);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "agent") == 0)
+        return agent_main(argc, argv);
+    return cli_main(argc, argv);
+}
