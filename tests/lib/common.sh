@@ -5,6 +5,7 @@
 # Sets: repo (the work tree), cache (what was fetched or built once, outside git).
 
 set -euo pipefail
+shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)

@@ -106,8 +106,9 @@ debian_unpack() {
 # debian_wrap DIR PROGRAM FILE: writes FILE, a script that becomes DIR's PROGRAM by exec, through DIR's own loader.
 debian_wrap() {
     local dir=$1 program=$2 file=$3 loader libs
-    loader=$(find "$dir/usr/lib64" "$dir/usr/lib" -name 'ld-linux*.so.*' 2>/dev/null | head -n 1)
     libs=$(find "$dir/usr/lib" -maxdepth 1 -type d -name '*-linux-gnu*' | head -n 1)
+    # the file itself: the link in lib64 is absolute in Debian 12, and would lead to the machine's own loader
+    loader=$(find "$libs" -maxdepth 1 -type f -name 'ld-linux*.so.*' -o -type f -name 'ld-2.*.so' | head -n 1)
     [ -x "$dir/usr/bin/$program" ] || die "no usr/bin/$program in $dir"
     if [ -z "$loader" ] || [ -z "$libs" ]; then
         die "no libc in $dir"
@@ -115,7 +116,7 @@ debian_wrap() {
     mkdir -p "$(dirname -- "$file")"
     cat >"$file" <<END
 #!/bin/sh
-exec $loader --argv0 $program --library-path $libs:$dir/usr/lib $dir/usr/bin/$program "\$@"
+exec "$loader" --argv0 $program --library-path "$libs:$dir/usr/lib" "$dir/usr/bin/$program" "\$@"
 END
     chmod 755 "$file"
 }
