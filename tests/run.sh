@@ -42,7 +42,8 @@ result() {
     failures+=("$2")
     printf 'FAILED %s (%s s)\n' "$2" "$3"
     if [ -n "${4-}" ]; then
-        tail -n "${5:-40}" "$4" | sed 's/^/    /'
+        # a build says its errors last; else the end of the log is what there is to see
+        { sed -n '/^errors:$/,$p' "$4" | grep . || tail -n 40 "$4"; } | sed 's/^/    /'
         printf '    the whole log: %s\n' "${4#"$repo"/}"
     fi
     return 1
@@ -76,7 +77,14 @@ step() {
 
 # build_preset PRESET: the preset with warnings as errors.
 build_preset() {
-    cmake --preset "$1" -B "$root/$1" -DMUSTER_WERROR=ON && cmake --build "$root/$1" -j "$jobs"
+    local log=$root/$1/errors
+    cmake --preset "$1" -B "$root/$1" -DMUSTER_WERROR=ON || return 1
+    # all the errors of one run, and once more at the end, where they are seen
+    cmake --build "$root/$1" -j "$jobs" -- -k 0 2>&1 | tee "$log"
+    [ "${PIPESTATUS[0]}" = 0 ] && return 0
+    printf '\nerrors:\n'
+    grep -E '(error|warning|undefined reference|multiple definition)' "$log" | grep -vE '^[^ ]*(gcc|clang) ' | sort -u | head -n 30
+    return 1
 }
 
 # built PRESET: builds it once in this run; a step of its own. Fails again, silently, when it failed before.
