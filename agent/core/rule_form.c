@@ -3,8 +3,8 @@
  * Formation, once (DESIGN 5.2): FACTS 1's fastest safe sequence, cut into steps whose state is read
  * from the servers themselves, so that any leader goes on from wherever another one stopped.
  *
- *   intent to the record -> each server alone: quick settings, epoch, slots -> MEET -> REPLICATE
- *   -> every view complete -> settings back -> record says formed
+ *   intent to the record -> each server alone: quick settings, epoch, slots -> MEET (rule_join.c)
+ *   -> REPLICATE -> every view complete -> settings back -> record says formed
  */
 #include <inttypes.h>
 #include <string.h>
@@ -261,21 +261,7 @@ static bool form_knows_all(const struct record *record, const struct view *view)
     return true;
 }
 
-/* Introduces member `i` to those that it should meet and that do not know it either. */
-static void form_introduce(struct planner *p, size_t i) {
-    const struct record *record = p->world->record;
-    const struct pod *from = &p->world->pods[form_pod(p, i)];
-    for (size_t j = 0; j < record->member_count; j++) {
-        if (!planner_meets(i, j, record->member_count) ||
-            form_knows(from->server.view, &record->members[j].id))
-            continue;
-        const struct pod *to = &p->world->pods[form_pod(p, j)];
-        if (!form_knows(to->server.view, &record->members[i].id))
-            (void)planner_add(p, planner_meet(p, from, to));
-    }
-}
-
-enum rule_verdict rule_form_meet(struct planner *p) {
+enum rule_verdict rule_form_acquaint(struct planner *p) {
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -286,8 +272,6 @@ enum rule_verdict rule_form_meet(struct planner *p) {
         if ((complete && complete->hash == view->hash) || form_knows_all(record, view)) {
             complete = view;
             acquainted++;
-        } else {
-            form_introduce(p, i);
         }
     }
     if (acquainted < record->member_count)

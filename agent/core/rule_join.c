@@ -195,41 +195,49 @@ static bool join_belongs(const struct planner *p, size_t pod) {
     return facts_member(p->world, p->facts, &p->world->pods[pod].server.id) != NULL;
 }
 
-/* Must `from` be told where `to` is? Redis mends a mere lost link by itself within a second. */
-static bool join_must_meet(const struct view *view, const struct pod *to) {
-    const struct view_node *n = view_find(view, &to->server.id);
-    if (!n)
-        return true;
-    if (n->flags & NODE_HANDSHAKE || n->flags & NODE_MYSELF)
+/*
+ * Must `from` be told where `to` is? Redis mends a mere lost link by itself within a second; an
+ * address that is wrong or lost it does not mend (FACTS 2).
+ */
+static bool join_must_meet(const struct planner *p, size_t from, size_t to) {
+    const struct pod *a = &p->world->pods[from];
+    const struct pod *b = &p->world->pods[to];
+    size_t count = p->world->pod_count;
+    const struct view_node *n = view_find(a->server.view, &b->server.id);
+    if (!n) {
+        /* One of two strangers is enough to introduce them. */
+        bool mutual = world_view_fresh(p->world, b) && !view_find(b->server.view, &a->server.id);
+        return planner_meets(from, to, count) || (!mutual && planner_meets(to, from, count));
+    }
+    if (n->flags & (NODE_HANDSHAKE | NODE_MYSELF))
         return false;
-    return n->flags & NODE_NOADDR || strcmp(n->ip, to->ip) != 0 ||
+    return n->flags & NODE_NOADDR || strcmp(n->ip, b->ip) != 0 ||
            (!n->connected && n->flags & (NODE_FAIL | NODE_PFAIL));
 }
 
 enum rule_verdict rule_meet(struct planner *p) {
-    if (!formed(p))
-        return RULE_PASS;
     const struct world *w = p->world;
+    if (!w->record)
+        return RULE_PASS;
     size_t meets = 0;
     const char *first = NULL;
     for (size_t i = 0; i < w->pod_count; i++) {
-        const struct pod *from = &w->pods[i];
-        if (!join_belongs(p, i) || !world_view_fresh(w, from))
+        if (!join_belongs(p, i) || !world_view_fresh(w, &w->pods[i]))
             continue;
         for (size_t j = 0; j < w->pod_count; j++) {
             const struct pod *to = &w->pods[j];
-            if (!planner_meets(i, j, w->pod_count) && !planner_meets(j, i, w->pod_count))
-                continue;
-            if (!to->ip[0] || !join_belongs(p, j) || !join_must_meet(from->server.view, to) ||
-                !planner_add(p, planner_meet(p, from, to)))
+            if (i == j || !(planner_meets(i, j, w->pod_count) || planner_meets(j, i, w->pod_count)) ||
+                !to->ip[0] || !join_belongs(p, j) || !join_must_meet(p, i, j) ||
+                !planner_add(p, planner_meet(p, &w->pods[i], to)))
                 continue;
             meets++;
             first = first ? first : to->name;
         }
     }
-    if (meets)
-        planner_say(p, "introducing members that do not know each other's address: %zu MEETs, "
-                       "first %s",
+    if (meets && formed(p))
+        planner_say(p,
+                    "introducing members that do not know each other's address: %zu MEETs, "
+                    "first %s",
                     meets, first);
     return RULE_PASS;
 }

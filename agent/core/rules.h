@@ -67,7 +67,7 @@ enum rule_verdict rule_form_wait(struct planner *p);
 enum rule_verdict rule_form_intent(struct planner *p);
 enum rule_verdict rule_form_replan(struct planner *p);
 enum rule_verdict rule_form_servers(struct planner *p);
-enum rule_verdict rule_form_meet(struct planner *p);
+enum rule_verdict rule_form_acquaint(struct planner *p);
 enum rule_verdict rule_form_roles(struct planner *p);
 enum rule_verdict rule_form_verify(struct planner *p);
 enum rule_verdict rule_form_finish(struct planner *p);

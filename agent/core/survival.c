@@ -51,11 +51,11 @@ static bool domain_shares(const struct domain *domain, const struct pod *a, cons
 /* Whether the shard outlives the domain that its primary is in. */
 static struct verdict judge_shard(const struct judge *j, const struct domain *domain,
                                   const struct shard *shard) {
-    const char *name = shard_name(j, shard);
     if (shard->primary_pod == NO_POD) {
         if (!j->roster->complete)
             return (struct verdict){HELD_UNKNOWN, "this agent does not ask every server"};
-        return (struct verdict){HELD_NO, arena_format(j->arena, "%s has lost its primary", name)};
+        return (struct verdict){HELD_NO, arena_format(j->arena, "%s has lost its primary",
+                                                      shard_name(j, shard))};
     }
     const struct pod *primary = &j->world->pods[shard->primary_pod];
     size_t in_sync = 0;
@@ -70,11 +70,11 @@ static struct verdict judge_shard(const struct judge *j, const struct domain *do
     if (!j->roster->complete)
         return (struct verdict){HELD_UNKNOWN, "this agent does not ask every server"};
     if (in_sync == 0)
-        return (struct verdict){HELD_NO,
-                                arena_format(j->arena, "%s has no replica in sync", name)};
+        return (struct verdict){HELD_NO, arena_format(j->arena, "%s has no replica in sync",
+                                                      shard_name(j, shard))};
     return (struct verdict){HELD_NO,
-                            arena_format(j->arena, "%s has all its copies in sync in %s %s", name,
-                                         domain->word, domain->of(primary))};
+                            arena_format(j->arena, "%s has all its copies in sync in %s %s",
+                                         shard_name(j, shard), domain->word, domain->of(primary))};
 }
 
 struct seat {
