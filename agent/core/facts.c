@@ -14,6 +14,15 @@ const struct record_member *facts_member(const struct world *world, const struct
     return at == INDEX_NONE ? NULL : &world->record->members[at];
 }
 
+/* Another pod has this id in the record and answers with it: this one runs on a copied volume. */
+static bool facts_is_copy(const struct world *world, const struct facts *facts, size_t pod) {
+    const struct node_id *id = &world->pods[pod].server.id;
+    size_t member = index_find(&facts->members, id->hex);
+    size_t owner = member == INDEX_NONE ? NO_POD : facts->pod_of_member[member];
+    return owner != NO_POD && owner != pod && world_server_fresh(world, &world->pods[owner]) &&
+           node_id_eq(&world->pods[owner].server.id, id);
+}
+
 static void facts_gather_pods(const struct world *world, struct arena *arena,
                               struct facts *facts) {
     bool *fresh = ARENA_NEW(arena, bool, world->pod_count);
@@ -23,7 +32,7 @@ static void facts_gather_pods(const struct world *world, struct arena *arena,
         const struct pod *pod = &world->pods[i];
         fresh[i] = world_server_fresh(world, pod);
         virgin[i] = world_server_virgin(world, pod);
-        if (fresh[i] && node_id_is_set(&pod->server.id))
+        if (fresh[i] && node_id_is_set(&pod->server.id) && !facts_is_copy(world, facts, i))
             index_add(&facts->ids, pod->server.id.hex, i);
         if (fresh[i] && pod->server.view && pod->server.view->open_count)
             facts->open_slots = true;
@@ -195,9 +204,9 @@ static void facts_gather_shards(struct arena *arena, struct facts *facts) {
 
 void facts_gather(const struct world *world, struct arena *arena, struct facts *ret_facts) {
     *ret_facts = (struct facts){0};
+    facts_gather_members(world, arena, ret_facts);
     facts_gather_pods(world, arena, ret_facts);
     facts_gather_expected(world, ret_facts);
-    facts_gather_members(world, arena, ret_facts);
     facts_gather_reference(world, arena, ret_facts);
     facts_gather_shards(arena, ret_facts);
 }

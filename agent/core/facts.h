@@ -21,7 +21,7 @@ struct shard {
 };
 
 struct facts {
-    struct index ids;     /* node id -> pod index, of fresh servers */
+    struct index ids;     /* node id -> pod index, of fresh servers; copied volumes left out */
     struct index members; /* node id -> index in record->members; empty without a record */
     const size_t *member_of;     /* by pod index: its entry in record->members by name, or NO_POD */
     const size_t *pod_of_member; /* by index in record->members: the pod of that name, or NO_POD */

@@ -30,7 +30,9 @@ enum rule_verdict rule_own_settings(struct planner *p) {
          * replica of the receiver with its data flushed (FACTS 5). */
         struct action a = planner_action(p, ACTION_CONFIG_SET, w->me, AUTHORITY_OWN);
         a.setting = SETTING_REPLICA_MIGRATION;
-        (void)planner_add(p, a);
+        if (planner_add(p, a))
+            planner_say(p, "switching cluster-allow-replica-migration off: replicas are placed by "
+                           "Muster");
     }
     return RULE_PASS;
 }
@@ -83,15 +85,23 @@ enum rule_verdict rule_record(struct planner *p) {
     return RULE_PASS;
 }
 
+/* What an operator must know first: is something not served, then is something not there. */
 enum rule_verdict rule_steady(struct planner *p) {
     const struct facts *f = p->facts;
-    if (f->first_missing_ordinal >= 0) {
-        planner_say(p, "watching: %s; %zu of %zu servers answer, %u of %u slots covered",
-                    planner_missing(p, f->first_missing_ordinal), f->expected_fresh, f->expected,
-                    f->slots_covered, SLOT_COUNT);
-        return RULE_STOP;
-    }
-    planner_say(p, "nothing to do: %zu servers answer, %zu shards, %u of %u slots covered",
-                f->expected_fresh, f->shard_count, f->slots_covered, SLOT_COUNT);
-    return RULE_STOP;
+    const char *missing = f->first_missing_ordinal < 0
+                              ? ""
+                              : arena_format(p->arena, "; %zu of %zu servers answer, missing %s",
+                                             f->expected_fresh, f->expected,
+                                             planner_missing(p, f->first_missing_ordinal));
+    if (!f->reference)
+        return planner_wait(p, "no server's view of the cluster can be read%s", missing);
+    if (f->slots_covered < SLOT_COUNT)
+        return planner_wait(p,
+                            "%u of %u slots are not served: waiting for Redis's own election or "
+                            "for their pod%s",
+                            SLOT_COUNT - f->slots_covered, SLOT_COUNT, missing);
+    if (missing[0])
+        return planner_wait(p, "every slot is served by %zu shards%s", f->shard_count, missing);
+    return planner_wait(p, "nothing to do: %zu servers answer, every slot is served by %zu shards",
+                        f->expected_fresh, f->shard_count);
 }

@@ -120,8 +120,8 @@ enum rule_verdict rule_form_intent(struct planner *p) {
     form_uid(w, record->uid, sizeof record->uid);
     text_format(record->set_uid, sizeof record->set_uid, "%s", w->set.uid);
     (void)planner_put_record(p, record);
-    return planner_wait(p, "forming a cluster of %zu servers: %u shards with %d replicas each%s",
-                        count, shards, w->replicas_per_primary,
+    return planner_wait(p, "forming a cluster of %zu servers: %u primaries and %zu replicas%s",
+                        count, shards, count - shards,
                         shards < 3 ? " (fewer than 3 primaries cannot elect a new one by vote)"
                                    : "");
 }
@@ -136,6 +136,58 @@ static uint64_t form_highest_epoch(const struct planner *p) {
         if (p->facts->fresh[i] && p->world->pods[i].server.current_epoch > highest)
             highest = p->world->pods[i].server.current_epoch;
     return highest;
+}
+
+/* The owner of the shard's first slot as this view has it: roles may have moved by an election. */
+static const struct view_node *form_owner(const struct view *view, struct slot_range range) {
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct view_node *n = &view->nodes[i];
+        for (uint32_t r = 0; r < n->range_count; r++) {
+            const struct slot_range *owned = &view->ranges[n->range_first + r];
+            if (owned->first <= range.first && range.first <= owned->last)
+                return n;
+        }
+    }
+    return NULL;
+}
+
+enum form_heir { HEIR_NONE, HEIR_ELECTED, HEIR_WAITED_FOR };
+
+/*
+ * What became of the slots of a member that lost its id. The cluster may have taken writes already:
+ * a copy of them must never be replaced by an empty server with a higher epoch (FACTS 0.1).
+ */
+static enum form_heir form_heir(const struct planner *p, const struct record_member *lost) {
+    struct slot_range range = slots_of_shard(lost->shard, p->world->record->shards);
+    enum form_heir heir = HEIR_NONE;
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        if (!world_view_fresh(p->world, &p->world->pods[i]))
+            continue;
+        const struct view *view = p->world->pods[i].server.view;
+        const struct view_node *owner = form_owner(view, range);
+        if (owner && !node_id_eq(&owner->id, &lost->id))
+            return HEIR_ELECTED;
+        for (size_t k = 0; k < view->node_count; k++)
+            if (node_id_eq(&view->nodes[k].primary, &lost->id))
+                heir = HEIR_WAITED_FOR;
+    }
+    return heir;
+}
+
+/* The lost member's part for the server that answers in its place now. */
+static struct record_member form_replace(const struct planner *p, const struct record_member *lost,
+                                         const struct pod *pod, uint64_t epoch) {
+    struct record_member m = *lost;
+    m.id = pod->server.id;
+    m.epoch = epoch;
+    if (form_heir(p, lost) == HEIR_ELECTED)
+        m.primary = false;
+    /* A process that went on under a new id (CLUSTER RESET HARD) still has our quick settings. */
+    if (pod->server.node_timeout_ms != FORM_NODE_TIMEOUT_MS) {
+        m.node_timeout_ms = pod->server.node_timeout_ms;
+        m.diskless_delay_s = pod->server.diskless_delay_s;
+    }
+    return m;
 }
 
 enum rule_verdict rule_form_replan(struct planner *p) {
@@ -157,11 +209,13 @@ enum rule_verdict rule_form_replan(struct planner *p) {
         if (!pod || !p->facts->virgin[at] || !pod->server.node_timeout_ms ||
             node_id_eq(&pod->server.id, &members[i].id))
             continue;
+        if (form_heir(p, &members[i]) == HEIR_WAITED_FOR)
+            return planner_wait(p,
+                                "forming: %s came back empty under a new id; waiting for one of "
+                                "its replicas to be elected in its place",
+                                pod->name);
         forget[old->forget_count + lost++] = members[i].id;
-        members[i].id = pod->server.id;
-        members[i].epoch = epoch + lost;
-        members[i].node_timeout_ms = pod->server.node_timeout_ms;
-        members[i].diskless_delay_s = pod->server.diskless_delay_s;
+        members[i] = form_replace(p, &members[i], pod, epoch + lost);
     }
     if (!lost)
         return RULE_PASS;
@@ -172,9 +226,10 @@ enum rule_verdict rule_form_replan(struct planner *p) {
     record->forget = forget;
     record->forget_count = old->forget_count + lost;
     (void)planner_put_record(p, record);
-    return planner_wait(p, "%zu members came back with new ids while forming: planned anew as "
-                           "generation %" PRId64,
-                        lost, record->generation);
+    return planner_wait(p,
+                        "forming: %zu of %zu servers came back with a new id; planned anew as "
+                        "generation %" PRId64,
+                        lost, old->member_count, record->generation);
 }
 
 static struct action form_set(const struct planner *p, size_t pod, enum setting setting,
@@ -214,15 +269,21 @@ static bool form_prepare(struct planner *p, const struct record_member *m, size_
     return ready;
 }
 
-/* Why a member is not counted as prepared: "muster-4", or more where more is known. */
+/* Why a member is not counted as prepared. */
 static const char *form_missing(struct planner *p, size_t member) {
     const char *name = p->world->record->members[member].pod;
     size_t pod = p->facts->pod_of_member[member];
-    if (pod == NO_POD || !p->facts->fresh[pod])
-        return name;
+    if (pod == NO_POD)
+        return arena_format(p->arena,
+                            "%s, which does not exist (%zu servers were planned, the StatefulSet "
+                            "has %zu replicas)",
+                            name, p->world->record->member_count, p->facts->expected);
+    if (!p->facts->fresh[pod])
+        return planner_missing(p, p->world->pods[pod].ordinal);
     if (!world_view_fresh(p->world, &p->world->pods[pod]))
         return arena_format(p->arena, "the view of %s", name);
-    return arena_format(p->arena, "%s, whose server answers with another id", name);
+    return arena_format(p->arena, "%s, whose server answers with another id and is not empty",
+                        name);
 }
 
 enum rule_verdict rule_form_servers(struct planner *p) {
@@ -280,19 +341,6 @@ enum rule_verdict rule_form_acquaint(struct planner *p) {
     return RULE_PASS;
 }
 
-/* The owner of the shard's first slot as this server sees it: roles may have moved by an election. */
-static const struct view_node *form_owner(const struct server *s, struct slot_range range) {
-    for (size_t i = 0; i < s->view->node_count; i++) {
-        const struct view_node *n = &s->view->nodes[i];
-        for (uint32_t r = 0; r < n->range_count; r++) {
-            const struct slot_range *owned = &s->view->ranges[n->range_first + r];
-            if (owned->first <= range.first && range.first <= owned->last)
-                return n;
-        }
-    }
-    return NULL;
-}
-
 enum rule_verdict rule_form_roles(struct planner *p) {
     if (!forming(p))
         return RULE_PASS;
@@ -307,7 +355,7 @@ enum rule_verdict rule_form_roles(struct planner *p) {
         size_t pod = form_pod(p, i);
         const struct server *s = &p->world->pods[pod].server;
         const struct view_node *owner =
-            form_owner(s, slots_of_shard(m->shard, record->shards));
+            form_owner(s->view, slots_of_shard(m->shard, record->shards));
         bool owns = s->view->myself->slot_count > 0;
         if (owns || (!s->primary && owner &&
                      node_id_eq(&s->view->myself->primary, &owner->id))) {

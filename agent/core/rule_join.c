@@ -65,16 +65,30 @@ enum rule_verdict rule_adopt(struct planner *p) {
                         f->shard_count);
 }
 
-/* May the server of this pod be entered in the record under the id that it has now? */
-static bool join_acceptable(const struct planner *p, size_t pod) {
+/*
+ * May the server of this pod be entered in the record under the id that it has now? NULL if so, else
+ * why not.
+ */
+static const char *join_refuse(struct planner *p, size_t pod) {
     const struct facts *f = p->facts;
     const struct node_id *id = &p->world->pods[pod].server.id;
-    if (f->virgin[pod] || facts_member(p->world, f, id) || record_forgets(p->world->record, id))
-        return true;
+    if (f->virgin[pod] || record_forgets(p->world->record, id))
+        return NULL;
+    size_t member = index_find(&f->members, id->hex);
+    if (member != INDEX_NONE) {
+        /* An id moves to another pod only when the pod that had it is seen with another one. */
+        size_t had = f->pod_of_member[member];
+        if (had != NO_POD && f->fresh[had] && !node_id_eq(&p->world->pods[had].server.id, id))
+            return NULL;
+        return arena_format(p->arena, "it answers with the node id of %s (a copied volume?)",
+                            p->world->record->members[member].pod);
+    }
     /* Or a person has met it: most servers list it. A stranger's own view is never most. */
     const struct view_node *n =
         f->reference_votes > f->views / 2 ? view_find(f->reference, id) : NULL;
-    return n && !(n->flags & NODE_HANDSHAKE);
+    if (n && !(n->flags & NODE_HANDSHAKE))
+        return NULL;
+    return "it holds data or a cluster of its own that the record does not know";
 }
 
 /* The pod's server has an id that is not the one in the record, and may be judged by it. */
@@ -115,17 +129,15 @@ static size_t join_members(struct planner *p, struct record_member *members) {
     for (size_t pod = 0; pod < p->world->pod_count; pod++) {
         if (!join_changed(p, pod))
             continue;
-        size_t at = f->member_of[pod];
-        if (join_acceptable(p, pod)) {
+        const char *why = join_refuse(p, pod);
+        if (!why) {
             members[count++] = join_member(&p->world->pods[pod]);
             continue;
         }
-        planner_say(p,
-                    "%s holds data or a cluster of its own that the record does not know (node "
-                    "%.8s): left alone; a person must empty or remove it",
-                    p->world->pods[pod].name, p->world->pods[pod].server.id.hex);
-        if (at != INDEX_NONE)
-            members[count++] = record->members[at];
+        planner_say(p, "%s is left alone: %s; a person must empty or remove it",
+                    p->world->pods[pod].name, why);
+        if (f->member_of[pod] != INDEX_NONE)
+            members[count++] = record->members[f->member_of[pod]];
     }
     if (count)
         qsort(members, count, sizeof *members, join_member_cmp);
@@ -160,6 +172,26 @@ static size_t join_forget(const struct planner *p, const struct index *kept,
     return count;
 }
 
+static void join_say_members(struct planner *p, const struct record *record) {
+    const struct record_member *first = NULL;
+    size_t changed = 0;
+    for (size_t i = 0; i < record->member_count; i++) {
+        if (facts_member(p->world, p->facts, &record->members[i].id))
+            continue;
+        changed++;
+        first = first ? first : &record->members[i];
+    }
+    if (!changed)
+        planner_say(p, "bringing the record up to date: %zu members, %zu old node ids to forget",
+                    record->member_count, record->forget_count);
+    else if (changed == 1)
+        planner_say(p, "%s has a new node id (%.8s): entering it in the record", first->pod,
+                    first->id.hex);
+    else
+        planner_say(p, "%zu pods have new node ids, first %s (%.8s): entering them in the record",
+                    changed, first->pod, first->id.hex);
+}
+
 enum rule_verdict rule_members(struct planner *p) {
     if (!formed(p))
         return RULE_PASS;
@@ -182,17 +214,19 @@ enum rule_verdict rule_members(struct planner *p) {
     if (record_eq(record, old))
         return RULE_PASS;
     (void)planner_put_record(p, record);
-    return planner_wait(p, "entering %zu members and %zu ids to forget in the record",
-                        record->member_count, record->forget_count);
+    join_say_members(p, record);
+    return RULE_STOP;
 }
 
-/* A member that belongs to the record under the id that it answers with. */
+/* The pod answers with the id that the record has for it. */
 static bool join_belongs(const struct planner *p, size_t pod) {
     if (!p->facts->fresh[pod])
         return false;
     if (p->world->guards_off & GUARD_MEMBER)
         return true;
-    return facts_member(p->world, p->facts, &p->world->pods[pod].server.id) != NULL;
+    size_t at = p->facts->member_of[pod];
+    return at != INDEX_NONE &&
+           node_id_eq(&p->world->record->members[at].id, &p->world->pods[pod].server.id);
 }
 
 /*
@@ -332,6 +366,24 @@ static struct placement_shard *join_shards(const struct planner *p) {
     return shards;
 }
 
+/* One copy more, so that the next newcomer of this turn sees it. */
+static void join_take(struct planner *p, struct placement_shard *shard, struct place place) {
+    struct place *copies = ARENA_NEW(p->arena, struct place, shard->copy_count + 1);
+    if (shard->copy_count)
+        memcpy(copies, shard->copies, shard->copy_count * sizeof *copies);
+    copies[shard->copy_count++] = place;
+    shard->copies = copies;
+    shard->replicas++;
+}
+
+static void join_say_replica(struct planner *p, const struct pod *pod, const struct shard *shard) {
+    const char *primary = shard->primary_pod == NO_POD
+                              ? arena_format(p->arena, "node %.8s", shard->primary.hex)
+                              : p->world->pods[shard->primary_pod].name;
+    planner_say(p, "%s becomes a replica of %s (slots from %u)", pod->name, primary,
+                shard->first_range.first);
+}
+
 enum rule_verdict rule_replicate(struct planner *p) {
     const struct facts *f = p->facts;
     if (!formed(p) || !f->shard_count || f->reference_votes <= f->views / 2)
@@ -353,9 +405,8 @@ enum rule_verdict rule_replicate(struct planner *p) {
         a.subject = f->shards[s].primary;
         if (!planner_add(p, a))
             continue;
-        shards[s].replicas++;
-        planner_say(p, "%s joins the shard of slots %u.. as a replica", pod->name,
-                    f->shards[s].first_range.first);
+        join_take(p, &shards[s], place);
+        join_say_replica(p, pod, &f->shards[s]);
     }
     return RULE_PASS;
 }

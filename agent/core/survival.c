@@ -7,6 +7,7 @@
 /* What may be lost at once. */
 struct domain {
     const char *word; /* "node" */
+    const char *in;   /* "on node" */
     const char *(*of)(const struct pod *pod); /* its name for a pod; "" = unknown */
 };
 
@@ -18,8 +19,8 @@ static const char *domain_zone(const struct pod *pod) {
     return pod->zone;
 }
 
-static const struct domain DOMAIN_NODE = {"node", domain_node};
-static const struct domain DOMAIN_ZONE = {"zone", domain_zone};
+static const struct domain DOMAIN_NODE = {"node", "on node", domain_node};
+static const struct domain DOMAIN_ZONE = {"zone", "in zone", domain_zone};
 
 struct judge {
     const struct world *world;
@@ -73,8 +74,8 @@ static struct verdict judge_shard(const struct judge *j, const struct domain *do
         return (struct verdict){HELD_NO, arena_format(j->arena, "%s has no replica in sync",
                                                       shard_name(j, shard))};
     return (struct verdict){HELD_NO,
-                            arena_format(j->arena, "%s has all its copies in sync in %s %s",
-                                         shard_name(j, shard), domain->word, domain->of(primary))};
+                            arena_format(j->arena, "%s has all its copies in sync %s %s",
+                                         shard_name(j, shard), domain->in, domain->of(primary))};
 }
 
 struct seat {
