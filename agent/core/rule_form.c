@@ -151,7 +151,12 @@ static const struct view_node *form_owner(const struct view *view, struct slot_r
     return NULL;
 }
 
-enum form_heir { HEIR_NONE, HEIR_ELECTED, HEIR_WAITED_FOR };
+enum form_heir {
+    HEIR_NONE,       /* the slots were not given yet */
+    HEIR_NOBODY,     /* they are the lost id's, and nobody follows it */
+    HEIR_WAITED_FOR, /* a replica of the lost id is to be elected */
+    HEIR_ELECTED,    /* another node owns them */
+};
 
 /*
  * What became of the slots of a member that lost its id. The cluster may have taken writes already:
@@ -167,6 +172,8 @@ static enum form_heir form_heir(const struct planner *p, const struct record_mem
         const struct view_node *owner = form_owner(view, range);
         if (owner && !node_id_eq(&owner->id, &lost->id))
             return HEIR_ELECTED;
+        if (owner && heir == HEIR_NONE)
+            heir = HEIR_NOBODY;
         for (size_t k = 0; k < view->node_count; k++)
             if (node_id_eq(&view->nodes[k].primary, &lost->id))
                 heir = HEIR_WAITED_FOR;
@@ -180,8 +187,9 @@ static struct record_member form_replace(const struct planner *p, const struct r
     struct record_member m = *lost;
     m.id = pod->server.id;
     m.epoch = epoch;
-    if (form_heir(p, lost) == HEIR_ELECTED)
-        m.primary = false;
+    enum form_heir heir = form_heir(p, lost);
+    if (heir != HEIR_NONE)
+        m.primary = heir == HEIR_NOBODY;
     /* A process that went on under a new id (CLUSTER RESET HARD) still has our quick settings. */
     if (pod->server.node_timeout_ms != FORM_NODE_TIMEOUT_MS) {
         m.node_timeout_ms = pod->server.node_timeout_ms;

@@ -35,7 +35,10 @@ struct http_response {
 
 typedef void (*http_done_fn)(void *ctx, const struct http_response *response);
 
-/* Bytes of a 2xx response as they come; false gives the request up (its end is E_PROTO). */
+/*
+ * Bytes of a 2xx response as they come, first none (the status is known, the stream is open); false
+ * gives the request up (its end is E_PROTO). Only to store: nothing of curl may be freed in it.
+ */
 typedef bool (*http_data_fn)(void *ctx, struct span bytes);
 
 /* A request; strings and body are copied. */

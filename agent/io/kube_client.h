@@ -78,7 +78,7 @@ struct kube_call {
     const char *path;     /* absolute, with an escaped query; copied */
     struct span body;     /* copied */
     int64_t timeout_ms;   /* 0 = KUBE_REQUEST_MS; for KUBE_WATCH none */
-    kube_data_fn on_data; /* KUBE_WATCH only */
+    kube_data_fn on_data; /* KUBE_WATCH only; see http_client.h */
     kube_done_fn on_done; /* once, unless cancelled; never from within kube_start() */
     void *ctx;
 };

@@ -63,6 +63,9 @@ bool kube_watch_live(const struct kube_watch *watch);
 /* The last list or watch was refused with 401, 403 or 404: the rights or the kind are missing. */
 bool kube_watch_denied(const struct kube_watch *watch);
 
+/* Why it is not live, for people; "" while it is. Valid until the next turn of the loop. */
+const char *kube_watch_problem(const struct kube_watch *watch);
+
 /* When the API last said anything (list, event, bookmark); clock_mono_ms, 0 = never. */
 int64_t kube_watch_seen_ms(const struct kube_watch *watch);
 

@@ -46,7 +46,7 @@ struct digest {
 /* Appends the line with its newline. 0, or E_LIMIT past the buffer's ceiling. */
 int digest_format(struct buf *out, const struct digest *digest);
 
-/* E_LIMIT above DIGEST_TEXT_MAX, E_PROTO for anything that digest_format() cannot have written. */
+/* E_LIMIT above DIGEST_TEXT_MAX; E_PROTO for a malformed line, value, or a key that comes twice. */
 must_check int digest_parse(struct span text, struct digest *ret_digest, struct err *err);
 
 #endif

@@ -52,7 +52,7 @@ struct kube_meta {
     char name[KUBE_NAME_SIZE];
     char namespace[KUBE_LABEL_SIZE]; /* "" for nodes */
     char uid[UID_SIZE];
-    char resource_version[RESOURCE_VERSION_SIZE]; /* opaque; of [A-Za-z0-9._~-] only */
+    char resource_version[RESOURCE_VERSION_SIZE]; /* opaque, of [-A-Za-z0-9._~:=+/]: to be encoded */
     int64_t generation;                           /* 0 where the kind has none */
     bool deleting;                                /* has a deletionTimestamp */
 };
@@ -88,7 +88,11 @@ struct kube_stateful_set {
     struct kube_meta meta;
     int replicas; /* spec.replicas; the API's default is 1 */
     char service_name[KUBE_NAME_SIZE];
-    char selector[KUBE_SELECTOR_SIZE]; /* matchLabels as a labelSelector: "a=b,c=d" */
+    /*
+     * matchLabels as a labelSelector: "a=b,c=d". matchExpressions are left out, which lists more:
+     * pods are told apart by their controller.
+     */
+    char selector[KUBE_SELECTOR_SIZE];
     bool volumes;                      /* has volumeClaimTemplates */
     bool ordered_ready;                /* podManagementPolicy is not Parallel */
     char current_revision[KUBE_NAME_SIZE];
@@ -107,13 +111,13 @@ struct kube_endpoint {
     char node[NODE_NAME_SIZE];
     char pod[KUBE_NAME_SIZE]; /* targetRef of kind Pod; "" if there is none */
     char pod_uid[UID_SIZE];
-    bool ready; /* the API's default is true */
+    bool ready; /* true if the API does not say */
     bool terminating;
 };
 
 struct kube_endpoint_slice {
     struct kube_meta meta;
-    const struct kube_endpoint *endpoints; /* in the arena; one per address */
+    const struct kube_endpoint *endpoints; /* in the arena; one per endpoint */
     size_t endpoint_count;
 };
 
@@ -171,7 +175,7 @@ typedef int (*kube_item_fn)(void *context, const struct kube_object *object, str
 
 struct kube_list {
     char resource_version[RESOURCE_VERSION_SIZE]; /* where to watch from */
-    char next[KUBE_CONTINUE_SIZE];                /* metadata.continue; "" = the last page */
+    char next[KUBE_CONTINUE_SIZE]; /* metadata.continue, likewise opaque; "" = the last page */
     size_t count;                                 /* items of this page */
 };
 

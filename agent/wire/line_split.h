@@ -14,7 +14,7 @@
 #include "base/text.h"
 
 struct line_split {
-    struct buf part; /* the unfinished line; its ceiling is the longest line allowed */
+    struct buf part; /* the unfinished line */
 };
 
 /* A line without its \n or \r\n, borrowed for the call; never empty. Non-zero ends the feeding. */

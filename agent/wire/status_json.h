@@ -17,9 +17,8 @@
 #define STATUS_JSON_MAX MIB(2)
 
 /*
- * Appends one line without its newline. 0, or E_LIMIT past the buffer's ceiling. Every byte of `out`
- * is printable ASCII, or part of a well-formed UTF-8 sequence that is no control character: what
- * else a string holds is escaped, or replaced by U+FFFD where it is not UTF-8.
+ * Appends one line without its newline, well-formed UTF-8 whatever the strings hold
+ * (json_put_text()). 0, or E_LIMIT past the buffer's ceiling.
  */
 int status_json_format(struct buf *out, const struct status *status);
 
@@ -33,8 +32,5 @@ int status_json_format_check(struct buf *out, const struct status *status);
  */
 must_check int status_json_parse(struct span text, struct arena *arena, struct status *ret_status,
                                  struct err *err);
-
-/* A JSON string with its quotes, escaped as said above. */
-int json_append_string(struct buf *out, struct span text);
 
 #endif
