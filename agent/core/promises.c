@@ -100,11 +100,15 @@ static struct promise judge_majority(const struct judge *j) {
                                size, size / 2 + 1));
 }
 
-static const char *why_absent(const struct pod *pod) {
+static const char *why_absent(const struct judge *j, const struct pod *pod) {
     if (!pod)
         return "has no pod";
     if (!pod->ip[0])
         return "has no address yet";
+    const struct view_node *node = j->roster->node_of_pod[pod - j->world->pods];
+    bool asked = pod->server.reach != REACH_UNKNOWN && pod->server.reach != REACH_OK;
+    if (!asked && node && (node->flags & NODE_FAIL))
+        return "has failed, say the others";
     switch (pod->server.reach) {
     case REACH_UNKNOWN:
         return "was not asked";
@@ -135,7 +139,7 @@ static struct promise judge_servers(const struct judge *j) {
         if (pod && j->roster->up[pod - w->pods] != HELD_NO)
             continue;
         if (!lost++)
-            why = arena_format(j->arena, "%s-%zu %s", w->set.name, ordinal, why_absent(pod));
+            why = arena_format(j->arena, "%s-%zu %s", w->set.name, ordinal, why_absent(j, pod));
     }
     if (lost)
         return broken(arena_format(j->arena, "%zu of %zu are missing: %s", lost,
