@@ -76,7 +76,7 @@ static void build_world(struct world_build *b) {
 struct world_build *world_build_virgin(struct arena *arena, size_t pods) {
     struct world_build *b = ARENA_NEW(arena, struct world_build, 1);
     b->arena = arena;
-    b->count = pods;
+    b->count = b->views = pods;
     b->pods = ARENA_NEW(arena, struct pod, pods);
     b->nodes = ARENA_NEW(arena, struct world_build_node, pods);
     b->members = ARENA_NEW(arena, struct record_member, pods);
@@ -183,16 +183,18 @@ static void view_add_slots(struct view_node *vn, const struct slot_set *slots,
     vn->slot_count = slot_set_count(slots);
 }
 
-static size_t count_ranges(const struct world_build *b, unsigned component) {
-    size_t count = 0;
+static void count_component(const struct world_build *b, unsigned component, size_t *ret_nodes,
+                            size_t *ret_ranges) {
+    *ret_nodes = *ret_ranges = 0;
     for (size_t i = 0; i < b->count; i++) {
         struct slot_range range;
         unsigned from = 0;
-        if (b->nodes[i].component == component)
-            while (slot_set_next(&b->nodes[i].slots, &from, &range))
-                count++;
+        if (b->nodes[i].component != component)
+            continue;
+        ++*ret_nodes;
+        while (slot_set_next(&b->nodes[i].slots, &from, &range))
+            ++*ret_ranges;
     }
-    return count;
 }
 
 static struct view_node node_as_seen(const struct world_build *b, size_t i, bool myself) {
@@ -210,9 +212,12 @@ static struct view_node node_as_seen(const struct world_build *b, size_t i, bool
 
 static const struct view *build_view(const struct world_build *b, size_t me) {
     unsigned component = b->nodes[me].component;
+    size_t node_count;
+    size_t range_count;
+    count_component(b, component, &node_count, &range_count);
     struct view *view = ARENA_NEW(b->arena, struct view, 1);
-    struct view_node *nodes = ARENA_NEW(b->arena, struct view_node, b->count);
-    struct slot_range *ranges = ARENA_NEW(b->arena, struct slot_range, count_ranges(b, component) + 1);
+    struct view_node *nodes = ARENA_NEW(b->arena, struct view_node, node_count);
+    struct slot_range *ranges = ARENA_NEW(b->arena, struct slot_range, range_count);
     for (size_t i = 0; i < b->count; i++) {
         if (b->nodes[i].component != component)
             continue;
@@ -229,28 +234,43 @@ static const struct view *build_view(const struct world_build *b, size_t me) {
     return view;
 }
 
-/* The figures of a server that follow from its view. */
-static void build_cluster_info(struct server *s, const struct world_build_node *node) {
-    const struct view *view = s->view;
-    s->known_nodes = (uint32_t)view->node_count;
-    s->slots_assigned = s->slots_ok = s->size = 0;
+/* What CLUSTER INFO says, of the nodes that this server knows. */
+static void build_cluster_info(const struct world_build *b, size_t me,
+                               const unsigned *slot_counts) {
+    struct server *s = &b->pods[me].server;
+    s->known_nodes = s->slots_assigned = s->slots_ok = s->size = 0;
     s->current_epoch = 0;
     unsigned alive = 0;
-    for (size_t i = 0; i < view->node_count; i++) {
-        const struct view_node *vn = &view->nodes[i];
-        bool failing = vn->flags & (NODE_FAIL | NODE_PFAIL);
-        s->slots_assigned += vn->slot_count;
-        s->slots_ok += failing ? 0 : vn->slot_count;
-        s->size += vn->slot_count > 0;
-        alive += vn->slot_count > 0 && !failing;
-        if (vn->epoch > s->current_epoch)
-            s->current_epoch = vn->epoch;
+    for (size_t i = 0; i < b->count; i++) {
+        const struct world_build_node *n = &b->nodes[i];
+        bool failing = i != me && (n->flags & (NODE_FAIL | NODE_PFAIL));
+        if (n->component != b->nodes[me].component)
+            continue;
+        s->known_nodes++;
+        s->slots_assigned += slot_counts[i];
+        s->slots_ok += failing ? 0 : slot_counts[i];
+        s->size += slot_counts[i] > 0;
+        alive += slot_counts[i] > 0 && !failing;
+        if (n->epoch > s->current_epoch)
+            s->current_epoch = n->epoch;
     }
-    s->my_epoch = node->epoch;
+    s->my_epoch = b->nodes[me].epoch;
     s->state_ok = s->slots_ok == SLOT_COUNT && alive > s->size / 2;
 }
 
+static void build_replica(struct world_build *b, size_t me, const unsigned *slot_counts) {
+    const struct world_build_node *primary = &b->nodes[b->nodes[me].primary_node];
+    struct server *s = &b->pods[me].server;
+    s->keys = KEYS_PER_SLOT * (int64_t)slot_counts[b->nodes[me].primary_node];
+    s->link_up = !(primary->flags & NODE_FAIL);
+    s->primary_port = PORT;
+    (void)TEXT_COPY(s->primary_ip, span_of(b->pods[b->nodes[me].primary_node].ip));
+}
+
 const struct world *world_build_refresh(struct world_build *build) {
+    unsigned *slot_counts = ARENA_NEW(build->arena, unsigned, build->count);
+    for (size_t i = 0; i < build->count; i++)
+        slot_counts[i] = slot_set_count(&build->nodes[i].slots);
     for (size_t i = 0; i < build->count; i++) {
         const struct world_build_node *node = &build->nodes[i];
         struct server *s = &build->pods[i].server;
@@ -258,19 +278,14 @@ const struct world *world_build_refresh(struct world_build *build) {
             continue;
         s->id = node->id;
         s->primary = node->primary;
-        s->view = build_view(build, i);
-        s->view_ms = s->seen_ms;
-        s->keys = KEYS_PER_SLOT * (int64_t)slot_set_count(&node->slots);
-        if (s->keys || !node->primary)
-            s->offset = s->offset ? s->offset : OFFSET;
-        build_cluster_info(s, node);
-        if (node->primary)
-            continue;
-        const struct world_build_node *primary = &build->nodes[node->primary_node];
-        s->keys = KEYS_PER_SLOT * (int64_t)slot_set_count(&primary->slots);
-        s->link_up = !(primary->flags & NODE_FAIL);
-        s->primary_port = PORT;
-        (void)TEXT_COPY(s->primary_ip, span_of(build->pods[node->primary_node].ip));
+        s->view = i < build->views ? build_view(build, i) : NULL;
+        s->view_ms = s->view ? s->seen_ms : 0;
+        s->keys = KEYS_PER_SLOT * (int64_t)slot_counts[i];
+        build_cluster_info(build, i, slot_counts);
+        if (!node->primary)
+            build_replica(build, i, slot_counts);
+        if (s->keys && !s->offset)
+            s->offset = OFFSET;
     }
     return &build->world;
 }
