@@ -113,7 +113,10 @@ ctests() {
             continue
         fi
         bad=1
-        awk -v test="$test" '/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: / { show = $4 == test } show' "$log" >"$log.$test"
+        awk -v test="$test" '
+            /^ *[0-9]+\/[0-9]+ Test +#[0-9]+: / { show = $4 == test }
+            /^[0-9]+% tests passed/ { show = 0 }
+            show' "$log" >"$log.$test"
         result 1 "$name/$test" "$seconds" "$log.$test"
     done < <(sed -nE 's/.*<testcase name="([^"]*)".* time="([0-9]+[.]?[0-9]?[0-9]?).*" status="([^"]*)".*/\1 \2 \3/p' \
         "$log.xml" 2>/dev/null)
