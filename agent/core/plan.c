@@ -72,12 +72,16 @@ enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...) {
     return RULE_STOP;
 }
 
+bool planner_is_free(const struct planner *p, size_t pod) {
+    return !p->claims[pod] || p->claims[pod] == p->rule_number;
+}
+
 bool planner_add(struct planner *p, struct action action) {
     if (p->plan->action_count == PLAN_ACTIONS_MAX ||
         !attempts_may(p->world->attempts, action_key(&action), p->world->now_ms))
         return false;
     if (action.pod != NO_POD) {
-        if (p->claims[action.pod] && p->claims[action.pod] != p->rule_number)
+        if (!planner_is_free(p, action.pod))
             return false;
         p->claims[action.pod] = p->rule_number;
     }
@@ -102,6 +106,10 @@ struct action planner_action(const struct planner *p, enum action_kind kind, siz
         .pod = pod,
         .node = p->world->pods[pod].server.id,
     };
+}
+
+const char *planner_count(struct planner *p, size_t count, const char *noun) {
+    return arena_format(p->arena, "%zu %s%s", count, noun, count == 1 ? "" : "s");
 }
 
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to) {

@@ -38,6 +38,18 @@ static size_t form_pod(const struct planner *p, size_t member) {
     return pod;
 }
 
+/* What makes a server not virgin. */
+static const char *form_holds(struct planner *p, const struct server *s) {
+    if (s->keys)
+        return arena_format(p->arena, "holds %s", planner_count(p, (size_t)s->keys, "key"));
+    if (s->known_nodes > 1)
+        return arena_format(p->arena, "knows %s",
+                            planner_count(p, s->known_nodes - 1, "other node"));
+    if (s->slots_assigned)
+        return arena_format(p->arena, "has %s", planner_count(p, s->slots_assigned, "slot"));
+    return "is a replica";
+}
+
 enum rule_verdict rule_form_wait(struct planner *p) {
     const struct world *w = p->world;
     const struct facts *f = p->facts;
@@ -50,9 +62,10 @@ enum rule_verdict rule_form_wait(struct planner *p) {
                             f->expected, NODES_MAX);
     if (!placement_shards((unsigned)f->expected, (unsigned)w->replicas_per_primary))
         return planner_wait(p,
-                            "%zu pods cannot hold one primary and its %d replicas: raise replicas "
-                            "or lower cluster.replicasPerPrimary",
-                            f->expected, w->replicas_per_primary);
+                            "%s cannot hold one primary with %s: raise replicas or lower "
+                            "cluster.replicasPerPrimary",
+                            planner_count(p, f->expected, "pod"),
+                            planner_count(p, (size_t)w->replicas_per_primary, "replica"));
     if (f->first_missing_ordinal >= 0)
         return planner_wait(p, "forming needs all %zu servers, %zu answer; missing %s", f->expected,
                             f->expected_fresh, planner_missing(p, f->first_missing_ordinal));
@@ -70,10 +83,8 @@ enum rule_verdict rule_form_wait(struct planner *p) {
                                 pod->name);
         if (!f->virgin[i] && !(w->guards_off & GUARD_VIRGIN))
             return planner_wait(p,
-                                "%s is not empty (%" PRId64 " keys, knows %u nodes, %u slots) and "
-                                "no record tells of a cluster: nothing is formed over it",
-                                pod->name, pod->server.keys, pod->server.known_nodes,
-                                pod->server.slots_assigned);
+                                "%s %s and no record tells of a cluster: nothing is formed over it",
+                                pod->name, form_holds(p, &pod->server));
     }
     return RULE_PASS;
 }
@@ -120,8 +131,9 @@ enum rule_verdict rule_form_intent(struct planner *p) {
     form_uid(w, record->uid, sizeof record->uid);
     text_format(record->set_uid, sizeof record->set_uid, "%s", w->set.uid);
     (void)planner_put_record(p, record);
-    return planner_wait(p, "forming a cluster of %zu servers: %u primaries and %zu replicas%s",
-                        count, shards, count - shards,
+    return planner_wait(p, "forming a cluster of %s with %s%s",
+                        shards == 1 ? "1 primary" : arena_format(p->arena, "%u primaries", shards),
+                        planner_count(p, count - shards, "replica"),
                         shards < 3 ? " (fewer than 3 primaries cannot elect a new one by vote)"
                                    : "");
 }
@@ -282,14 +294,19 @@ static const char *form_missing(struct planner *p, size_t member) {
     const char *name = p->world->record->members[member].pod;
     size_t pod = p->facts->pod_of_member[member];
     if (pod == NO_POD)
-        return arena_format(p->arena,
-                            "%s, which does not exist (%zu servers were planned, the StatefulSet "
-                            "has %zu replicas)",
-                            name, p->world->record->member_count, p->facts->expected);
+        return member < p->facts->expected
+                   ? arena_format(p->arena, "%s (no such pod yet)", name)
+                   : arena_format(p->arena,
+                                  "%s, which is beyond the %zu replicas of now (%zu servers were "
+                                  "planned: scale back to finish)",
+                                  name, p->facts->expected, p->world->record->member_count);
+    const struct pod *found = &p->world->pods[pod];
     if (!p->facts->fresh[pod])
-        return planner_missing(p, p->world->pods[pod].ordinal);
-    if (!world_view_fresh(p->world, &p->world->pods[pod]))
+        return planner_missing(p, found->ordinal);
+    if (!world_view_fresh(p->world, found))
         return arena_format(p->arena, "the view of %s", name);
+    if (!found->server.node_timeout_ms)
+        return arena_format(p->arena, "the settings of %s to be read", name);
     return arena_format(p->arena, "%s, whose server answers with another id and is not empty",
                         name);
 }

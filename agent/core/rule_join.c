@@ -249,30 +249,46 @@ static bool join_must_meet(const struct planner *p, size_t from, size_t to) {
            (!n->connected && n->flags & (NODE_FAIL | NODE_PFAIL));
 }
 
-enum rule_verdict rule_meet(struct planner *p) {
+/* What is needed, not what is sent in this turn: a handshake takes longer than a turn. */
+struct introduction {
+    const struct pod *first; /* the lowest pod that some member must be told of */
+    size_t by;               /* by so many members */
+    size_t more;             /* pods beside the first */
+};
+
+static void join_introduce(struct planner *p, size_t to, struct introduction *said) {
     const struct world *w = p->world;
-    if (!w->record)
-        return RULE_PASS;
-    size_t meets = 0;
-    const char *first = NULL;
-    for (size_t i = 0; i < w->pod_count; i++) {
-        if (!join_belongs(p, i) || !world_view_fresh(w, &w->pods[i]))
+    size_t by = 0;
+    for (size_t from = 0; from < w->pod_count; from++) {
+        if (from == to ||
+            !(planner_meets(from, to, w->pod_count) || planner_meets(to, from, w->pod_count)) ||
+            !world_view_fresh(w, &w->pods[from]) || !join_belongs(p, from) ||
+            !join_must_meet(p, from, to))
             continue;
-        for (size_t j = 0; j < w->pod_count; j++) {
-            const struct pod *to = &w->pods[j];
-            if (i == j || !(planner_meets(i, j, w->pod_count) || planner_meets(j, i, w->pod_count)) ||
-                !to->ip[0] || !join_belongs(p, j) || !join_must_meet(p, i, j) ||
-                !planner_add(p, planner_meet(p, &w->pods[i], to)))
-                continue;
-            meets++;
-            first = first ? first : to->name;
-        }
+        by++;
+        (void)planner_add(p, planner_meet(p, &w->pods[from], &w->pods[to]));
     }
-    if (meets && formed(p))
-        planner_say(p,
-                    "introducing members that do not know each other's address: %zu MEETs, "
-                    "first %s",
-                    meets, first);
+    if (!by)
+        return;
+    if (said->first) {
+        said->more++;
+    } else {
+        said->first = &w->pods[to];
+        said->by = by;
+    }
+}
+
+enum rule_verdict rule_meet(struct planner *p) {
+    if (!p->world->record)
+        return RULE_PASS;
+    struct introduction said = {0};
+    for (size_t to = 0; to < p->world->pod_count; to++)
+        if (p->world->pods[to].ip[0] && join_belongs(p, to))
+            join_introduce(p, to, &said);
+    if (said.first && formed(p))
+        planner_say(p, "%s is not known at %s by %s: introducing it%s", said.first->name,
+                    said.first->ip, planner_count(p, said.by, "member"),
+                    said.more ? arena_format(p->arena, " and %zu more", said.more) : "");
     return RULE_PASS;
 }
 
@@ -306,6 +322,30 @@ static const char *join_keep(const struct planner *p, const struct node_id *id) 
     return NULL;
 }
 
+/*
+ * To all that list it in one turn, or to none: the ban on gossip that would bring the id back lasts
+ * 60 s from each server's own FORGET (FACTS 4).
+ */
+static bool join_forget_everywhere(struct planner *p, const struct node_id *id) {
+    bool wanted = false;
+    for (int send = 0; send < 2; send++) {
+        for (size_t i = 0; i < p->world->pod_count; i++) {
+            const struct pod *pod = &p->world->pods[i];
+            if (!world_view_fresh(p->world, pod) || !view_find(pod->server.view, id))
+                continue;
+            struct action a = planner_action(p, ACTION_FORGET, i, AUTHORITY_LEADER);
+            a.subject = *id;
+            wanted = true;
+            if (!planner_is_free(p, i) ||
+                (!send && !attempts_may(p->world->attempts, action_key(&a), p->world->now_ms)))
+                return wanted;
+            if (send)
+                (void)planner_add(p, a);
+        }
+    }
+    return wanted;
+}
+
 enum rule_verdict rule_forget(struct planner *p) {
     if (!formed(p))
         return RULE_PASS;
@@ -318,15 +358,8 @@ enum rule_verdict rule_forget(struct planner *p) {
                         id->hex, why);
             continue;
         }
-        /* To all in one turn: the ban on gossip that would bring it back lasts 60 s (FACTS 4). */
-        for (size_t i = 0; i < p->world->pod_count; i++) {
-            const struct pod *pod = &p->world->pods[i];
-            if (!world_view_fresh(p->world, pod) || !view_find(pod->server.view, id))
-                continue;
-            struct action a = planner_action(p, ACTION_FORGET, i, AUTHORITY_LEADER);
-            a.subject = *id;
-            (void)planner_add(p, a);
-        }
+        if (!join_forget_everywhere(p, id))
+            continue;
         planner_say(p, "forgetting node %.8s, whose pod has another id now", id->hex);
     }
     return RULE_PASS;
@@ -403,8 +436,7 @@ enum rule_verdict rule_replicate(struct planner *p) {
         struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
         a.require = REQUIRE_PRIMARY | REQUIRE_EMPTY;
         a.subject = f->shards[s].primary;
-        if (!planner_add(p, a))
-            continue;
+        (void)planner_add(p, a);
         join_take(p, &shards[s], place);
         join_say_replica(p, pod, &f->shards[s]);
     }

@@ -31,6 +31,9 @@ enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void planner_say(struct planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* No earlier rule acts on this pod's server in this turn. */
+bool planner_is_free(const struct planner *p, size_t pod);
+
 /*
  * Adds an action unless its server is claimed by an earlier rule, it was tried lately, or the plan
  * is full. True if it was added.
@@ -43,6 +46,9 @@ bool planner_put_record(struct planner *p, const struct record *record);
 /* An action on the server of this pod, sent only if it still answers with the id it has now. */
 struct action planner_action(const struct planner *p, enum action_kind kind, size_t pod,
                              enum authority authority);
+
+/* "1 server", "2 servers". */
+const char *planner_count(struct planner *p, size_t count, const char *noun);
 
 /* MEET sent to the server of `from`, of the server that answers at `to`. */
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to);
