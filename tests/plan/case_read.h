@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The text of a case: a story in comments, a cluster with what is odd about it, and behind the line
+ * "expect" what the planner says and does (plan/case_render.h). One fact a line: a keyword, what it
+ * is about, words and key=value. NAME is a pod or "*" for all; @N is the node id world_build_id(N).
+ *
+ *     cluster STAGE pods=N shards=N       first; virgin intent prepared met placed restored formed
+ *     agent NAME [leader=NAME|-] [ip=IP]  who observes and who leads; else muster-0 leads and observes
+ *     settling
+ *     replicas-per-primary N
+ *     viewers N                           the view is read from the first so many pods only
+ *     set [replicas=N] [uid=U] [unknown]
+ *     api age=MS | api never
+ *     record unknown|absent|deleted|forming|formed [set-uid=U] [generation=N]
+ *     member NAME [id=@N] [shard=N|-] [role=primary|replica] [epoch=N] [nt=MS] [delay=S] [gone]
+ *     forget @N                           on the record's list
+ *     pod NAME [ip=IP|-] [node=N|-] [zone=Z|-] [terminating] [gone]
+ *     new-id NAME @N                      the pod's server lost its volume: alone, under this id
+ *     node @N [pod=NAME|-] [component=N] [role=primary|@N] [epoch=N] [flags=a,b] [slots=1-2,3|-]
+ *             [ip=IP]                     the truth of one node, also of one that is nobody's
+ *     view NAME @N [missing] [flags=a,b] [ip=IP] [epoch=N]   what this server thinks of that node
+ *     nodes NAME                          its CLUSTER NODES instead, in the indented lines that follow
+ *     server NAME [reach=R] [age=MS] [view-age=MS] [view=none] [id=@N] [role=R] [keys=N] [nt=MS]
+ *            [delay=S] [migration=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [state=fail]
+ *            [known=N] [epoch=N] [current=N] [assigned=N]      overrules what follows from the views
+ *     guard-off virgin|record|member|restore|forget
+ *     tried                               everything planned a moment ago was sent; what now?
+ */
+#ifndef MUSTER_TESTS_PLAN_CASE_READ_H
+#define MUSTER_TESTS_PLAN_CASE_READ_H
+
+#include "base/err.h"
+#include "plan/truth.h"
+
+struct case_world {
+    const struct world *world;
+    bool tried;
+    size_t expect_at; /* offset behind the line "expect" */
+};
+
+/* Everything lives in `arena`. E_INVALID with the number of the line. */
+must_check int case_read(struct span text, struct arena *arena, struct case_world *ret_case,
+                         struct err *err);
+
+#endif
