@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "core/attempts.h"
+#include "core/gate.h"
 #include "core/plan.h"
 #include "core/readiness.h"
 #include "core/world.h"
@@ -92,7 +93,8 @@ struct agent {
     uint64_t entropy[2];
     bool was_leader;
     bool stopping; /* SIGTERM came: leave as soon as the server is gone */
-    char said[PLAN_REASON_SIZE];   /* the last sentence that was logged */
+    char said[PLAN_REASON_SIZE]; /* the last sentence that was logged */
+    char gate_said[GATE_REASON_SIZE]; /* likewise of the gate */
     char problem[ERR_MSG_SIZE];    /* the last problem with the API that was logged */
     struct agent_mate *mates; /* owned */
     size_t mate_count;
@@ -118,8 +120,8 @@ bool agent_may_send(void *ctx, const struct action *action);
 void agent_on_outcome(void *ctx, const struct action *action, const char *pod_uid,
                       enum outcome outcome, const char *why);
 
-/* agent_hook.c: verdicts for the hook, made anew after each turn. */
-struct hook_server_handlers agent_hook_handlers(struct agent *agent);
+/* agent_hook.c: the gate's verdict for the hook, made anew in each turn while a server waits. */
+struct hook_server_config agent_hook_config(struct agent *agent);
 void agent_answer_hook(struct agent *agent);
 
 /* agent_publish.c: log, status, metrics, digest, readiness. */

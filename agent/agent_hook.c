@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Carries the gate's verdict to the hook, and tells what the server beside us does. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "core/gate.h"
+#include "io/clock.h"
+
+static void agent_on_start(void *ctx)
+{
+    agent_wake(ctx);
+}
+
+static enum hook_verdict agent_on_drain(void *ctx, char reason[HOOK_REASON_SIZE])
+{
+    (void)ctx;
+    text_format(reason, HOOK_REASON_SIZE, "this release has nothing to drain yet");
+    return HOOK_OK;
+}
+
+struct hook_server_config agent_hook_config(struct agent *agent)
+{
+    return (struct hook_server_config){
+        .base = loop_base(agent->loop),
+        .priority = LOOP_HOOK,
+        .socket_path = agent->config->hook.socket,
+        .server_ip = agent->config->redis.host,
+        .server_port = agent->config->redis.port,
+        .now_ms = clock_mono_ms,
+        .on_start = agent_on_start,
+        .on_drain = agent_on_drain,
+        .ctx = agent,
+    };
+}
+
+static struct gate_claim gate_claim_of(const struct hook_facts *facts, int64_t since_ms)
+{
+    struct gate_claim claim = {
+        .has_nodes = facts->nodes_conf == HOOK_NODES_CONF_PRESENT && facts->peer_count > 0,
+        .corrupt = facts->nodes_conf == HOOK_NODES_CONF_CORRUPT ||
+                   facts->nodes_conf == HOOK_NODES_CONF_UNREADABLE,
+        .asked_ms = since_ms,
+    };
+    if (facts->nodes_conf == HOOK_NODES_CONF_PRESENT)
+        claim.id = facts->myself.id;
+    return claim;
+}
+
+/* The bus port is the one that the file has for the peer: the API does not tell it. */
+static void hook_put_addresses(const struct agent *agent, const struct hook_facts *facts,
+                               struct hook_answer *answer)
+{
+    answer->rewrite = true;
+    answer->addresses = xcalloc(facts->peer_count, sizeof *answer->addresses);
+    for (size_t i = 0; i < facts->peer_count; i++) {
+        const struct hook_peer *peer = &facts->peers[i];
+        const struct pod *pod = gate_address(&agent->world, &peer->id);
+        struct nodes_conf_address *address = &answer->addresses[answer->address_count++];
+        address->id = peer->id;
+        if (!pod)
+            continue;
+        text_format(address->ip, sizeof address->ip, "%s", pod->ip);
+        address->port = pod->port;
+        address->bus_port = peer->bus_port ? peer->bus_port : (uint16_t)(pod->port + 10000);
+    }
+}
+
+static void hook_put_settings(const struct agent *agent, struct hook_answer *answer)
+{
+    struct hook_setting *ip = &answer->settings[answer->setting_count++];
+    text_format(ip->name, sizeof ip->name, "cluster-announce-ip");
+    text_format(ip->value, sizeof ip->value, "%s", agent->identity.pod_ip);
+    struct hook_setting *migration = &answer->settings[answer->setting_count++];
+    text_format(migration->name, sizeof migration->name, "cluster-allow-replica-migration");
+    text_format(migration->value, sizeof migration->value, "no");
+}
+
+void agent_answer_hook(struct agent *agent)
+{
+    int64_t since_ms;
+    const struct hook_facts *facts = hook_server_waiting(agent->hook, &since_ms);
+    if (!facts)
+        return;
+    struct gate_claim claim = gate_claim_of(facts, since_ms);
+    auto_hook_answer struct hook_answer answer = {0};
+    char reason[GATE_REASON_SIZE];
+    int64_t limit_ms = (int64_t)agent->config->hook.silent_seconds * 1000;
+    enum gate_verdict verdict = gate_judge(&agent->world, &claim, limit_ms, reason);
+    answer.verdict = verdict == GATE_WAIT ? HOOK_WAIT : HOOK_GO;
+    text_format(answer.reason, sizeof answer.reason, "%s", reason);
+    if (verdict != GATE_WAIT)
+        hook_put_settings(agent, &answer);
+    if (verdict == GATE_GO_REWRITTEN)
+        hook_put_addresses(agent, facts, &answer);
+    struct err err = {0};
+    if (hook_server_answer_start(agent->hook, &answer, &err) < 0) {
+        LOG(LOG_WARN, "gate", LOG_S("msg", "the hook could not be answered"),
+            LOG_S("why", err.msg));
+        return;
+    }
+    if (verdict != GATE_WAIT || strcmp(agent->gate_said, reason) != 0)
+        LOG(LOG_INFO, "gate", LOG_S("verdict", verdict == GATE_WAIT ? "wait" : "go"),
+            LOG_S("msg", reason), LOG_S("node", claim.id.hex));
+    text_format(agent->gate_said, sizeof agent->gate_said, "%s", reason);
+}
