@@ -18,7 +18,6 @@
 
 #define EXIT_CONFIG 2
 
-extern char **environ;
 
 static int read_file(const char *path, struct buf *ret_text, struct err *err) {
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
