@@ -12,24 +12,29 @@
 #include "io/clock.h"
 #include "version.h"
 
-void agent_wake(struct agent *agent) {
+void agent_wake(struct agent *agent)
+{
     loop_timer_arm(agent->turn_timer, AGENT_DEBOUNCE_MS);
 }
 
-static void agent_on_change(void *ctx) {
+static void agent_on_change(void *ctx)
+{
     agent_wake(ctx);
 }
 
-static void agent_on_stall(void *ctx, int64_t delay_ms) {
+static void agent_on_stall(void *ctx, int64_t delay_ms)
+{
     struct agent *agent = ctx;
     agent->settle_until_ms = clock_mono_ms() + AGENT_SETTLE_MS;
-    LOG(LOG_WARN, "stall", LOG_S("msg", "the agent did not run or the clock jumped: observing first"),
+    LOG(LOG_WARN, "stall",
+        LOG_S("msg", "the agent did not run or the clock jumped: observing first"),
         LOG_I("delay_ms", delay_ms));
     agent_wake(agent);
 }
 
 /* What hangs on the StatefulSet's name: Lease, record and the object that Events are about. */
-static void agent_follow_set(struct agent *agent) {
+static void agent_follow_set(struct agent *agent)
+{
     const struct stateful_set *set = &agent->world.set;
     char name[POD_NAME_SIZE + sizeof "-muster"] = "";
     if (set->name[0])
@@ -40,7 +45,8 @@ static void agent_follow_set(struct agent *agent) {
         event_client_about(agent->events, set->name, set->uid);
 }
 
-static void agent_turn(void *ctx) {
+static void agent_turn(void *ctx)
+{
     struct agent *agent = ctx;
     http_server_turned(agent->http);
     agent_observe(agent);
@@ -56,7 +62,8 @@ static void agent_turn(void *ctx) {
         loop_timer_arm(agent->turn_timer, AGENT_TICK_MS);
 }
 
-static void agent_on_released(void *ctx) {
+static void agent_on_released(void *ctx)
+{
     struct agent *agent = ctx;
     loop_stop(agent->loop);
 }
@@ -65,12 +72,14 @@ static void agent_on_released(void *ctx) {
  * While the server beside us runs we stay: a sidecar is not started again once its pod terminates,
  * and the server is not to be left alone (DESIGN 5.5).
  */
-static void agent_leave_if_alone(struct agent *agent) {
+static void agent_leave_if_alone(struct agent *agent)
+{
     if (agent->stopping && !hook_server_server_running(agent->hook))
         lease_client_release(agent->lease, agent_on_released, agent);
 }
 
-static void agent_on_term(void *ctx) {
+static void agent_on_term(void *ctx)
+{
     struct agent *agent = ctx;
     bool again = agent->stopping;
     agent->stopping = true;
@@ -83,14 +92,16 @@ static void agent_on_term(void *ctx) {
     agent_leave_if_alone(agent);
 }
 
-static void agent_on_server_gone(void *ctx) {
+static void agent_on_server_gone(void *ctx)
+{
     struct agent *agent = ctx;
     LOG(LOG_WARN, "server-gone", LOG_S("msg", "the server beside has ended"));
     agent_wake(agent);
     agent_leave_if_alone(agent);
 }
 
-static int agent_open_api(struct agent *agent, struct err *err) {
+static int agent_open_api(struct agent *agent, struct err *err)
+{
     const struct config *c = agent->config;
     struct kube_client_config client = {
         .api_server = c->kubernetes.api_server,
@@ -124,7 +135,8 @@ static int agent_open_api(struct agent *agent, struct err *err) {
     return 0;
 }
 
-static int agent_open_servers(struct agent *agent, struct err *err) {
+static int agent_open_servers(struct agent *agent, struct err *err)
+{
     agent->gossip = http_client_new(agent->loop, err);
     if (!agent->gossip)
         return err->code;
@@ -148,7 +160,8 @@ static int agent_open_servers(struct agent *agent, struct err *err) {
     return 0;
 }
 
-static int agent_open_ears(struct agent *agent, struct err *err) {
+static int agent_open_ears(struct agent *agent, struct err *err)
+{
     struct hook_server_config hook = agent_hook_config(agent);
     hook.on_server_gone = agent_on_server_gone;
     int r = hook_server_new(&hook, &agent->hook, err);
@@ -167,7 +180,8 @@ static int agent_open_ears(struct agent *agent, struct err *err) {
     return http_server_new(&http, &agent->http, err);
 }
 
-static int agent_open(struct agent *agent, struct err *err) {
+static int agent_open(struct agent *agent, struct err *err)
+{
     agent->loop = loop_new(err);
     if (!agent->loop)
         return err->code;
@@ -186,7 +200,8 @@ static int agent_open(struct agent *agent, struct err *err) {
 }
 
 /* Everything accepts NULL, so a half-opened agent is closed the same way. */
-static void agent_close(struct agent *agent) {
+static void agent_close(struct agent *agent)
+{
     agent_forget_mates(agent);
     http_server_free(agent->http);
     hook_server_free(agent->hook);
@@ -203,7 +218,8 @@ static void agent_close(struct agent *agent) {
     arena_deinit(&agent->arena);
 }
 
-int agent_run(const struct config *config, const struct identity *identity) {
+int agent_run(const struct config *config, const struct identity *identity)
+{
     struct agent agent = {.config = config, .identity = *identity};
     struct err err = {0};
     arena_init(&agent.arena, TURN_ARENA_MAX);

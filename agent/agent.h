@@ -92,11 +92,11 @@ struct agent {
     int64_t published_ms; /* when the pages were made last */
     uint64_t entropy[2];
     bool was_leader;
-    bool stopping; /* SIGTERM came: leave as soon as the server is gone */
-    char said[PLAN_REASON_SIZE]; /* the last sentence that was logged */
+    bool stopping;                    /* SIGTERM came: leave as soon as the server is gone */
+    char said[PLAN_REASON_SIZE];      /* the last sentence that was logged */
     char gate_said[GATE_REASON_SIZE]; /* likewise of the gate */
-    char problem[ERR_MSG_SIZE];    /* the last problem with the API that was logged */
-    struct agent_mate *mates; /* owned */
+    char problem[ERR_MSG_SIZE];       /* the last problem with the API that was logged */
+    struct agent_mate *mates;         /* owned */
     size_t mate_count;
 };
 
@@ -130,7 +130,6 @@ void agent_publish(struct agent *agent);
 /* agent_gossip.c: the leader asks the others' digests, which tell that they live. */
 void agent_ask_mates(struct agent *agent);
 void agent_forget_mates(struct agent *agent);
-enum agent_state agent_mate_state(const struct agent *agent, const char *uid,
-                                  int64_t *ret_seen_ms);
+enum agent_state agent_mate_state(const struct agent *agent, const char *uid, int64_t *ret_seen_ms);
 
 #endif

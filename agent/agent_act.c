@@ -7,23 +7,25 @@
 #include "base/text.h"
 #include "io/clock.h"
 
-bool agent_may_send(void *ctx, const struct action *action) {
+bool agent_may_send(void *ctx, const struct action *action)
+{
     struct agent *agent = ctx;
     return action->authority != AUTHORITY_LEADER || lease_client_may_act(agent->lease);
 }
 
-void agent_execute(struct agent *agent) {
+void agent_execute(struct agent *agent)
+{
     const struct plan *plan = &agent->plan;
     bool formed = agent->world.record && agent->world.record->state == RECORD_FORMED;
     if (plan->action_count || (agent->world.leader && !formed))
         peers_hurry(agent->peers, NULL, AGENT_HURRY_MS, clock_mono_ms() + AGENT_HURRY_FOR_MS);
     if (plan->action_count)
-        executor_run(agent->executor, plan, &agent->world,
-                     kube_state_record_version(agent->state));
+        executor_run(agent->executor, plan, &agent->world, kube_state_record_version(agent->state));
 }
 
 /* What people want to see as it happens; the rest is for debugging a formation. */
-static enum log_level agent_action_level(const struct action *action) {
+static enum log_level agent_action_level(const struct action *action)
+{
     switch (action->kind) {
     case ACTION_REPLICATE:
     case ACTION_FORGET:
@@ -39,7 +41,8 @@ static enum log_level agent_action_level(const struct action *action) {
     return LOG_DEBUG;
 }
 
-static const char *agent_pod_name(const struct agent *agent, const char *uid) {
+static const char *agent_pod_name(const struct agent *agent, const char *uid)
+{
     for (size_t i = 0; i < agent->world.pod_count; i++)
         if (strcmp(agent->world.pods[i].uid, uid) == 0)
             return agent->world.pods[i].name;
@@ -47,7 +50,8 @@ static const char *agent_pod_name(const struct agent *agent, const char *uid) {
 }
 
 /* The Event's reason where the act is one that `kubectl describe` should tell. */
-static const char *agent_event_reason(const struct action *action) {
+static const char *agent_event_reason(const struct action *action)
+{
     switch (action->kind) {
     case ACTION_RECORD_PUT:
         return action->record->state == RECORD_FORMED ? "ClusterRecorded" : "ClusterForming";
@@ -66,7 +70,8 @@ static const char *agent_event_reason(const struct action *action) {
 }
 
 static void agent_on_success(struct agent *agent, const struct action *action, const char *cmd,
-                             const char *pod, const char *why) {
+                             const char *pod, const char *why)
+{
     agent->counters.actions_ok[action->kind]++;
     attempts_succeeded(&agent->attempts, action_key(action), clock_mono_ms(),
                        action_quiet_ms(action));
@@ -82,7 +87,8 @@ static void agent_on_success(struct agent *agent, const struct action *action, c
 }
 
 void agent_on_outcome(void *ctx, const struct action *action, const char *pod_uid,
-                      enum outcome outcome, const char *why) {
+                      enum outcome outcome, const char *why)
+{
     struct agent *agent = ctx;
     char cmd[ERR_MSG_SIZE];
     action_format(action, cmd, sizeof cmd);

@@ -18,21 +18,23 @@
 /* One lost answer is not silence. */
 #define MATE_SILENT_AFTER 2
 
-static struct agent_mate *mate_find(const struct agent *agent, const char *uid) {
+static struct agent_mate *mate_find(const struct agent *agent, const char *uid)
+{
     for (size_t i = 0; i < agent->mate_count; i++)
         if (strcmp(agent->mates[i].uid, uid) == 0)
             return &agent->mates[i];
     return NULL;
 }
 
-enum agent_state agent_mate_state(const struct agent *agent, const char *uid,
-                                  int64_t *ret_seen_ms) {
+enum agent_state agent_mate_state(const struct agent *agent, const char *uid, int64_t *ret_seen_ms)
+{
     const struct agent_mate *mate = mate_find(agent, uid);
     *ret_seen_ms = mate ? mate->seen_ms : 0;
     return mate ? mate->state : AGENT_UNKNOWN;
 }
 
-static void mate_on_done(void *ctx, const struct http_response *response) {
+static void mate_on_done(void *ctx, const struct http_response *response)
+{
     struct agent_mate *mate = ctx;
     struct digest digest;
     struct err err = {0};
@@ -47,7 +49,8 @@ static void mate_on_done(void *ctx, const struct http_response *response) {
     }
 }
 
-static void mate_ask(struct agent *agent, struct agent_mate *mate, const struct pod *pod) {
+static void mate_ask(struct agent *agent, struct agent_mate *mate, const struct pod *pod)
+{
     char url[128];
     bool v6 = strchr(pod->ip, ':') != NULL;
     text_format(url, sizeof url, "http://%s%s%s:%d/status?digest", v6 ? "[" : "", pod->ip,
@@ -67,7 +70,8 @@ static void mate_ask(struct agent *agent, struct agent_mate *mate, const struct 
 }
 
 /* One entry for each other pod; requests of pods that are gone are cancelled. */
-static void mates_follow(struct agent *agent) {
+static void mates_follow(struct agent *agent)
+{
     const struct world *w = &agent->world;
     bool same = agent->mate_count + (w->me == NO_POD ? 0 : 1) == w->pod_count;
     for (size_t i = 0; same && i < w->pod_count; i++)
@@ -93,7 +97,8 @@ static void mates_follow(struct agent *agent) {
     agent->mate_count = count;
 }
 
-void agent_ask_mates(struct agent *agent) {
+void agent_ask_mates(struct agent *agent)
+{
     const struct world *w = &agent->world;
     if (!w->leader) {
         agent_forget_mates(agent);
@@ -108,7 +113,8 @@ void agent_ask_mates(struct agent *agent) {
     }
 }
 
-void agent_forget_mates(struct agent *agent) {
+void agent_forget_mates(struct agent *agent)
+{
     for (size_t i = 0; i < agent->mate_count; i++)
         http_cancel(TAKE(agent->mates[i].request));
     free(TAKE(agent->mates));

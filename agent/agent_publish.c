@@ -8,15 +8,16 @@
 #include "base/text.h"
 #include "core/facts.h"
 #include "core/status.h"
+#include "version.h"
 #include "wire/digest.h"
 #include "wire/metrics_text.h"
 #include "wire/status_json.h"
-#include "version.h"
 
 /* Pages are made anew this often, and whenever the sentence changes. */
 #define PUBLISH_PERIOD_MS 1000
 
-static void publish_sentence(struct agent *agent) {
+static void publish_sentence(struct agent *agent)
+{
     const struct plan *plan = &agent->plan;
     if (strcmp(agent->said, plan->reason) == 0)
         return;
@@ -26,7 +27,8 @@ static void publish_sentence(struct agent *agent) {
         LOG_I("actions", (int64_t)plan->action_count));
 }
 
-static void publish_leader(struct agent *agent) {
+static void publish_leader(struct agent *agent)
+{
     const struct world *w = &agent->world;
     if (w->leader == agent->was_leader)
         return;
@@ -36,7 +38,8 @@ static void publish_leader(struct agent *agent) {
         LOG_S("leader", w->leader_pod));
 }
 
-static void publish_problem(struct agent *agent) {
+static void publish_problem(struct agent *agent)
+{
     const char *problem = kube_state_problem(agent->state);
     if (strcmp(agent->problem, problem) == 0)
         return;
@@ -47,7 +50,8 @@ static void publish_problem(struct agent *agent) {
         LOG(LOG_INFO, "api-well", LOG_S("msg", "the Kubernetes API answers everything again"));
 }
 
-static void publish_readiness(struct agent *agent, bool was_ready) {
+static void publish_readiness(struct agent *agent, bool was_ready)
+{
     const struct readiness *r = &agent->readiness;
     struct span reason = span_of(r->reason);
     if (r->ready != was_ready)
@@ -56,7 +60,8 @@ static void publish_readiness(struct agent *agent, bool was_ready) {
     hook_server_publish_ready(agent->hook, r->ready, r->reason);
 }
 
-static void publish_digest(struct agent *agent) {
+static void publish_digest(struct agent *agent)
+{
     const struct world *w = &agent->world;
     const struct pod *me = w->me == NO_POD ? NULL : &w->pods[w->me];
     struct digest digest = {.offset = -1, .quiet_ms = -1, .age_ms = -1};
@@ -82,7 +87,8 @@ static void publish_digest(struct agent *agent) {
         http_server_publish(agent->http, HTTP_PAGE_DIGEST, (struct span){buf_str(&text), text.len});
 }
 
-static void publish_api_counters(struct agent *agent) {
+static void publish_api_counters(struct agent *agent)
+{
     struct metrics_counters *to = &agent->counters;
     size_t count;
     const struct kube_counter *from = kube_client_counters(agent->kube, &count);
@@ -99,7 +105,8 @@ static void publish_api_counters(struct agent *agent) {
     }
 }
 
-static void publish_pages(struct agent *agent) {
+static void publish_pages(struct agent *agent)
+{
     const struct world *w = &agent->world;
     struct facts facts;
     struct status status;
@@ -126,7 +133,8 @@ static void publish_pages(struct agent *agent) {
                             (struct span){buf_str(&text), text.len});
 }
 
-void agent_publish(struct agent *agent) {
+void agent_publish(struct agent *agent)
+{
     bool was_ready = agent->readiness.ready;
     publish_leader(agent);
     publish_sentence(agent);

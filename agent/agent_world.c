@@ -10,12 +10,14 @@
 #include "io/clock.h"
 
 /* Ours: controlled by the StatefulSet with the uid that the API gives today (DESIGN 4). */
-static bool agent_owns(const struct kube_stateful_set *set, const struct kube_pod *pod) {
+static bool agent_owns(const struct kube_stateful_set *set, const struct kube_pod *pod)
+{
     return pod->ordinal >= 0 && strcmp(pod->controller.kind, "StatefulSet") == 0 &&
            strcmp(pod->controller.uid, set->meta.uid) == 0;
 }
 
-static void agent_put_pod(struct agent *agent, const struct kube_pod *from, struct pod *pod) {
+static void agent_put_pod(struct agent *agent, const struct kube_pod *from, struct pod *pod)
+{
     const struct config *config = agent->config;
     *pod = (struct pod){.ordinal = from->ordinal,
                         .port = config->redis.port,
@@ -35,13 +37,15 @@ static void agent_put_pod(struct agent *agent, const struct kube_pod *from, stru
         pod->server = *server;
 }
 
-static int agent_pod_cmp(const void *a, const void *b) {
+static int agent_pod_cmp(const void *a, const void *b)
+{
     const struct pod *pa = a;
     const struct pod *pb = b;
     return pa->ordinal < pb->ordinal ? -1 : pa->ordinal > pb->ordinal;
 }
 
-static void agent_put_pods(struct agent *agent, const struct kube_stateful_set *set) {
+static void agent_put_pods(struct agent *agent, const struct kube_stateful_set *set)
+{
     size_t count;
     const struct kube_pod *from = kube_state_pods(agent->state, &count);
     struct pod *pods = ARENA_NEW(&agent->arena, struct pod, count);
@@ -57,7 +61,8 @@ static void agent_put_pods(struct agent *agent, const struct kube_stateful_set *
     w->pods = pods;
 }
 
-static void agent_put_set(struct agent *agent, const struct kube_stateful_set *set) {
+static void agent_put_set(struct agent *agent, const struct kube_stateful_set *set)
+{
     struct stateful_set *to = &agent->world.set;
     text_format(to->name, sizeof to->name, "%s", kube_state_set_name(agent->state));
     if (!set)
@@ -70,7 +75,8 @@ static void agent_put_set(struct agent *agent, const struct kube_stateful_set *s
     to->ordered_ready = set->ordered_ready;
 }
 
-void agent_observe(struct agent *agent) {
+void agent_observe(struct agent *agent)
+{
     arena_reset(&agent->arena);
     struct world *w = &agent->world;
     *w = (struct world){
@@ -99,14 +105,16 @@ void agent_observe(struct agent *agent) {
 }
 
 /* The rhythm for the servers of others: one second while the cluster is small (DESIGN 3). */
-static struct peer_rhythm agent_rhythm(size_t count) {
+static struct peer_rhythm agent_rhythm(size_t count)
+{
     struct peer_rhythm rhythm = PEERS_OTHER_RHYTHM;
     if (count > 32)
         rhythm.full_ms = (int64_t)count * 1000 / 32;
     return rhythm;
 }
 
-void agent_follow_pods(struct agent *agent) {
+void agent_follow_pods(struct agent *agent)
+{
     const struct world *w = &agent->world;
     struct peer_target *targets = ARENA_NEW(&agent->arena, struct peer_target, w->pod_count + 1);
     size_t count = 0;

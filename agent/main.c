@@ -18,8 +18,8 @@
 
 #define EXIT_CONFIG 2
 
-
-static int read_file(const char *path, struct buf *ret_text, struct err *err) {
+static int read_file(const char *path, struct buf *ret_text, struct err *err)
+{
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno, "%s", path);
@@ -33,7 +33,8 @@ static int read_file(const char *path, struct buf *ret_text, struct err *err) {
     return 0;
 }
 
-static int read_config(const char *path, struct config *ret_config, struct err *err) {
+static int read_config(const char *path, struct config *ret_config, struct err *err)
+{
     auto_buf struct buf text;
     buf_init(&text, CONFIG_TEXT_MAX);
     int r = path ? read_file(path, &text, err) : 0;
@@ -50,7 +51,8 @@ static int read_config(const char *path, struct config *ret_config, struct err *
 }
 
 /* Each from the downward API; without one of them the agent cannot know who it is. */
-static int read_identity(struct identity *identity, struct err *err) {
+static int read_identity(struct identity *identity, struct err *err)
+{
     const struct {
         const char *name;
         const char **value;
@@ -81,7 +83,8 @@ static int read_identity(struct identity *identity, struct err *err) {
     return 0;
 }
 
-static int run_agent(const char *config_path) {
+static int run_agent(const char *config_path)
+{
     struct config config;
     struct identity identity;
     struct err err = {0};
@@ -101,7 +104,8 @@ static int run_agent(const char *config_path) {
     return code;
 }
 
-static int describe_config(void) {
+static int describe_config(void)
+{
     auto_buf struct buf text;
     buf_init(&text, CONFIG_TEXT_MAX);
     if (config_describe(&text) < 0)
@@ -110,7 +114,8 @@ static int describe_config(void) {
     return 0;
 }
 
-static int agent_main(int argc, char **argv) {
+static int agent_main(int argc, char **argv)
+{
     const char *config_path = NULL;
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
@@ -118,8 +123,9 @@ static int agent_main(int argc, char **argv) {
         } else if (strcmp(argv[i], "--help-config") == 0) {
             return describe_config();
         } else {
-            (void)fprintf(stderr, "muster agent: %s: not understood\n"
-                                  "usage: muster agent [--config FILE] [--help-config]\n",
+            (void)fprintf(stderr,
+                          "muster agent: %s: not understood\n"
+                          "usage: muster agent [--config FILE] [--help-config]\n",
                           argv[i]);
             return EXIT_CONFIG;
         }
@@ -129,7 +135,8 @@ static int agent_main(int argc, char **argv) {
     return run_agent(config_path);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc > 1 && strcmp(argv[1], "agent") == 0)
         return agent_main(argc, argv);
     return cli_main(argc, argv);

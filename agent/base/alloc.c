@@ -7,14 +7,16 @@
 
 #include "base/cleanup.h"
 
-void *xcalloc(size_t count, size_t size) {
+void *xcalloc(size_t count, size_t size)
+{
     void *p = calloc(count ? count : 1, size ? size : 1);
     if (!p)
         abort();
     return p;
 }
 
-void *xrealloc(void *p, size_t count, size_t size) {
+void *xrealloc(void *p, size_t count, size_t size)
+{
     if (size && count > SIZE_MAX / size)
         abort();
     size_t bytes = count * size;
@@ -24,11 +26,13 @@ void *xrealloc(void *p, size_t count, size_t size) {
     return grown;
 }
 
-char *xstrdup(const char *s) {
+char *xstrdup(const char *s)
+{
     return xstrndup(s, strlen(s));
 }
 
-char *xstrndup(const char *s, size_t len) {
+char *xstrndup(const char *s, size_t len)
+{
     char *copy = xcalloc(len + 1, 1);
     memcpy(copy, s, len);
     return copy;

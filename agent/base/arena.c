@@ -2,8 +2,8 @@
 #include "base/arena.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdalign.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,11 +20,13 @@ struct arena_block {
     alignas(max_align_t) unsigned char bytes[];
 };
 
-void arena_init(struct arena *arena, size_t ceiling) {
+void arena_init(struct arena *arena, size_t ceiling)
+{
     *arena = (struct arena){.ceiling = ceiling};
 }
 
-void arena_deinit(struct arena *arena) {
+void arena_deinit(struct arena *arena)
+{
     while (arena->blocks) {
         struct arena_block *next = arena->blocks->next;
         free(arena->blocks);
@@ -33,7 +35,8 @@ void arena_deinit(struct arena *arena) {
     arena->used_total = 0;
 }
 
-void arena_reset(struct arena *arena) {
+void arena_reset(struct arena *arena)
+{
     struct arena_block *keep = arena->blocks;
     for (struct arena_block *b = keep ? keep->next : NULL; b;) {
         struct arena_block *next = b->next;
@@ -47,7 +50,8 @@ void arena_reset(struct arena *arena) {
     arena->used_total = 0;
 }
 
-static struct arena_block *arena_grow(struct arena *arena, size_t need) {
+static struct arena_block *arena_grow(struct arena *arena, size_t need)
+{
     /* Doubling makes the newest block the largest, so the one kept by reset fits a whole turn soon. */
     size_t size = arena->blocks ? arena->blocks->size * 2 : ARENA_BLOCK_MIN;
     if (size > arena->ceiling)
@@ -60,7 +64,8 @@ static struct arena_block *arena_grow(struct arena *arena, size_t need) {
     return block;
 }
 
-void *arena_alloc(struct arena *arena, size_t count, size_t size) {
+void *arena_alloc(struct arena *arena, size_t count, size_t size)
+{
     assert(size == 0 || count <= (SIZE_MAX - alignof(max_align_t)) / size);
     const size_t align = alignof(max_align_t);
     size_t bytes = (count * size + align - 1) / align * align;
@@ -75,7 +80,8 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size) {
     return p;
 }
 
-const char *arena_format(struct arena *arena, const char *fmt, ...) {
+const char *arena_format(struct arena *arena, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
     int len = vsnprintf(NULL, 0, fmt, args);

@@ -32,6 +32,7 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size) __attribute__(
 #define ARENA_NEW(arena, type, count) ((type *)arena_alloc((arena), (count), sizeof(type)))
 
 /* printf into the arena. */
-const char *arena_format(struct arena *arena, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *arena_format(struct arena *arena, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -10,16 +10,19 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
-void buf_init(struct buf *buf, size_t ceiling) {
+void buf_init(struct buf *buf, size_t ceiling)
+{
     *buf = (struct buf){.ceiling = ceiling};
 }
 
-void buf_deinit(struct buf *buf) {
+void buf_deinit(struct buf *buf)
+{
     free(buf->bytes);
     buf_init(buf, buf->ceiling);
 }
 
-void buf_clear(struct buf *buf) {
+void buf_clear(struct buf *buf)
+{
     buf->len = 0;
     buf->failed = false;
     if (buf->bytes)
@@ -27,7 +30,8 @@ void buf_clear(struct buf *buf) {
 }
 
 /* Room for `len` more bytes and the NUL. */
-static int buf_reserve(struct buf *buf, size_t len) {
+static int buf_reserve(struct buf *buf, size_t len)
+{
     if (buf->failed || len > buf->ceiling - buf->len) {
         buf->failed = true;
         return E_LIMIT;
@@ -43,7 +47,8 @@ static int buf_reserve(struct buf *buf, size_t len) {
     return 0;
 }
 
-int buf_append(struct buf *buf, const void *bytes, size_t len) {
+int buf_append(struct buf *buf, const void *bytes, size_t len)
+{
     int r = buf_reserve(buf, len);
     if (r < 0)
         return r;
@@ -54,11 +59,13 @@ int buf_append(struct buf *buf, const void *bytes, size_t len) {
     return 0;
 }
 
-int buf_append_str(struct buf *buf, const char *text) {
+int buf_append_str(struct buf *buf, const char *text)
+{
     return buf_append(buf, text, strlen(text));
 }
 
-int buf_format(struct buf *buf, const char *fmt, ...) {
+int buf_format(struct buf *buf, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
     int len = vsnprintf(NULL, 0, fmt, args);
@@ -74,7 +81,8 @@ int buf_format(struct buf *buf, const char *fmt, ...) {
     return 0;
 }
 
-void buf_consume(struct buf *buf, size_t len) {
+void buf_consume(struct buf *buf, size_t len)
+{
     if (len > buf->len)
         len = buf->len;
     if (!len)
@@ -84,6 +92,7 @@ void buf_consume(struct buf *buf, size_t len) {
     buf->bytes[buf->len] = '\0';
 }
 
-const char *buf_str(const struct buf *buf) {
+const char *buf_str(const struct buf *buf)
+{
     return buf->bytes ? buf->bytes : "";
 }

@@ -11,11 +11,13 @@
 
 #define cleanup_with(function) __attribute__((cleanup(function)))
 
-static inline void cleanup_free_ptr(void *p) {
+static inline void cleanup_free_ptr(void *p)
+{
     free(*(void **)p);
 }
 
-static inline void cleanup_close_fd(const int *fd) {
+static inline void cleanup_close_fd(const int *fd)
+{
     if (*fd >= 0)
         (void)close(*fd);
 }
@@ -24,18 +26,19 @@ static inline void cleanup_close_fd(const int *fd) {
 #define auto_close cleanup_with(cleanup_close_fd)
 
 /* Moves the pointer out of an auto_ variable, which is left NULL. */
-#define TAKE(p)                                                                                                        \
-    __extension__({                                                                                                    \
-        __typeof__(p) take_tmp_ = (p);                                                                                 \
-        (p) = NULL;                                                                                                    \
-        take_tmp_;                                                                                                     \
+#define TAKE(p)                        \
+    __extension__({                    \
+        __typeof__(p) take_tmp_ = (p); \
+        (p) = NULL;                    \
+        take_tmp_;                     \
     })
 
 /* DEFINE_CLEANUP(kube_request_free, struct kube_request *) gives cleanup_with(kube_request_freep). */
-#define DEFINE_CLEANUP(function, type)                                                                                 \
-    static inline void function##p(type *p) {                                                                          \
-        if (*p)                                                                                                        \
-            function(*p);                                                                                              \
+#define DEFINE_CLEANUP(function, type)      \
+    static inline void function##p(type *p) \
+    {                                       \
+        if (*p)                             \
+            function(*p);                   \
     }
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

@@ -7,14 +7,15 @@
 
 #include "base/cleanup.h"
 
-const char *err_text(int code) {
+const char *err_text(int code)
+{
     switch ((enum err_code)code) {
     case E_OK:
         return "ok";
     case ERR_BASE:
         break;
-#define X(name, text)                                                                                                  \
-    case name:                                                                                                         \
+#define X(name, text) \
+    case name:        \
         return text;
         ERR_CODES(X)
 #undef X
@@ -22,12 +23,14 @@ const char *err_text(int code) {
     return "unknown error";
 }
 
-static void err_vset(struct err *err, int code, const char *fmt, va_list args) {
+__attribute__((format(printf, 3, 0))) static void err_vset(struct err *err, int code, const char *fmt, va_list args)
+{
     err->code = code;
     (void)vsnprintf(err->msg, sizeof err->msg, fmt, args);
 }
 
-int err_set(struct err *err, int code, const char *fmt, ...) {
+int err_set(struct err *err, int code, const char *fmt, ...)
+{
     if (err) {
         va_list args;
         va_start(args, fmt);
@@ -37,7 +40,8 @@ int err_set(struct err *err, int code, const char *fmt, ...) {
     return code;
 }
 
-int err_errno(struct err *err, int errnum, const char *fmt, ...) {
+int err_errno(struct err *err, int errnum, const char *fmt, ...)
+{
     if (err) {
         va_list args;
         va_start(args, fmt);
@@ -49,7 +53,8 @@ int err_errno(struct err *err, int errnum, const char *fmt, ...) {
     return E_SYSTEM;
 }
 
-int err_wrap(struct err *err, const char *fmt, ...) {
+int err_wrap(struct err *err, const char *fmt, ...)
+{
     if (!err)
         return E_SYSTEM;
     char inner[ERR_MSG_SIZE];

@@ -10,17 +10,17 @@
 #ifndef MUSTER_BASE_ERR_H
 #define MUSTER_BASE_ERR_H
 
-#define ERR_CODES(X)                                                                                                   \
-    X(E_INVALID, "invalid input")                                                                                      \
-    X(E_LIMIT, "limit exceeded")                                                                                       \
-    X(E_PROTO, "protocol error")                                                                                       \
-    X(E_TIMEOUT, "timed out")                                                                                          \
-    X(E_UNREACHABLE, "unreachable")                                                                                    \
-    X(E_AUTH, "not authorised")                                                                                        \
-    X(E_NOT_FOUND, "not found")                                                                                        \
-    X(E_CONFLICT, "conflict")                                                                                          \
-    X(E_GONE, "gone")                                                                                                  \
-    X(E_BUSY, "busy")                                                                                                  \
+#define ERR_CODES(X)                \
+    X(E_INVALID, "invalid input")   \
+    X(E_LIMIT, "limit exceeded")    \
+    X(E_PROTO, "protocol error")    \
+    X(E_TIMEOUT, "timed out")       \
+    X(E_UNREACHABLE, "unreachable") \
+    X(E_AUTH, "not authorised")     \
+    X(E_NOT_FOUND, "not found")     \
+    X(E_CONFLICT, "conflict")       \
+    X(E_GONE, "gone")               \
+    X(E_BUSY, "busy")               \
     X(E_SYSTEM, "system error")
 
 /* Codes are negative so that `< 0` means failure; 0 is success. */

@@ -5,8 +5,8 @@
 #ifndef MUSTER_BASE_LIMITS_H
 #define MUSTER_BASE_LIMITS_H
 
-#define KIB(n) ((size_t)(n) * 1024)
-#define MIB(n) ((size_t)(n) * 1024 * 1024)
+#define KIB(n) ((size_t)(n)*1024)
+#define MIB(n) ((size_t)(n)*1024 * 1024)
 
 /* The Redis Cluster specification's own limit of nodes. */
 #define NODES_MAX 1000

@@ -28,21 +28,25 @@ static struct {
     size_t recent_next;
 } log_state = {.level = LOG_INFO, .format = LOG_LOGFMT};
 
-void log_setup(enum log_level level, enum log_format format, const char *pod) {
+void log_setup(enum log_level level, enum log_format format, const char *pod)
+{
     log_state.level = level;
     log_state.format = format;
     log_state.pod = pod;
 }
 
-void log_set_clock(int64_t (*unix_ms)(void)) {
+void log_set_clock(int64_t (*unix_ms)(void))
+{
     log_state.unix_ms = unix_ms;
 }
 
-bool log_enabled(enum log_level level) {
+bool log_enabled(enum log_level level)
+{
     return level <= log_state.level;
 }
 
-static const char *log_level_name(enum log_level level) {
+static const char *log_level_name(enum log_level level)
+{
     switch (level) {
     case LOG_ERROR:
         return "error";
@@ -57,7 +61,8 @@ static const char *log_level_name(enum log_level level) {
 }
 
 /* Quotes and escapes: a value can neither end the line nor open a new key. */
-static void log_put_quoted(struct buf *out, const char *text) {
+static void log_put_quoted(struct buf *out, const char *text)
+{
     (void)buf_append_str(out, "\"");
     for (const char *p = text; *p; p++) {
         unsigned char c = (unsigned char)*p;
@@ -73,14 +78,16 @@ static void log_put_quoted(struct buf *out, const char *text) {
     (void)buf_append_str(out, "\"");
 }
 
-static void log_put_key(struct buf *out, const char *key) {
+static void log_put_key(struct buf *out, const char *key)
+{
     if (log_state.format == LOG_JSON)
         (void)buf_format(out, "%s\"%s\":", out->len ? "," : "{", key);
     else
         (void)buf_format(out, "%s%s=", out->len ? " " : "", key);
 }
 
-static void log_put_text(struct buf *out, const char *key, const char *text) {
+static void log_put_text(struct buf *out, const char *key, const char *text)
+{
     struct span span = span_of(text);
     log_put_key(out, key);
     if (log_state.format == LOG_LOGFMT && span.len && text_is_plain(span) &&
@@ -90,13 +97,15 @@ static void log_put_text(struct buf *out, const char *key, const char *text) {
         log_put_quoted(out, text);
 }
 
-static void log_put_number(struct buf *out, const char *key, int64_t number) {
+static void log_put_number(struct buf *out, const char *key, int64_t number)
+{
     log_put_key(out, key);
     (void)buf_format(out, "%" PRId64, number);
 }
 
 /* Civil date of a day number since 1970-01-01, after Howard Hinnant's "chrono-compatible" paper. */
-static void log_put_time(struct buf *out, int64_t unix_ms) {
+static void log_put_time(struct buf *out, int64_t unix_ms)
+{
     int64_t seconds = unix_ms / 1000;
     int64_t z = seconds / 86400 + 719468;
     int64_t era = z / 146097;
@@ -117,7 +126,8 @@ static void log_put_time(struct buf *out, int64_t unix_ms) {
 }
 
 void log_format_line(struct buf *out, int64_t unix_ms, enum log_level level, const char *event,
-                     const struct log_field *fields) {
+                     const struct log_field *fields)
+{
     log_put_time(out, unix_ms);
     log_put_text(out, "level", log_level_name(level));
     if (log_state.pod)
@@ -132,7 +142,8 @@ void log_format_line(struct buf *out, int64_t unix_ms, enum log_level level, con
     (void)buf_append_str(out, log_state.format == LOG_JSON ? "}\n" : "\n");
 }
 
-static uint64_t log_hash(const char *event, const struct log_field *fields) {
+static uint64_t log_hash(const char *event, const struct log_field *fields)
+{
     uint64_t hash = text_hash(TEXT_HASH_SEED, event, strlen(event));
     for (const struct log_field *f = fields; f->key; f++) {
         hash = text_hash(hash, f->key, strlen(f->key));
@@ -145,7 +156,8 @@ static uint64_t log_hash(const char *event, const struct log_field *fields) {
 }
 
 /* True if the line is to be printed; *ret_repeats is how often it was held back since the last. */
-static bool log_admit(uint64_t hash, int64_t now_ms, int64_t *ret_repeats) {
+static bool log_admit(uint64_t hash, int64_t now_ms, int64_t *ret_repeats)
+{
     for (size_t i = 0; i < LOG_RECENT; i++) {
         struct log_recent *r = &log_state.recent[i];
         if (r->hash != hash)
@@ -164,7 +176,8 @@ static bool log_admit(uint64_t hash, int64_t now_ms, int64_t *ret_repeats) {
     return true;
 }
 
-void log_event(enum log_level level, const char *event, const struct log_field *fields) {
+void log_event(enum log_level level, const char *event, const struct log_field *fields)
+{
     if (!log_enabled(level))
         return;
     int64_t now_ms = log_state.unix_ms ? log_state.unix_ms() : 0;

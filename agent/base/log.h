@@ -39,10 +39,10 @@ bool log_enabled(enum log_level level);
 /* `fields` end with one whose key is NULL; use the macro, which needs at least one field. */
 void log_event(enum log_level level, const char *event, const struct log_field *fields);
 
-#define LOG(level, event, ...)                                                                     \
-    do {                                                                                           \
-        if (log_enabled(level))                                                                    \
-            log_event((level), (event), (const struct log_field[]){__VA_ARGS__, {0}});             \
+#define LOG(level, event, ...)                                                         \
+    do {                                                                               \
+        if (log_enabled(level))                                                        \
+            log_event((level), (event), (const struct log_field[]){__VA_ARGS__, {0}}); \
     } while (0)
 
 /* The formatter behind log_event, for tests: one line with its newline into `out`. */

@@ -6,37 +6,44 @@
 
 #include "base/cleanup.h"
 
-struct span span_of(const char *text) {
+struct span span_of(const char *text)
+{
     return (struct span){text, strlen(text)};
 }
 
-bool span_is(struct span span, const char *text) {
+bool span_is(struct span span, const char *text)
+{
     size_t len = strlen(text);
     return span.len == len && (len == 0 || memcmp(span.ptr, text, len) == 0);
 }
 
-bool span_starts(struct span span, const char *prefix) {
+bool span_starts(struct span span, const char *prefix)
+{
     size_t len = strlen(prefix);
     return span.len >= len && (len == 0 || memcmp(span.ptr, prefix, len) == 0);
 }
 
-static struct span span_skip(struct span span, size_t len) {
+static struct span span_skip(struct span span, size_t len)
+{
     return (struct span){span.ptr + len, span.len - len};
 }
 
-ptrdiff_t span_find(struct span span, char c) {
+ptrdiff_t span_find(struct span span, char c)
+{
     const char *hit = span.len ? memchr(span.ptr, c, span.len) : NULL;
     return hit ? hit - span.ptr : -1;
 }
 
-ptrdiff_t span_rfind(struct span span, char c) {
+ptrdiff_t span_rfind(struct span span, char c)
+{
     for (size_t i = span.len; i > 0; i--)
         if (span.ptr[i - 1] == c)
             return (ptrdiff_t)(i - 1);
     return -1;
 }
 
-struct span span_until(struct span *rest, char sep) {
+struct span span_until(struct span *rest, char sep)
+{
     ptrdiff_t at = span_find(*rest, sep);
     size_t len = at < 0 ? rest->len : (size_t)at;
     struct span head = {rest->ptr, len};
@@ -44,7 +51,8 @@ struct span span_until(struct span *rest, char sep) {
     return head;
 }
 
-bool span_token(struct span *rest, struct span *ret_token) {
+bool span_token(struct span *rest, struct span *ret_token)
+{
     struct span left = *rest;
     while (left.len && left.ptr[0] == ' ')
         left = span_skip(left, 1);
@@ -57,7 +65,8 @@ bool span_token(struct span *rest, struct span *ret_token) {
     return true;
 }
 
-bool span_line(struct span *rest, struct span *ret_line) {
+bool span_line(struct span *rest, struct span *ret_line)
+{
     if (!rest->len)
         return false;
     struct span line = span_until(rest, '\n');
@@ -67,7 +76,8 @@ bool span_line(struct span *rest, struct span *ret_line) {
     return true;
 }
 
-bool text_to_u64(struct span span, uint64_t max, uint64_t *ret_value) {
+bool text_to_u64(struct span span, uint64_t max, uint64_t *ret_value)
+{
     if (!span.len || (span.len > 1 && span.ptr[0] == '0'))
         return false;
     uint64_t value = 0;
@@ -83,10 +93,12 @@ bool text_to_u64(struct span span, uint64_t max, uint64_t *ret_value) {
     return true;
 }
 
-bool text_to_i64(struct span span, int64_t min, int64_t max, int64_t *ret_value) {
+bool text_to_i64(struct span span, int64_t min, int64_t max, int64_t *ret_value)
+{
     bool negative = span.len && span.ptr[0] == '-';
     uint64_t magnitude;
-    if (!text_to_u64(negative ? span_skip(span, 1) : span, (uint64_t)INT64_MAX + (negative ? 1 : 0), &magnitude))
+    if (!text_to_u64(negative ? span_skip(span, 1) : span, (uint64_t)INT64_MAX + (negative ? 1 : 0),
+                     &magnitude))
         return false;
     int64_t value;
     if (!negative)
@@ -101,7 +113,8 @@ bool text_to_i64(struct span span, int64_t min, int64_t max, int64_t *ret_value)
     return true;
 }
 
-bool text_copy(char *dst, size_t size, struct span span) {
+bool text_copy(char *dst, size_t size, struct span span)
+{
     if (span.len >= size || (span.len && memchr(span.ptr, '\0', span.len)))
         return false;
     if (span.len)
@@ -110,18 +123,21 @@ bool text_copy(char *dst, size_t size, struct span span) {
     return true;
 }
 
-void text_vformat(char *dst, size_t size, const char *fmt, va_list args) {
+void text_vformat(char *dst, size_t size, const char *fmt, va_list args)
+{
     (void)vsnprintf(dst, size, fmt, args);
 }
 
-void text_format(char *dst, size_t size, const char *fmt, ...) {
+void text_format(char *dst, size_t size, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
     text_vformat(dst, size, fmt, args);
     va_end(args);
 }
 
-void text_append(char *dst, size_t size, const char *fmt, ...) {
+void text_append(char *dst, size_t size, const char *fmt, ...)
+{
     size_t used = strlen(dst);
     va_list args;
     va_start(args, fmt);
@@ -129,7 +145,8 @@ void text_append(char *dst, size_t size, const char *fmt, ...) {
     va_end(args);
 }
 
-bool text_is_plain(struct span span) {
+bool text_is_plain(struct span span)
+{
     for (size_t i = 0; i < span.len; i++) {
         char c = span.ptr[i];
         if (c <= ' ' || c > '~' || c == '"' || c == '\\')
@@ -138,7 +155,8 @@ bool text_is_plain(struct span span) {
     return true;
 }
 
-uint64_t text_hash(uint64_t seed, const void *bytes, size_t len) {
+uint64_t text_hash(uint64_t seed, const void *bytes, size_t len)
+{
     const unsigned char *p = bytes;
     for (size_t i = 0; i < len; i++)
         seed = (seed ^ p[i]) * UINT64_C(0x100000001b3);

@@ -8,12 +8,13 @@
 
 #include "base/text.h"
 
-const char *action_kind_name(enum action_kind kind) {
+const char *action_kind_name(enum action_kind kind)
+{
     switch (kind) {
     case ACTION_NONE:
         return "nothing";
-#define X(name, text)                                                                              \
-    case name:                                                                                     \
+#define X(name, text) \
+    case name:        \
         return text;
         ACTION_KINDS(X)
 #undef X
@@ -21,7 +22,8 @@ const char *action_kind_name(enum action_kind kind) {
     return "unknown";
 }
 
-const char *setting_name(enum setting setting) {
+const char *setting_name(enum setting setting)
+{
     switch (setting) {
     case SETTING_NONE:
         break;
@@ -38,7 +40,8 @@ const char *setting_name(enum setting setting) {
 }
 
 bool action_still_valid(const struct action *action, const struct probe *probe,
-                        const char **ret_why) {
+                        const char **ret_why)
+{
     if (node_id_is_set(&action->node) && !node_id_eq(&action->node, &probe->id))
         *ret_why = "another server answers at this address now";
     else if ((action->require & REQUIRE_ALONE) && probe->known_nodes != 1)
@@ -56,7 +59,8 @@ bool action_still_valid(const struct action *action, const struct probe *probe,
     return false;
 }
 
-uint64_t action_key(const struct action *action) {
+uint64_t action_key(const struct action *action)
+{
     uint64_t hash = text_hash(TEXT_HASH_SEED, &action->kind, sizeof action->kind);
     if (action->kind == ACTION_RECORD_PUT)
         return hash;
@@ -67,7 +71,8 @@ uint64_t action_key(const struct action *action) {
     return text_hash(hash, &action->value, sizeof action->value);
 }
 
-int64_t action_quiet_ms(const struct action *action) {
+int64_t action_quiet_ms(const struct action *action)
+{
     switch (action->kind) {
     case ACTION_NONE:
     case ACTION_RECORD_PUT:
@@ -80,7 +85,6 @@ int64_t action_quiet_ms(const struct action *action) {
         return 200;
     case ACTION_MEET:
         /* A handshake takes a few cron cycles of 100 ms (FACTS 1) and is given up after NT. */
-        return 1000;
     case ACTION_REPLICATE:
     case ACTION_FORGET:
         return 1000;
@@ -88,23 +92,26 @@ int64_t action_quiet_ms(const struct action *action) {
     return 0;
 }
 
-static void action_word(struct action_args *args, const char *word) {
+static void action_word(struct action_args *args, const char *word)
+{
     assert(args->count < ACTION_ARGS_MAX);
     text_format(args->words[args->count++], ACTION_ARG_SIZE, "%s", word);
 }
 
-static void action_number(struct action_args *args, uint64_t number) {
+static void action_number(struct action_args *args, uint64_t number)
+{
     assert(args->count < ACTION_ARGS_MAX);
     text_format(args->words[args->count++], ACTION_ARG_SIZE, "%" PRIu64, number);
 }
 
-static void action_config_set(const struct action *action, struct action_args *args) {
+static void action_config_set(const struct action *action, struct action_args *args)
+{
     action_word(args, "CONFIG");
     action_word(args, "SET");
     action_word(args, setting_name(action->setting));
     switch (action->setting) {
     case SETTING_NONE:
-        assert(!"a CONFIG SET without a setting");
+        assert(false && "a CONFIG SET without a setting");
         break;
     case SETTING_NODE_TIMEOUT:
     case SETTING_DISKLESS_DELAY:
@@ -119,7 +126,8 @@ static void action_config_set(const struct action *action, struct action_args *a
     }
 }
 
-void action_command(const struct action *action, struct action_args *ret_args) {
+void action_command(const struct action *action, struct action_args *ret_args)
+{
     ret_args->count = 0;
     if (action->kind == ACTION_CONFIG_SET) {
         action_config_set(action, ret_args);
@@ -130,7 +138,7 @@ void action_command(const struct action *action, struct action_args *ret_args) {
     case ACTION_NONE:
     case ACTION_CONFIG_SET:
     case ACTION_RECORD_PUT:
-        assert(!"not a command of a server");
+        assert(false && "not a command of a server");
         break;
     case ACTION_SET_CONFIG_EPOCH:
         action_word(ret_args, "SET-CONFIG-EPOCH");
@@ -157,7 +165,8 @@ void action_command(const struct action *action, struct action_args *ret_args) {
     }
 }
 
-static const char *action_record_text(const struct record *record) {
+static const char *action_record_text(const struct record *record)
+{
     switch (record->state) {
     case RECORD_STATE_NONE:
         break;
@@ -169,7 +178,8 @@ static const char *action_record_text(const struct record *record) {
     return "record";
 }
 
-void action_format(const struct action *action, char *dst, size_t size) {
+void action_format(const struct action *action, char *dst, size_t size)
+{
     if (action->kind == ACTION_NONE || action->kind == ACTION_RECORD_PUT) {
         text_format(dst, size, "%s",
                     action->record ? action_record_text(action->record)

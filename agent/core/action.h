@@ -16,13 +16,13 @@
 #include "core/slots.h"
 #include "core/view.h"
 
-#define ACTION_KINDS(X)                                                                            \
-    X(ACTION_CONFIG_SET, "CONFIG SET")                                                             \
-    X(ACTION_SET_CONFIG_EPOCH, "CLUSTER SET-CONFIG-EPOCH")                                         \
-    X(ACTION_ADD_SLOTS, "CLUSTER ADDSLOTSRANGE")                                                   \
-    X(ACTION_MEET, "CLUSTER MEET")                                                                 \
-    X(ACTION_REPLICATE, "CLUSTER REPLICATE")                                                       \
-    X(ACTION_FORGET, "CLUSTER FORGET")                                                             \
+#define ACTION_KINDS(X)                                    \
+    X(ACTION_CONFIG_SET, "CONFIG SET")                     \
+    X(ACTION_SET_CONFIG_EPOCH, "CLUSTER SET-CONFIG-EPOCH") \
+    X(ACTION_ADD_SLOTS, "CLUSTER ADDSLOTSRANGE")           \
+    X(ACTION_MEET, "CLUSTER MEET")                         \
+    X(ACTION_REPLICATE, "CLUSTER REPLICATE")               \
+    X(ACTION_FORGET, "CLUSTER FORGET")                     \
     X(ACTION_RECORD_PUT, "record")
 
 enum action_kind {
@@ -56,13 +56,13 @@ enum require {
 struct action {
     enum action_kind kind;
     enum authority authority;
-    size_t pod;          /* index in world.pods of the server that gets the command; NO_POD for the API */
+    size_t pod; /* index in world.pods of the server that gets the command; NO_POD for the API */
     struct node_id node; /* precondition: the id that the server must answer with */
     uint32_t require;    /* of enum require */
 
-    struct node_id subject; /* REPLICATE: the primary; FORGET and MEET: the other node */
-    char ip[IP_SIZE];       /* MEET, SETTING_ANNOUNCE_IP */
-    uint16_t port;          /* MEET */
+    struct node_id subject;  /* REPLICATE: the primary; FORGET and MEET: the other node */
+    char ip[IP_SIZE];        /* MEET, SETTING_ANNOUNCE_IP */
+    uint16_t port;           /* MEET */
     struct slot_range slots; /* ADD_SLOTS */
     uint64_t epoch;          /* SET_CONFIG_EPOCH */
     enum setting setting;    /* CONFIG_SET */

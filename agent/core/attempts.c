@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/attempts.h"
 
-static const struct attempt *attempts_find(const struct attempts *attempts, uint64_t key) {
+static const struct attempt *attempts_find(const struct attempts *attempts, uint64_t key)
+{
     for (size_t i = 0; i < attempts->count; i++)
         if (attempts->items[i].key == key)
             return &attempts->items[i];
     return NULL;
 }
 
-bool attempts_may(const struct attempts *attempts, uint64_t key, int64_t now_ms) {
+bool attempts_may(const struct attempts *attempts, uint64_t key, int64_t now_ms)
+{
     const struct attempt *a = attempts_find(attempts, key);
     return !a || now_ms >= a->until_ms;
 }
 
 /* The entry for `key`; a full table gives up the one that ends first. */
-static struct attempt *attempts_enter(struct attempts *attempts, uint64_t key) {
+static struct attempt *attempts_enter(struct attempts *attempts, uint64_t key)
+{
     struct attempt *oldest = &attempts->items[0];
     for (size_t i = 0; i < attempts->count; i++) {
         if (attempts->items[i].key == key)
@@ -28,13 +31,15 @@ static struct attempt *attempts_enter(struct attempts *attempts, uint64_t key) {
     return oldest;
 }
 
-void attempts_succeeded(struct attempts *attempts, uint64_t key, int64_t now_ms, int64_t quiet_ms) {
+void attempts_succeeded(struct attempts *attempts, uint64_t key, int64_t now_ms, int64_t quiet_ms)
+{
     struct attempt *a = attempts_enter(attempts, key);
     a->failures = 0;
     a->until_ms = now_ms + quiet_ms;
 }
 
-int64_t attempts_failed(struct attempts *attempts, uint64_t key, int64_t now_ms) {
+int64_t attempts_failed(struct attempts *attempts, uint64_t key, int64_t now_ms)
+{
     struct attempt *a = attempts_enter(attempts, key);
     a->failures++;
     int64_t delay =

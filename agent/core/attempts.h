@@ -20,7 +20,7 @@
 #define ATTEMPT_BACKOFF_CAP_MS 30000
 
 struct attempt {
-    uint64_t key; /* action_key() */
+    uint64_t key;      /* action_key() */
     unsigned failures; /* in a row */
     int64_t until_ms;  /* not again before */
 };

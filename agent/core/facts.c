@@ -4,18 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t facts_pod_of(const struct facts *facts, const struct node_id *id) {
+size_t facts_pod_of(const struct facts *facts, const struct node_id *id)
+{
     return index_find(&facts->ids, id->hex);
 }
 
 const struct record_member *facts_member(const struct world *world, const struct facts *facts,
-                                         const struct node_id *id) {
+                                         const struct node_id *id)
+{
     size_t at = index_find(&facts->members, id->hex);
     return at == INDEX_NONE ? NULL : &world->record->members[at];
 }
 
 /* Another pod has this id in the record and answers with it: this one runs on a copied volume. */
-static bool facts_is_copy(const struct world *world, const struct facts *facts, size_t pod) {
+static bool facts_is_copy(const struct world *world, const struct facts *facts, size_t pod)
+{
     const struct node_id *id = &world->pods[pod].server.id;
     size_t member = index_find(&facts->members, id->hex);
     size_t owner = member == INDEX_NONE ? NO_POD : facts->pod_of_member[member];
@@ -23,8 +26,8 @@ static bool facts_is_copy(const struct world *world, const struct facts *facts, 
            node_id_eq(&world->pods[owner].server.id, id);
 }
 
-static void facts_gather_pods(const struct world *world, struct arena *arena,
-                              struct facts *facts) {
+static void facts_gather_pods(const struct world *world, struct arena *arena, struct facts *facts)
+{
     bool *fresh = ARENA_NEW(arena, bool, world->pod_count);
     bool *virgin = ARENA_NEW(arena, bool, world->pod_count);
     index_init(&facts->ids, arena, world->pod_count);
@@ -42,7 +45,8 @@ static void facts_gather_pods(const struct world *world, struct arena *arena,
     facts->virgin = virgin;
 }
 
-static void facts_gather_expected(const struct world *world, struct facts *facts) {
+static void facts_gather_expected(const struct world *world, struct facts *facts)
+{
     facts->expected = world->set.known && world->set.replicas > 0 ? (size_t)world->set.replicas : 0;
     facts->first_missing_ordinal = -1;
     size_t next = 0; /* pods are sorted by ordinal */
@@ -63,7 +67,8 @@ static void facts_gather_expected(const struct world *world, struct facts *facts
 }
 
 static void facts_gather_members(const struct world *world, struct arena *arena,
-                                 struct facts *facts) {
+                                 struct facts *facts)
+{
     const struct record *record = world->record;
     size_t count = record ? record->member_count : 0;
     struct index names;
@@ -94,7 +99,8 @@ struct vote {
     size_t pod;
 };
 
-static int vote_cmp(const void *a, const void *b) {
+static int vote_cmp(const void *a, const void *b)
+{
     const struct vote *va = a;
     const struct vote *vb = b;
     if (va->hash != vb->hash)
@@ -103,7 +109,8 @@ static int vote_cmp(const void *a, const void *b) {
 }
 
 static void facts_gather_reference(const struct world *world, struct arena *arena,
-                                   struct facts *facts) {
+                                   struct facts *facts)
+{
     struct vote *votes = ARENA_NEW(arena, struct vote, world->pod_count);
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct server *s = &world->pods[i].server;
@@ -128,7 +135,8 @@ static void facts_gather_reference(const struct world *world, struct arena *aren
     }
 }
 
-static int shard_cmp(const void *a, const void *b) {
+static int shard_cmp(const void *a, const void *b)
+{
     const struct shard *sa = a;
     const struct shard *sb = b;
     return (int)sa->first_range.first - (int)sb->first_range.first;
@@ -139,7 +147,8 @@ struct follower {
     size_t pod;
 };
 
-static int follower_cmp(const void *a, const void *b) {
+static int follower_cmp(const void *a, const void *b)
+{
     const struct follower *fa = a;
     const struct follower *fb = b;
     if (fa->shard != fb->shard)
@@ -149,7 +158,8 @@ static int follower_cmp(const void *a, const void *b) {
 
 static void facts_gather_replicas(const struct view *view, struct arena *arena,
                                   const struct facts *facts, struct shard *shards,
-                                  size_t shard_count) {
+                                  size_t shard_count)
+{
     struct index primaries;
     index_init(&primaries, arena, shard_count);
     for (size_t s = 0; s < shard_count; s++)
@@ -176,7 +186,8 @@ static void facts_gather_replicas(const struct view *view, struct arena *arena,
     }
 }
 
-static void facts_gather_shards(struct arena *arena, struct facts *facts) {
+static void facts_gather_shards(struct arena *arena, struct facts *facts)
+{
     const struct view *view = facts->reference;
     if (!view)
         return;
@@ -202,7 +213,8 @@ static void facts_gather_shards(struct arena *arena, struct facts *facts) {
     facts->shard_count = count;
 }
 
-void facts_gather(const struct world *world, struct arena *arena, struct facts *ret_facts) {
+void facts_gather(const struct world *world, struct arena *arena, struct facts *ret_facts)
+{
     *ret_facts = (struct facts){0};
     facts_gather_members(world, arena, ret_facts);
     facts_gather_pods(world, arena, ret_facts);

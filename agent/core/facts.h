@@ -13,7 +13,7 @@
 /* A shard as the reference view shows it: a primary with slots, and its replicas. */
 struct shard {
     struct node_id primary;
-    size_t primary_pod; /* NO_POD if the node is not one of our pods' servers */
+    size_t primary_pod;         /* NO_POD if the node is not one of our pods' servers */
     const size_t *replica_pods; /* indexes into world.pods, sorted */
     size_t replica_count;
     unsigned slot_count;
@@ -21,9 +21,9 @@ struct shard {
 };
 
 struct facts {
-    struct index ids;     /* node id -> pod index, of fresh servers; copied volumes left out */
-    struct index members; /* node id -> index in record->members; empty without a record */
-    const size_t *member_of;     /* by pod index: its entry in record->members by name, or NO_POD */
+    struct index ids;        /* node id -> pod index, of fresh servers; copied volumes left out */
+    struct index members;    /* node id -> index in record->members; empty without a record */
+    const size_t *member_of; /* by pod index: its entry in record->members by name, or NO_POD */
     const size_t *pod_of_member; /* by index in record->members: the pod of that name, or NO_POD */
 
     /* By pod index. */
@@ -33,8 +33,9 @@ struct facts {
     size_t expected;       /* spec.replicas */
     size_t expected_fresh; /* of the expected ordinals: pods whose server is fresh */
     size_t expected_virgin;
-    const struct pod *first_missing; /* lowest expected pod that is not fresh; NULL if none or not in the list */
-    int first_missing_ordinal;       /* -1 if none is missing */
+    const struct pod
+        *first_missing; /* lowest expected pod that is not fresh; NULL if none or not in the list */
+    int first_missing_ordinal; /* -1 if none is missing */
 
     /* The view held by most fresh servers; among equals the one with the highest epoch. */
     const struct view *reference; /* NULL = no fresh view */

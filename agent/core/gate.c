@@ -6,11 +6,13 @@
 #include "base/text.h"
 
 enum gate_verdict gate_judge(const struct world *world, const struct gate_claim *claim,
-                             int64_t limit_ms, char reason[GATE_REASON_SIZE]) {
+                             int64_t limit_ms, char reason[GATE_REASON_SIZE])
+{
     if (!claim->has_nodes) {
         text_format(reason, GATE_REASON_SIZE, "%s",
-                    claim->corrupt ? "its nodes.conf cannot be read: the server itself must judge it"
-                                   : "a new server, with no peers to find");
+                    claim->corrupt
+                        ? "its nodes.conf cannot be read: the server itself must judge it"
+                        : "a new server, with no peers to find");
         return GATE_GO;
     }
     bool told = world->api_seen_ms && world->set.known &&
@@ -32,7 +34,8 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
     return GATE_GO;
 }
 
-const struct pod *gate_address(const struct world *world, const struct node_id *id) {
+const struct pod *gate_address(const struct world *world, const struct node_id *id)
+{
     const struct record_member *member = world->record ? record_find_id(world->record, id) : NULL;
     const struct pod *pod = member ? world_pod_by_name(world, member->pod) : NULL;
     if (pod && pod->ip[0])

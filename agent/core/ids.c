@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-bool node_id_parse(struct span text, struct node_id *ret_id) {
+bool node_id_parse(struct span text, struct node_id *ret_id)
+{
     if (text.len != NODE_ID_LEN)
         return false;
     for (size_t i = 0; i < text.len; i++) {
@@ -16,14 +17,17 @@ bool node_id_parse(struct span text, struct node_id *ret_id) {
     return true;
 }
 
-bool node_id_is_set(const struct node_id *id) {
+bool node_id_is_set(const struct node_id *id)
+{
     return id->hex[0] != '\0';
 }
 
-bool node_id_eq(const struct node_id *a, const struct node_id *b) {
+bool node_id_eq(const struct node_id *a, const struct node_id *b)
+{
     return node_id_cmp(a, b) == 0;
 }
 
-int node_id_cmp(const struct node_id *a, const struct node_id *b) {
+int node_id_cmp(const struct node_id *a, const struct node_id *b)
+{
     return strcmp(a->hex, b->hex);
 }

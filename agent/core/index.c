@@ -4,15 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-void index_init(struct index *index, struct arena *arena, size_t capacity) {
+void index_init(struct index *index, struct arena *arena, size_t capacity)
+{
     *index = (struct index){.entries = ARENA_NEW(arena, struct index_entry, capacity)};
 }
 
-void index_add(struct index *index, const char *key, size_t value) {
+void index_add(struct index *index, const char *key, size_t value)
+{
     index->entries[index->count++] = (struct index_entry){key, value};
 }
 
-static int index_entry_cmp(const void *a, const void *b) {
+static int index_entry_cmp(const void *a, const void *b)
+{
     const struct index_entry *ea = a;
     const struct index_entry *eb = b;
     int order = strcmp(ea->key, eb->key);
@@ -21,12 +24,14 @@ static int index_entry_cmp(const void *a, const void *b) {
     return ea->value < eb->value ? -1 : ea->value > eb->value;
 }
 
-void index_sort(struct index *index) {
+void index_sort(struct index *index)
+{
     if (index->count)
         qsort(index->entries, index->count, sizeof *index->entries, index_entry_cmp);
 }
 
-size_t index_find(const struct index *index, const char *key) {
+size_t index_find(const struct index *index, const char *key)
+{
     size_t low = 0;
     size_t high = index->count;
     while (low < high) {

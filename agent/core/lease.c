@@ -8,36 +8,40 @@
 #define LEASE_BACKOFF_MS 500
 #define LEASE_BACKOFF_CAP_MS 5000
 
-void lease_init(struct lease_state *state, const char *me, int duration_s, uint64_t seed) {
+void lease_init(struct lease_state *state, const char *me, int duration_s, uint64_t seed)
+{
     *state = (struct lease_state){.duration_s = duration_s, .rng = {seed}};
     text_format(state->me, sizeof state->me, "%s", me);
 }
 
-static int64_t lease_duration_ms(const struct lease_state *state) {
+static int64_t lease_duration_ms(const struct lease_state *state)
+{
     /* The holder's own duration counts: agents with different settings run side by side. */
-    int seconds = state->known && state->seen.duration_s > 0 ? state->seen.duration_s
-                                                            : state->duration_s;
+    int seconds =
+        state->known && state->seen.duration_s > 0 ? state->seen.duration_s : state->duration_s;
     return (int64_t)seconds * 1000;
 }
 
-static bool lease_is_mine(const struct lease_state *state) {
+static bool lease_is_mine(const struct lease_state *state)
+{
     return state->known && !state->absent && strcmp(state->seen.holder, state->me) == 0;
 }
 
 /* On our clock: not changed for its duration since we first saw it so. */
-static bool lease_expired(const struct lease_state *state, int64_t boot_ms) {
-    return state->seen.holder[0] == '\0' ||
-           boot_ms - state->changed_ms >= lease_duration_ms(state);
+static bool lease_expired(const struct lease_state *state, int64_t boot_ms)
+{
+    return state->seen.holder[0] == '\0' || boot_ms - state->changed_ms >= lease_duration_ms(state);
 }
 
-static enum lease_verb lease_send(struct lease_state *state, enum lease_verb verb,
-                                  int64_t boot_ms) {
+static enum lease_verb lease_send(struct lease_state *state, enum lease_verb verb, int64_t boot_ms)
+{
     state->in_flight = verb;
     state->sent_ms = boot_ms;
     return verb;
 }
 
-static void lease_claim(const struct lease_state *state, struct lease *ret_lease) {
+static void lease_claim(const struct lease_state *state, struct lease *ret_lease)
+{
     bool change = state->absent || strcmp(state->seen.holder, state->me) != 0;
     *ret_lease = state->absent ? (struct lease){0} : state->seen;
     text_format(ret_lease->holder, sizeof ret_lease->holder, "%s", state->me);
@@ -46,7 +50,8 @@ static void lease_claim(const struct lease_state *state, struct lease *ret_lease
         ret_lease->transitions++;
 }
 
-enum lease_verb lease_step(struct lease_state *state, int64_t boot_ms, struct lease *ret_lease) {
+enum lease_verb lease_step(struct lease_state *state, int64_t boot_ms, struct lease *ret_lease)
+{
     if (state->in_flight)
         return LEASE_IDLE;
     if (state->releasing) {
@@ -72,7 +77,8 @@ enum lease_verb lease_step(struct lease_state *state, int64_t boot_ms, struct le
     return lease_send(state, LEASE_GET, boot_ms);
 }
 
-static void lease_settle(struct lease_state *state) {
+static void lease_settle(struct lease_state *state)
+{
     state->in_flight = LEASE_IDLE;
     state->failures = 0;
     state->known = true;
@@ -80,7 +86,8 @@ static void lease_settle(struct lease_state *state) {
 }
 
 /* A holder renews at a third of the duration; others look about as often, spread by jitter. */
-static void lease_schedule(struct lease_state *state, int64_t boot_ms) {
+static void lease_schedule(struct lease_state *state, int64_t boot_ms)
+{
     int64_t third = lease_duration_ms(state) / 3;
     if (lease_is_mine(state)) {
         state->next_ms = state->sent_ms + third;
@@ -90,12 +97,13 @@ static void lease_schedule(struct lease_state *state, int64_t boot_ms) {
     int64_t look = boot_ms + third + (int64_t)rng_below(&state->rng, (uint64_t)third / 2 + 1);
     /* Not long after the end, or nobody leads for a whole period; apart, or all write at once. */
     int64_t after = expiry + (int64_t)rng_below(&state->rng, (uint64_t)third / 4 + 1);
-    state->next_ms = state->seen.holder[0] == '\0' ? boot_ms
+    state->next_ms = state->seen.holder[0] == '\0'     ? boot_ms
                      : look > after && after > boot_ms ? after
                                                        : look;
 }
 
-void lease_on_object(struct lease_state *state, int64_t boot_ms, const struct lease *lease) {
+void lease_on_object(struct lease_state *state, int64_t boot_ms, const struct lease *lease)
+{
     bool wrote = state->in_flight == LEASE_CREATE || state->in_flight == LEASE_UPDATE;
     bool changed = !state->known || state->absent ||
                    strcmp(state->seen.holder, lease->holder) != 0 ||
@@ -118,21 +126,24 @@ void lease_on_object(struct lease_state *state, int64_t boot_ms, const struct le
         state->next_ms = boot_ms;
 }
 
-void lease_on_absent(struct lease_state *state, int64_t boot_ms) {
+void lease_on_absent(struct lease_state *state, int64_t boot_ms)
+{
     lease_settle(state);
     state->absent = true;
     state->held_ms = 0;
     state->next_ms = boot_ms;
 }
 
-void lease_on_conflict(struct lease_state *state, int64_t boot_ms) {
+void lease_on_conflict(struct lease_state *state, int64_t boot_ms)
+{
     state->in_flight = LEASE_IDLE;
     state->reread = true;
     state->held_ms = 0;
     state->next_ms = boot_ms + (int64_t)rng_below(&state->rng, 200);
 }
 
-void lease_on_failure(struct lease_state *state, int64_t boot_ms, int64_t retry_after_ms) {
+void lease_on_failure(struct lease_state *state, int64_t boot_ms, int64_t retry_after_ms)
+{
     state->in_flight = LEASE_IDLE;
     state->failures++;
     int64_t delay =
@@ -142,21 +153,25 @@ void lease_on_failure(struct lease_state *state, int64_t boot_ms, int64_t retry_
     state->reread = true;
 }
 
-void lease_release(struct lease_state *state) {
+void lease_release(struct lease_state *state)
+{
     state->releasing = true;
 }
 
-bool lease_may_act(const struct lease_state *state, int64_t boot_ms) {
+bool lease_may_act(const struct lease_state *state, int64_t boot_ms)
+{
     return state->held_ms && !state->releasing &&
            boot_ms - state->held_ms < lease_duration_ms(state) * 2 / 3;
 }
 
-const char *lease_holder(const struct lease_state *state, int64_t boot_ms) {
+const char *lease_holder(const struct lease_state *state, int64_t boot_ms)
+{
     if (!state->known || state->absent || lease_expired(state, boot_ms))
         return "";
     return state->seen.holder;
 }
 
-int64_t lease_next_ms(const struct lease_state *state) {
+int64_t lease_next_ms(const struct lease_state *state)
+{
     return state->in_flight ? INT64_MAX : state->next_ms;
 }

@@ -53,7 +53,7 @@ struct lease_state {
     bool absent; /* the last GET answered 404 */
     struct lease seen;
     int64_t changed_ms; /* when `seen` was last seen to change */
-    int64_t held_ms; /* sending time of the last renewal that succeeded; 0 = not the holder */
+    int64_t held_ms;    /* sending time of the last renewal that succeeded; 0 = not the holder */
     bool releasing;
 };
 

@@ -9,18 +9,21 @@
 /* Above this the search by swaps, which is quadratic, is left out: the first draft is good. */
 #define PLACEMENT_SEARCH_MAX 32
 
-unsigned placement_shards(unsigned pods, unsigned replicas_per_primary) {
+unsigned placement_shards(unsigned pods, unsigned replicas_per_primary)
+{
     return pods / (1 + replicas_per_primary);
 }
 
 /* Two unknown places are never the same place. */
-static bool placement_same(const char *a, const char *b) {
+static bool placement_same(const char *a, const char *b)
+{
     return a[0] != '\0' && strcmp(a, b) == 0;
 }
 
 /* How many of the `limit` roles are primaries at the same node (or zone) as `name`. */
 static unsigned placement_share(const struct place *places, const struct role *roles, size_t count,
-                                bool zone, const char *name) {
+                                bool zone, const char *name)
+{
     unsigned share = 0;
     for (size_t i = 0; i < count; i++) {
         const char *other = zone ? places[i].zone : places[i].node;
@@ -33,7 +36,8 @@ static unsigned placement_share(const struct place *places, const struct role *r
 /* Adds majority and unevenness of primaries over nodes (or zones). */
 static void placement_count_primaries(const struct place *places, const struct role *roles,
                                       size_t count, unsigned shards, bool zone,
-                                      unsigned *ret_majority, unsigned *ret_uneven) {
+                                      unsigned *ret_majority, unsigned *ret_uneven)
+{
     unsigned majority = 0;
     unsigned squares = 0;
     unsigned names = 0;
@@ -63,7 +67,8 @@ static void placement_count_primaries(const struct place *places, const struct r
 }
 
 struct placement_cost placement_cost(const struct place *places, const struct role *roles,
-                                     size_t count, unsigned shards) {
+                                     size_t count, unsigned shards)
+{
     struct placement_cost cost = {0};
     for (size_t i = 0; i < count; i++) {
         bool node = false;
@@ -86,7 +91,8 @@ struct placement_cost placement_cost(const struct place *places, const struct ro
     return cost;
 }
 
-int placement_cost_cmp(const struct placement_cost *a, const struct placement_cost *b) {
+int placement_cost_cmp(const struct placement_cost *a, const struct placement_cost *b)
+{
     const unsigned left[] = {a->same_node,     a->same_zone,   a->node_majority,
                              a->zone_majority, a->zone_uneven, a->node_uneven};
     const unsigned right[] = {b->same_node,     b->same_zone,   b->node_majority,
@@ -99,7 +105,8 @@ int placement_cost_cmp(const struct placement_cost *a, const struct placement_co
 
 /* Each pod's turn: how many pods of the same group come before it. */
 static void placement_turns(const struct place *places, const size_t *order, size_t count,
-                            bool zone, struct arena *arena, unsigned *ret_turns) {
+                            bool zone, struct arena *arena, unsigned *ret_turns)
+{
     struct index names;
     index_init(&names, arena, count);
     for (size_t i = 0; i < count; i++)
@@ -115,8 +122,8 @@ static void placement_turns(const struct place *places, const size_t *order, siz
 }
 
 /* Stable counting sort of `order` by `turns`. */
-static void placement_sort(size_t *order, size_t count, const unsigned *turns,
-                           struct arena *arena) {
+static void placement_sort(size_t *order, size_t count, const unsigned *turns, struct arena *arena)
+{
     size_t *start = ARENA_NEW(arena, size_t, count + 1);
     size_t *sorted = ARENA_NEW(arena, size_t, count);
     for (size_t i = 0; i < count; i++)
@@ -133,7 +140,8 @@ static void placement_sort(size_t *order, size_t count, const unsigned *turns,
  * node, so that any run of consecutive pods is spread as widely as it can be.
  */
 static void placement_deal(const struct place *places, size_t count, struct arena *arena,
-                           size_t *ret_order) {
+                           size_t *ret_order)
+{
     unsigned *turns = ARENA_NEW(arena, unsigned, count);
     for (size_t i = 0; i < count; i++)
         ret_order[i] = i;
@@ -150,13 +158,14 @@ struct copies {
     size_t width;
 };
 
-static void copies_add(struct copies *copies, unsigned shard, const struct place *place) {
+static void copies_add(struct copies *copies, unsigned shard, const struct place *place)
+{
     copies->places[shard * copies->width + copies->counts[shard]++] = place;
 }
 
 /* How badly a place fits as a further copy of the shard: 2 the same node, 1 the same zone. */
-static unsigned copies_clash(const struct copies *copies, unsigned shard,
-                             const struct place *place) {
+static unsigned copies_clash(const struct copies *copies, unsigned shard, const struct place *place)
+{
     unsigned clash = 0;
     for (unsigned i = 0; i < copies->counts[shard]; i++) {
         const struct place *other = copies->places[shard * copies->width + i];
@@ -170,7 +179,8 @@ static unsigned copies_clash(const struct copies *copies, unsigned shard,
 
 /* Of the shards with `replicas` replicas, the one where `place` clashes least, looking from `from`. */
 static unsigned copies_choose(const struct copies *copies, unsigned shards, unsigned replicas,
-                              unsigned from, const struct place *place) {
+                              unsigned from, const struct place *place)
+{
     unsigned best = shards;
     unsigned best_clash = UINT32_MAX;
     for (unsigned k = 0; k < shards && best_clash; k++) {
@@ -188,7 +198,8 @@ static unsigned copies_choose(const struct copies *copies, unsigned shards, unsi
 }
 
 static void placement_search(const struct place *places, struct role *roles, size_t count,
-                             unsigned shards) {
+                             unsigned shards)
+{
     struct placement_cost cost = placement_cost(places, roles, count, shards);
     for (bool better = true; better;) {
         better = false;
@@ -211,13 +222,14 @@ static void placement_search(const struct place *places, struct role *roles, siz
 }
 
 void placement_form(const struct place *places, size_t count, unsigned shards, struct arena *arena,
-                    struct role *ret_roles) {
+                    struct role *ret_roles)
+{
     assert(shards > 0 && shards <= count);
     size_t *order = ARENA_NEW(arena, size_t, count);
     placement_deal(places, count, arena, order);
     struct copies copies = {.width = (count + shards - 1) / shards,
                             .counts = ARENA_NEW(arena, unsigned, shards)};
-    copies.places = ARENA_NEW(arena, const struct place *, shards * copies.width);
+    copies.places = ARENA_NEW(arena, const struct place *, shards *copies.width);
     for (unsigned s = 0; s < shards; s++) {
         ret_roles[order[s]] = (struct role){.shard = (uint16_t)s, .primary = true};
         copies_add(&copies, s, &places[order[s]]);
@@ -225,8 +237,8 @@ void placement_form(const struct place *places, size_t count, unsigned shards, s
     for (size_t i = shards; i < count; i++) {
         /* In rounds, one replica for each shard; the neighbour in the deal is the likely match. */
         unsigned round = (unsigned)(i / shards - 1);
-        unsigned shard = copies_choose(&copies, shards, round, (unsigned)((i + 1) % shards),
-                                       &places[order[i]]);
+        unsigned shard =
+            copies_choose(&copies, shards, round, (unsigned)((i + 1) % shards), &places[order[i]]);
         copies_add(&copies, shard, &places[order[i]]);
         ret_roles[order[i]] = (struct role){.shard = (uint16_t)shard};
     }
@@ -235,7 +247,8 @@ void placement_form(const struct place *places, size_t count, unsigned shards, s
 }
 
 size_t placement_join(const struct place *place, const struct placement_shard *shards,
-                      size_t shard_count) {
+                      size_t shard_count)
+{
     assert(shard_count > 0);
     size_t best = 0;
     unsigned best_cost = UINT32_MAX;

@@ -28,8 +28,8 @@ struct role {
 
 /* How far an arrangement is from the goals, most important first; all zero is perfect. */
 struct placement_cost {
-    unsigned same_node;     /* replicas on the node of their shard's primary or of an earlier replica */
-    unsigned same_zone;     /* likewise zones */
+    unsigned same_node; /* replicas on the node of their shard's primary or of an earlier replica */
+    unsigned same_zone; /* likewise zones */
     unsigned node_majority; /* nodes that hold more than half of the primaries */
     unsigned zone_majority;
     unsigned zone_uneven; /* sum over zones of (primaries in it)^2, less the best possible */
@@ -54,7 +54,7 @@ int placement_cost_cmp(const struct placement_cost *a, const struct placement_co
 
 /* A shard as the choice for a newcomer sees it. */
 struct placement_shard {
-    unsigned replicas;        /* that it has now */
+    unsigned replicas;          /* that it has now */
     const struct place *copies; /* its primary and replicas */
     size_t copy_count;
 };

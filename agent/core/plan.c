@@ -23,7 +23,8 @@ static const struct rule {
     {"adopt", "a cluster that exists is taken over as it is, never formed again", rule_adopt},
     {"form-wait", "a cluster is formed only when every expected server answers and holds nothing",
      rule_form_wait},
-    {"form-intent", "the whole formation is planned once and written to the record before it begins",
+    {"form-intent",
+     "the whole formation is planned once and written to the record before it begins",
      rule_form_intent},
     {"form-replan", "a member that lost its id before the cluster stood gets its part anew",
      rule_form_replan},
@@ -42,29 +43,34 @@ static const struct rule {
 
 #define RULE_COUNT (sizeof rules / sizeof rules[0])
 
-const char *plan_rule_name(size_t index) {
+const char *plan_rule_name(size_t index)
+{
     return index < RULE_COUNT ? rules[index].name : NULL;
 }
 
-const char *plan_rule_purpose(size_t index) {
+const char *plan_rule_purpose(size_t index)
+{
     return index < RULE_COUNT ? rules[index].purpose : NULL;
 }
 
-static void planner_vsay(struct planner *p, const char *fmt, va_list args) {
+__attribute__((format(printf, 2, 0))) static void planner_vsay(struct planner *p, const char *fmt, va_list args)
+{
     if (p->plan->reason[0])
         return;
     p->plan->rule = p->rule;
     text_vformat(p->plan->reason, sizeof p->plan->reason, fmt, args);
 }
 
-void planner_say(struct planner *p, const char *fmt, ...) {
+void planner_say(struct planner *p, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
     planner_vsay(p, fmt, args);
     va_end(args);
 }
 
-enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...) {
+enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
     planner_vsay(p, fmt, args);
@@ -72,11 +78,13 @@ enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...) {
     return RULE_STOP;
 }
 
-bool planner_is_free(const struct planner *p, size_t pod) {
+bool planner_is_free(const struct planner *p, size_t pod)
+{
     return !p->claims[pod] || p->claims[pod] == p->rule_number;
 }
 
-bool planner_add(struct planner *p, struct action action) {
+bool planner_add(struct planner *p, struct action action)
+{
     if (p->plan->action_count == PLAN_ACTIONS_MAX ||
         !attempts_may(p->world->attempts, action_key(&action), p->world->now_ms))
         return false;
@@ -89,7 +97,8 @@ bool planner_add(struct planner *p, struct action action) {
     return true;
 }
 
-bool planner_put_record(struct planner *p, const struct record *record) {
+bool planner_put_record(struct planner *p, const struct record *record)
+{
     return planner_add(p, (struct action){
                               .kind = ACTION_RECORD_PUT,
                               .authority = AUTHORITY_LEADER,
@@ -99,7 +108,8 @@ bool planner_put_record(struct planner *p, const struct record *record) {
 }
 
 struct action planner_action(const struct planner *p, enum action_kind kind, size_t pod,
-                             enum authority authority) {
+                             enum authority authority)
+{
     return (struct action){
         .kind = kind,
         .authority = authority,
@@ -108,11 +118,13 @@ struct action planner_action(const struct planner *p, enum action_kind kind, siz
     };
 }
 
-const char *planner_count(struct planner *p, size_t count, const char *noun) {
+const char *planner_count(struct planner *p, size_t count, const char *noun)
+{
     return arena_format(p->arena, "%zu %s%s", count, noun, count == 1 ? "" : "s");
 }
 
-struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to) {
+struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to)
+{
     struct action a =
         planner_action(p, ACTION_MEET, (size_t)(from - p->world->pods), AUTHORITY_LEADER);
     a.subject = to->server.id;
@@ -121,13 +133,14 @@ struct action planner_meet(const struct planner *p, const struct pod *from, cons
     return a;
 }
 
-static const char *planner_reach_text(const struct world *w, const struct pod *pod) {
+static const char *planner_reach_text(const struct world *w, const struct pod *pod)
+{
     switch (pod->server.reach) {
     case REACH_UNKNOWN:
         return "its server was not asked yet";
     case REACH_OK:
         return w->now_ms - pod->server.seen_ms > WORLD_FRESH_MS ? "its last answer is too old"
-                                                                 : "answers";
+                                                                : "answers";
     case REACH_LOADING:
         return "its server is loading data";
     case REACH_REFUSED:
@@ -142,7 +155,8 @@ static const char *planner_reach_text(const struct world *w, const struct pod *p
     return "unknown";
 }
 
-const char *planner_missing(struct planner *p, int ordinal) {
+const char *planner_missing(struct planner *p, int ordinal)
+{
     const struct pod *pod = world_pod_by_ordinal(p->world, ordinal);
     if (!pod)
         return arena_format(p->arena, "%s-%d (no such pod yet)", p->world->set.name, ordinal);
@@ -155,7 +169,8 @@ const char *planner_missing(struct planner *p, int ordinal) {
 /* FACTS 1: all pairs know each other in 0.2 s; a star alone takes up to a second. */
 #define MEET_ALL_PAIRS_MAX 50
 
-bool planner_meets(size_t i, size_t j, size_t count) {
+bool planner_meets(size_t i, size_t j, size_t count)
+{
     if (i == j)
         return false;
     if (count <= MEET_ALL_PAIRS_MAX)
@@ -163,7 +178,8 @@ bool planner_meets(size_t i, size_t j, size_t count) {
     return i == 0 || j == (i + 1) % count || j == (i + 2) % count;
 }
 
-void plan_next(const struct world *world, struct arena *arena, struct plan *ret_plan) {
+void plan_next(const struct world *world, struct arena *arena, struct plan *ret_plan)
+{
     struct facts facts;
     facts_gather(world, arena, &facts);
     *ret_plan = (struct plan){.rule = "none"};

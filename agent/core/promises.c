@@ -11,10 +11,11 @@ struct judge {
     struct arena *arena;
 };
 
-const char *promise_key(enum promise_kind kind) {
+const char *promise_key(enum promise_kind kind)
+{
     switch (kind) {
-#define X(name, key, text)                                                                         \
-    case name:                                                                                     \
+#define X(name, key, text) \
+    case name:             \
         return key;
         STATUS_PROMISES(X)
 #undef X
@@ -24,10 +25,11 @@ const char *promise_key(enum promise_kind kind) {
     return "unknown";
 }
 
-const char *promise_text(enum promise_kind kind) {
+const char *promise_text(enum promise_kind kind)
+{
     switch (kind) {
-#define X(name, key, text)                                                                         \
-    case name:                                                                                     \
+#define X(name, key, text) \
+    case name:             \
         return text;
         STATUS_PROMISES(X)
 #undef X
@@ -37,27 +39,32 @@ const char *promise_text(enum promise_kind kind) {
     return "unknown";
 }
 
-static struct promise held(void) {
+static struct promise held(void)
+{
     return (struct promise){HELD_YES, ""};
 }
 
-static struct promise unknown(const char *why) {
+static struct promise unknown(const char *why)
+{
     return (struct promise){HELD_UNKNOWN, why};
 }
 
-static struct promise broken(const char *why) {
+static struct promise broken(const char *why)
+{
     return (struct promise){HELD_NO, why};
 }
 
 /* Nothing listens on any pod that should have a server: evidence, where silence is none. */
-static bool all_refuse(const struct judge *j) {
+static bool all_refuse(const struct judge *j)
+{
     for (size_t i = 0; i < j->world->pod_count; i++)
         if (j->world->pods[i].server.reach != REACH_REFUSED)
             return false;
     return j->world->pod_count > 0 && j->roster->complete;
 }
 
-static struct promise judge_slots(const struct judge *j) {
+static struct promise judge_slots(const struct judge *j)
+{
     if (!j->facts->reference)
         return all_refuse(j) ? broken("no server is running") : unknown("no server answers");
     if (j->facts->slots_covered != SLOT_COUNT)
@@ -71,7 +78,8 @@ static struct promise judge_slots(const struct judge *j) {
 }
 
 /* Whether the primary may take part in votes, as far as is known. */
-static bool primary_votes(const struct judge *j, size_t node) {
+static bool primary_votes(const struct judge *j, size_t node)
+{
     if (j->facts->reference->nodes[node].flags & (NODE_FAIL | NODE_PFAIL))
         return false;
     /* Silence is left to the servers' own judgement (their flags); a closed port is known here. */
@@ -80,7 +88,8 @@ static bool primary_votes(const struct judge *j, size_t node) {
            j->world->pods[pod].server.reach != REACH_REFUSED;
 }
 
-static struct promise judge_majority(const struct judge *j) {
+static struct promise judge_majority(const struct judge *j)
+{
     const struct view *view = j->facts->reference;
     if (!view)
         return all_refuse(j) ? broken("no server is running") : unknown("no server answers");
@@ -100,7 +109,8 @@ static struct promise judge_majority(const struct judge *j) {
                                size, size / 2 + 1));
 }
 
-static const char *why_absent(const struct judge *j, const struct pod *pod) {
+static const char *why_absent(const struct judge *j, const struct pod *pod)
+{
     if (!pod)
         return "has no pod";
     if (!pod->ip[0])
@@ -128,7 +138,8 @@ static const char *why_absent(const struct judge *j, const struct pod *pod) {
     return "is in an unknown state";
 }
 
-static struct promise judge_servers(const struct judge *j) {
+static struct promise judge_servers(const struct judge *j)
+{
     const struct world *w = j->world;
     size_t lost = 0;
     const char *why = NULL;
@@ -142,12 +153,13 @@ static struct promise judge_servers(const struct judge *j) {
             why = arena_format(j->arena, "%s-%zu %s", w->set.name, ordinal, why_absent(j, pod));
     }
     if (lost)
-        return broken(arena_format(j->arena, "%zu of %zu are missing: %s", lost,
-                                   j->facts->expected, why));
+        return broken(
+            arena_format(j->arena, "%zu of %zu are missing: %s", lost, j->facts->expected, why));
     return j->roster->complete ? held() : unknown(ASKS_FEW);
 }
 
-static struct promise judge_replicas(const struct judge *j) {
+static struct promise judge_replicas(const struct judge *j)
+{
     const struct world *w = j->world;
     if (!j->facts->shard_count)
         return unknown("no shard is known");
@@ -160,16 +172,17 @@ static struct promise judge_replicas(const struct judge *j) {
             in_sync += roster_in_sync(w, j->facts, j->roster, shard->replica_pods[i]) == HELD_YES;
         if (in_sync >= w->replicas_per_primary)
             continue;
-        return broken(arena_format(
-            j->arena, "shard %u-%u of %s has %d of %d in sync", shard->first_range.first,
-            shard->first_range.last,
-            shard->primary_pod == NO_POD ? "a lost primary" : w->pods[shard->primary_pod].name,
-            in_sync, w->replicas_per_primary));
+        return broken(arena_format(j->arena, "shard %u-%u of %s has %d of %d in sync",
+                                   shard->first_range.first, shard->first_range.last,
+                                   shard->primary_pod == NO_POD ? "a lost primary"
+                                                                : w->pods[shard->primary_pod].name,
+                                   in_sync, w->replicas_per_primary));
     }
     return held();
 }
 
-static struct promise judge_agreement(const struct judge *j) {
+static struct promise judge_agreement(const struct judge *j)
+{
     if (!j->facts->views)
         return unknown("no server's view is known");
     if (j->facts->reference_votes < j->facts->views)
@@ -178,7 +191,8 @@ static struct promise judge_agreement(const struct judge *j) {
     return j->roster->complete ? held() : unknown(ASKS_FEW);
 }
 
-static struct promise judge_moves(const struct judge *j) {
+static struct promise judge_moves(const struct judge *j)
+{
     for (size_t i = 0; i < j->world->pod_count; i++) {
         const struct pod *pod = &j->world->pods[i];
         if (!j->facts->fresh[i] || !pod->server.view || !pod->server.view->open_count)
@@ -189,24 +203,28 @@ static struct promise judge_moves(const struct judge *j) {
     return j->roster->complete ? held() : unknown(ASKS_FEW);
 }
 
-static struct promise judge_node_loss(const struct judge *j) {
+static struct promise judge_node_loss(const struct judge *j)
+{
     return (struct promise){j->survival->node, j->survival->node_why};
 }
 
-static struct promise judge_zone_loss(const struct judge *j) {
+static struct promise judge_zone_loss(const struct judge *j)
+{
     if (j->survival->zones == 1)
         return (struct promise){HELD_NOT_APPLICABLE, "all pods are in one zone"};
     return (struct promise){j->survival->zone, j->survival->zone_why};
 }
 
-static struct promise judge_leader(const struct judge *j) {
+static struct promise judge_leader(const struct judge *j)
+{
     if (j->world->leader_pod[0])
         return held();
     return world_api_fresh(j->world) ? broken("no agent holds the Lease")
                                      : unknown("the Lease cannot be read");
 }
 
-static struct promise judge_agents(const struct judge *j) {
+static struct promise judge_agents(const struct judge *j)
+{
     bool all_known = true;
     for (size_t i = 0; i < j->world->pod_count; i++) {
         const struct pod *pod = &j->world->pods[i];
@@ -218,7 +236,8 @@ static struct promise judge_agents(const struct judge *j) {
     return all_known ? held() : unknown("this agent does not ask every agent");
 }
 
-static struct promise judge_api(const struct judge *j) {
+static struct promise judge_api(const struct judge *j)
+{
     if (world_api_fresh(j->world))
         return held();
     if (!j->world->api_seen_ms)
@@ -229,13 +248,19 @@ static struct promise judge_api(const struct judge *j) {
 
 void promises_judge(const struct world *world, const struct facts *facts,
                     const struct roster *roster, const struct survival *survival,
-                    struct arena *arena, struct promise ret_promises[PROMISE_COUNT]) {
+                    struct arena *arena, struct promise ret_promises[PROMISE_COUNT])
+{
     static struct promise (*const judges[PROMISE_COUNT])(const struct judge *) = {
-        [PROMISE_SLOTS] = judge_slots,         [PROMISE_MAJORITY] = judge_majority,
-        [PROMISE_SERVERS] = judge_servers,     [PROMISE_REPLICAS] = judge_replicas,
-        [PROMISE_AGREEMENT] = judge_agreement, [PROMISE_MOVES] = judge_moves,
-        [PROMISE_NODE_LOSS] = judge_node_loss, [PROMISE_ZONE_LOSS] = judge_zone_loss,
-        [PROMISE_LEADER] = judge_leader,       [PROMISE_AGENTS] = judge_agents,
+        [PROMISE_SLOTS] = judge_slots,
+        [PROMISE_MAJORITY] = judge_majority,
+        [PROMISE_SERVERS] = judge_servers,
+        [PROMISE_REPLICAS] = judge_replicas,
+        [PROMISE_AGREEMENT] = judge_agreement,
+        [PROMISE_MOVES] = judge_moves,
+        [PROMISE_NODE_LOSS] = judge_node_loss,
+        [PROMISE_ZONE_LOSS] = judge_zone_loss,
+        [PROMISE_LEADER] = judge_leader,
+        [PROMISE_AGENTS] = judge_agents,
         [PROMISE_API] = judge_api,
     };
     const struct judge j = {world, facts, roster, survival, arena};
@@ -243,7 +268,8 @@ void promises_judge(const struct world *world, const struct facts *facts,
         ret_promises[kind] = judges[kind](&j);
 }
 
-enum check status_check(const struct promise promises[PROMISE_COUNT]) {
+enum check status_check(const struct promise promises[PROMISE_COUNT])
+{
     enum held slots = promises[PROMISE_SLOTS].held;
     enum held majority = promises[PROMISE_MAJORITY].held;
     if (slots == HELD_NO || majority == HELD_NO)

@@ -8,21 +8,24 @@
 /* Stands for "whichever process runs now", until its run id is read. */
 #define RUN_ID_RESUMED "resumed"
 
-void readiness_resume(struct readiness *readiness) {
+void readiness_resume(struct readiness *readiness)
+{
     readiness->ready = true;
     text_format(readiness->run_id, sizeof readiness->run_id, "%s", RUN_ID_RESUMED);
     text_format(readiness->reason, sizeof readiness->reason,
                 "it was ready before the agent restarted");
 }
 
-static bool readiness_say(struct readiness *r, bool ready, const char *reason) {
+static bool readiness_say(struct readiness *r, bool ready, const char *reason)
+{
     r->ready = ready;
     text_format(r->reason, sizeof r->reason, "%s", reason);
     return ready;
 }
 
 /* More than half of the primaries with slots are connected and not failing in the own view. */
-static bool readiness_sees_majority(const struct view *view) {
+static bool readiness_sees_majority(const struct view *view)
+{
     size_t voters = 0;
     size_t seen = 0;
     for (size_t i = 0; i < view->node_count; i++) {
@@ -36,12 +39,14 @@ static bool readiness_sees_majority(const struct view *view) {
 }
 
 /* FACTS 12, for this pod only. */
-static bool readiness_strict(struct readiness *r, const struct world *w, const struct pod *pod) {
+static bool readiness_strict(struct readiness *r, const struct world *w, const struct pod *pod)
+{
     const struct server *s = &pod->server;
     bool formed = w->record && w->record->state == RECORD_FORMED;
     if (world_server_virgin(w, pod)) {
         if (w->record_presence == PRESENCE_ABSENT || (w->record && !formed))
-            return readiness_say(r, true, "an empty server that waits for the cluster to be formed");
+            return readiness_say(r, true,
+                                 "an empty server that waits for the cluster to be formed");
         return readiness_say(r, false,
                              formed ? "an empty server that has not joined the cluster yet"
                                     : "an empty server; whether a cluster exists is not known yet");
@@ -56,12 +61,14 @@ static bool readiness_strict(struct readiness *r, const struct world *w, const s
         return readiness_say(r, false, "a primary without slots: its part is not given yet");
     if (!s->primary && !s->link_up)
         return readiness_say(r, false, "a replica that is not in sync with its primary yet");
-    return readiness_say(r, true, s->primary ? "a primary that serves its slots"
-                                             : "a replica in sync with its primary");
+    return readiness_say(r, true,
+                         s->primary ? "a primary that serves its slots"
+                                    : "a replica in sync with its primary");
 }
 
 /* Later: answers, and as a replica is not cut off for long. */
-static void readiness_lenient(struct readiness *r, const struct world *w, const struct server *s) {
+static void readiness_lenient(struct readiness *r, const struct world *w, const struct server *s)
+{
     if (s->primary || s->link_up) {
         r->link_down_ms = 0;
         (void)readiness_say(r, true, s->primary ? "a primary that answers" : "a replica in sync");
@@ -75,7 +82,8 @@ static void readiness_lenient(struct readiness *r, const struct world *w, const 
                                  : "a replica that lost its primary a moment ago");
 }
 
-void readiness_step(struct readiness *readiness, const struct world *world) {
+void readiness_step(struct readiness *readiness, const struct world *world)
+{
     const struct pod *pod = world->me == NO_POD ? NULL : &world->pods[world->me];
     if (!pod || pod->server.reach == REACH_UNKNOWN)
         return; /* nothing was heard: the last verdict stands */

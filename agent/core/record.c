@@ -3,34 +3,39 @@
 
 #include <string.h>
 
-const struct record_member *record_find_pod(const struct record *record, const char *pod) {
+const struct record_member *record_find_pod(const struct record *record, const char *pod)
+{
     for (size_t i = 0; i < record->member_count; i++)
         if (strcmp(record->members[i].pod, pod) == 0)
             return &record->members[i];
     return NULL;
 }
 
-const struct record_member *record_find_id(const struct record *record, const struct node_id *id) {
+const struct record_member *record_find_id(const struct record *record, const struct node_id *id)
+{
     for (size_t i = 0; i < record->member_count; i++)
         if (node_id_eq(&record->members[i].id, id))
             return &record->members[i];
     return NULL;
 }
 
-bool record_forgets(const struct record *record, const struct node_id *id) {
+bool record_forgets(const struct record *record, const struct node_id *id)
+{
     for (size_t i = 0; i < record->forget_count; i++)
         if (node_id_eq(&record->forget[i], id))
             return true;
     return false;
 }
 
-static bool record_member_eq(const struct record_member *a, const struct record_member *b) {
+static bool record_member_eq(const struct record_member *a, const struct record_member *b)
+{
     return strcmp(a->pod, b->pod) == 0 && node_id_eq(&a->id, &b->id) && a->shard == b->shard &&
            a->primary == b->primary && a->epoch == b->epoch &&
            a->node_timeout_ms == b->node_timeout_ms && a->diskless_delay_s == b->diskless_delay_s;
 }
 
-bool record_eq(const struct record *a, const struct record *b) {
+bool record_eq(const struct record *a, const struct record *b)
+{
     if (a->version != b->version || a->generation != b->generation || a->state != b->state ||
         a->shards != b->shards || a->member_count != b->member_count ||
         a->forget_count != b->forget_count || strcmp(a->uid, b->uid) != 0 ||

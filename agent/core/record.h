@@ -37,12 +37,12 @@ struct record_member {
 };
 
 struct record {
-    int version; /* of the format; a reader ignores keys that it does not know */
-    char uid[UID_SIZE];  /* the cluster's; never changes */
-    int64_t generation;  /* +1 whenever the intent is planned anew */
+    int version;            /* of the format; a reader ignores keys that it does not know */
+    char uid[UID_SIZE];     /* the cluster's; never changes */
+    int64_t generation;     /* +1 whenever the intent is planned anew */
     char set_uid[UID_SIZE]; /* of the StatefulSet; "" without Kubernetes */
     enum record_state state;
-    uint16_t shards; /* at the formation */
+    uint16_t shards;                     /* at the formation */
     const struct record_member *members; /* sorted by pod ordinal */
     size_t member_count;
     const struct node_id *forget; /* ids that their pods no longer have, to be forgotten */

@@ -9,8 +9,9 @@ struct absent {
     struct index by_ip;
 };
 
-static void absent_gather(const struct world *world, const struct facts *facts,
-                          struct arena *arena, struct absent *ret_absent) {
+static void absent_gather(const struct world *world, const struct facts *facts, struct arena *arena,
+                          struct absent *ret_absent)
+{
     index_init(&ret_absent->by_id, arena, world->pod_count);
     index_init(&ret_absent->by_ip, arena, world->pod_count);
     for (size_t i = 0; i < world->pod_count; i++) {
@@ -27,7 +28,8 @@ static void absent_gather(const struct world *world, const struct facts *facts,
 }
 
 static size_t roster_find_pod(const struct world *world, const struct facts *facts,
-                              const struct absent *absent, const struct view_node *node) {
+                              const struct absent *absent, const struct view_node *node)
+{
     size_t pod = facts_pod_of(facts, &node->id);
     if (pod != NO_POD)
         return pod;
@@ -41,7 +43,8 @@ static size_t roster_find_pod(const struct world *world, const struct facts *fac
 }
 
 static enum held roster_is_up(const struct world *world, const struct facts *facts, size_t i,
-                              const struct view_node *node) {
+                              const struct view_node *node)
+{
     const struct server *s = &world->pods[i].server;
     if (facts->fresh[i])
         return HELD_YES;
@@ -52,7 +55,8 @@ static enum held roster_is_up(const struct world *world, const struct facts *fac
 }
 
 void roster_gather(const struct world *world, const struct facts *facts, struct arena *arena,
-                   struct roster *ret_roster) {
+                   struct roster *ret_roster)
+{
     size_t node_count = facts->reference ? facts->reference->node_count : 0;
     size_t *pod_of_node = ARENA_NEW(arena, size_t, node_count);
     const struct view_node **node_of_pod =
@@ -80,7 +84,8 @@ void roster_gather(const struct world *world, const struct facts *facts, struct 
 }
 
 enum held roster_in_sync(const struct world *world, const struct facts *facts,
-                         const struct roster *roster, size_t pod) {
+                         const struct roster *roster, size_t pod)
+{
     const struct server *s = &world->pods[pod].server;
     if (!facts->fresh[pod])
         return roster->up[pod] == HELD_UNKNOWN ? HELD_UNKNOWN : HELD_NO;

@@ -25,8 +25,8 @@ enum held {
 struct roster {
     const size_t *pod_of_node; /* by index in facts->reference->nodes; NO_POD if on none of ours */
     const struct view_node *const *node_of_pod; /* by pod index, in the reference; or NULL */
-    const enum held *up; /* by pod index: its server answers */
-    bool complete;       /* no `up` is unknown */
+    const enum held *up;                        /* by pod index: its server answers */
+    bool complete;                              /* no `up` is unknown */
 };
 
 /*

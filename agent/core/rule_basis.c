@@ -5,13 +5,15 @@
 #include "base/text.h"
 #include "core/rules.h"
 
-enum rule_verdict rule_settle(struct planner *p) {
+enum rule_verdict rule_settle(struct planner *p)
+{
     if (p->world->settling)
         return planner_wait(p, "observing for a full period after a stall before acting again");
     return RULE_PASS;
 }
 
-enum rule_verdict rule_own_settings(struct planner *p) {
+enum rule_verdict rule_own_settings(struct planner *p)
+{
     const struct world *w = p->world;
     if (w->me == NO_POD || !p->facts->fresh[w->me])
         return RULE_PASS;
@@ -37,7 +39,8 @@ enum rule_verdict rule_own_settings(struct planner *p) {
     return RULE_PASS;
 }
 
-enum rule_verdict rule_leader(struct planner *p) {
+enum rule_verdict rule_leader(struct planner *p)
+{
     const struct world *w = p->world;
     if (w->leader)
         return RULE_PASS;
@@ -48,7 +51,8 @@ enum rule_verdict rule_leader(struct planner *p) {
     return planner_wait(p, "following %s, which leads", w->leader_pod);
 }
 
-enum rule_verdict rule_api(struct planner *p) {
+enum rule_verdict rule_api(struct planner *p)
+{
     const struct world *w = p->world;
     if (!w->api_seen_ms || !w->set.known)
         return planner_wait(p, "waiting for the first complete word of the Kubernetes API");
@@ -62,7 +66,8 @@ enum rule_verdict rule_api(struct planner *p) {
  * The record outlives its StatefulSet by design. It is the cluster of the new one when most of its
  * members answer, under the ids that it has for them, on pods of the new one.
  */
-static enum rule_verdict basis_take_over(struct planner *p) {
+static enum rule_verdict basis_take_over(struct planner *p)
+{
     const struct world *w = p->world;
     size_t answering = 0;
     for (size_t i = 0; i < w->pod_count; i++) {
@@ -79,12 +84,14 @@ static enum rule_verdict basis_take_over(struct planner *p) {
     *record = *w->record;
     text_format(record->set_uid, sizeof record->set_uid, "%s", w->set.uid);
     (void)planner_put_record(p, record);
-    return planner_wait(p, "the StatefulSet %s was created anew and %zu of %zu members answer: "
-                           "going on with their cluster",
+    return planner_wait(p,
+                        "the StatefulSet %s was created anew and %zu of %zu members answer: "
+                        "going on with their cluster",
                         w->set.name, answering, w->record->member_count);
 }
 
-enum rule_verdict rule_record(struct planner *p) {
+enum rule_verdict rule_record(struct planner *p)
+{
     const struct world *w = p->world;
     switch (w->record_presence) {
     case PRESENCE_UNKNOWN:
@@ -109,13 +116,14 @@ enum rule_verdict rule_record(struct planner *p) {
 }
 
 /* What an operator must know first: is something not served, then is something not there. */
-enum rule_verdict rule_steady(struct planner *p) {
+enum rule_verdict rule_steady(struct planner *p)
+{
     const struct facts *f = p->facts;
-    const char *missing = f->first_missing_ordinal < 0
-                              ? ""
-                              : arena_format(p->arena, "; %zu of %zu servers answer, missing %s",
-                                             f->expected_fresh, f->expected,
-                                             planner_missing(p, f->first_missing_ordinal));
+    const char *missing =
+        f->first_missing_ordinal < 0
+            ? ""
+            : arena_format(p->arena, "; %zu of %zu servers answer, missing %s", f->expected_fresh,
+                           f->expected, planner_missing(p, f->first_missing_ordinal));
     if (!f->reference)
         return planner_wait(p, "no server's view of the cluster can be read%s", missing);
     if (f->slots_covered < SLOT_COUNT)

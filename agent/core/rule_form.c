@@ -6,6 +6,7 @@
  *   intent to the record -> each server alone: quick settings, epoch, slots -> MEET (rule_join.c)
  *   -> REPLICATE -> every view complete -> settings back -> record says formed
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -17,20 +18,23 @@
 /* Pings go out every NT/2 and the rejoin delay is clamp(NT, 500, 5000): FACTS 1. */
 #define FORM_NODE_TIMEOUT_MS 500
 
-static bool forming(const struct planner *p) {
+static bool forming(const struct planner *p)
+{
     return p->world->record && p->world->record->state == RECORD_FORMING;
 }
 
-static bool unformed(const struct planner *p) {
-    return !p->world->record || (p->world->guards_off & GUARD_RECORD &&
-                                 p->world->record_presence == PRESENCE_UNKNOWN);
+static bool unformed(const struct planner *p)
+{
+    return !p->world->record ||
+           (p->world->guards_off & GUARD_RECORD && p->world->record_presence == PRESENCE_UNKNOWN);
 }
 
 /*
  * The pod of a member of the intent, if its server answers with the member's id and its view was
  * read; NO_POD otherwise. From form-servers on, every member has one.
  */
-static size_t form_pod(const struct planner *p, size_t member) {
+static size_t form_pod(const struct planner *p, size_t member)
+{
     size_t pod = p->facts->pod_of_member[member];
     if (pod == NO_POD || !world_view_fresh(p->world, &p->world->pods[pod]) ||
         !node_id_eq(&p->world->pods[pod].server.id, &p->world->record->members[member].id))
@@ -39,7 +43,8 @@ static size_t form_pod(const struct planner *p, size_t member) {
 }
 
 /* What makes a server not virgin. */
-static const char *form_holds(struct planner *p, const struct server *s) {
+static const char *form_holds(struct planner *p, const struct server *s)
+{
     if (s->keys)
         return arena_format(p->arena, "holds %s", planner_count(p, (size_t)s->keys, "key"));
     if (s->known_nodes > 1)
@@ -50,7 +55,8 @@ static const char *form_holds(struct planner *p, const struct server *s) {
     return "is a replica";
 }
 
-enum rule_verdict rule_form_wait(struct planner *p) {
+enum rule_verdict rule_form_wait(struct planner *p)
+{
     const struct world *w = p->world;
     const struct facts *f = p->facts;
     if (!unformed(p))
@@ -89,11 +95,13 @@ enum rule_verdict rule_form_wait(struct planner *p) {
     return RULE_PASS;
 }
 
-static void form_uid(const struct world *w, char *dst, size_t size) {
+static void form_uid(const struct world *w, char *dst, size_t size)
+{
     text_format(dst, size, "%016" PRIx64 "%016" PRIx64, w->entropy[0], w->entropy[1]);
 }
 
-enum rule_verdict rule_form_intent(struct planner *p) {
+enum rule_verdict rule_form_intent(struct planner *p)
+{
     const struct world *w = p->world;
     if (!unformed(p))
         return RULE_PASS;
@@ -139,7 +147,8 @@ enum rule_verdict rule_form_intent(struct planner *p) {
 }
 
 /* The highest epoch that anyone planned or uses: a member that comes anew must win over its past. */
-static uint64_t form_highest_epoch(const struct planner *p) {
+static uint64_t form_highest_epoch(const struct planner *p)
+{
     uint64_t highest = 0;
     for (size_t i = 0; i < p->world->record->member_count; i++)
         if (p->world->record->members[i].epoch > highest)
@@ -151,7 +160,8 @@ static uint64_t form_highest_epoch(const struct planner *p) {
 }
 
 /* The owner of the shard's first slot as this view has it: roles may have moved by an election. */
-static const struct view_node *form_owner(const struct view *view, struct slot_range range) {
+static const struct view_node *form_owner(const struct view *view, struct slot_range range)
+{
     for (size_t i = 0; i < view->node_count; i++) {
         const struct view_node *n = &view->nodes[i];
         for (uint32_t r = 0; r < n->range_count; r++) {
@@ -174,7 +184,8 @@ enum form_heir {
  * What became of the slots of a member that lost its id. The cluster may have taken writes already:
  * a copy of them must never be replaced by an empty server with a higher epoch (FACTS 0.1).
  */
-static enum form_heir form_heir(const struct planner *p, const struct record_member *lost) {
+static enum form_heir form_heir(const struct planner *p, const struct record_member *lost)
+{
     struct slot_range range = slots_of_shard(lost->shard, p->world->record->shards);
     enum form_heir heir = HEIR_NONE;
     for (size_t i = 0; i < p->world->pod_count; i++) {
@@ -195,7 +206,8 @@ static enum form_heir form_heir(const struct planner *p, const struct record_mem
 
 /* The lost member's part for the server that answers in its place now. */
 static struct record_member form_replace(const struct planner *p, const struct record_member *lost,
-                                         const struct pod *pod, uint64_t epoch) {
+                                         const struct pod *pod, uint64_t epoch)
+{
     struct record_member m = *lost;
     m.id = pod->server.id;
     m.epoch = epoch;
@@ -210,7 +222,8 @@ static struct record_member form_replace(const struct planner *p, const struct r
     return m;
 }
 
-enum rule_verdict rule_form_replan(struct planner *p) {
+enum rule_verdict rule_form_replan(struct planner *p)
+{
     if (!forming(p))
         return RULE_PASS;
     const struct world *w = p->world;
@@ -253,7 +266,8 @@ enum rule_verdict rule_form_replan(struct planner *p) {
 }
 
 static struct action form_set(const struct planner *p, size_t pod, enum setting setting,
-                              int64_t value) {
+                              int64_t value)
+{
     struct action a = planner_action(p, ACTION_CONFIG_SET, pod, AUTHORITY_LEADER);
     a.setting = setting;
     a.value = value;
@@ -261,7 +275,8 @@ static struct action form_set(const struct planner *p, size_t pod, enum setting 
 }
 
 /* What is still to be done to a member that knows nobody yet. True if nothing is. */
-static bool form_prepare(struct planner *p, const struct record_member *m, size_t pod) {
+static bool form_prepare(struct planner *p, const struct record_member *m, size_t pod)
+{
     const struct server *s = &p->world->pods[pod].server;
     bool ready = true;
     if (s->node_timeout_ms > FORM_NODE_TIMEOUT_MS) {
@@ -290,7 +305,8 @@ static bool form_prepare(struct planner *p, const struct record_member *m, size_
 }
 
 /* Why a member is not counted as prepared. */
-static const char *form_missing(struct planner *p, size_t member) {
+static const char *form_missing(struct planner *p, size_t member)
+{
     const char *name = p->world->record->members[member].pod;
     size_t pod = p->facts->pod_of_member[member];
     if (pod == NO_POD)
@@ -311,7 +327,8 @@ static const char *form_missing(struct planner *p, size_t member) {
                         name);
 }
 
-enum rule_verdict rule_form_servers(struct planner *p) {
+enum rule_verdict rule_form_servers(struct planner *p)
+{
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -335,26 +352,31 @@ enum rule_verdict rule_form_servers(struct planner *p) {
 }
 
 /* True if the view lists this id as a node that it has shaken hands with. */
-static bool form_knows(const struct view *view, const struct node_id *id) {
+static bool form_knows(const struct view *view, const struct node_id *id)
+{
     const struct view_node *n = view_find(view, id);
     return n && !(n->flags & NODE_HANDSHAKE);
 }
 
-static bool form_knows_all(const struct record *record, const struct view *view) {
+static bool form_knows_all(const struct record *record, const struct view *view)
+{
     for (size_t i = 0; i < record->member_count; i++)
         if (!form_knows(view, &record->members[i].id))
             return false;
     return true;
 }
 
-enum rule_verdict rule_form_acquaint(struct planner *p) {
+enum rule_verdict rule_form_acquaint(struct planner *p)
+{
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
     size_t acquainted = 0;
     const struct view *complete = NULL; /* views with the same hash list the same nodes */
     for (size_t i = 0; i < record->member_count; i++) {
-        const struct view *view = p->world->pods[form_pod(p, i)].server.view;
+        size_t pod = form_pod(p, i);
+        assert(pod != NO_POD); /* form-servers waits for that */
+        const struct view *view = p->world->pods[pod].server.view;
         if ((complete && complete->hash == view->hash) || form_knows_all(record, view)) {
             complete = view;
             acquainted++;
@@ -366,7 +388,8 @@ enum rule_verdict rule_form_acquaint(struct planner *p) {
     return RULE_PASS;
 }
 
-enum rule_verdict rule_form_roles(struct planner *p) {
+enum rule_verdict rule_form_roles(struct planner *p)
+{
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -382,15 +405,13 @@ enum rule_verdict rule_form_roles(struct planner *p) {
         const struct view_node *owner =
             form_owner(s->view, slots_of_shard(m->shard, record->shards));
         bool owns = s->view->myself->slot_count > 0;
-        if (owns || (!s->primary && owner &&
-                     node_id_eq(&s->view->myself->primary, &owner->id))) {
+        if (owns || (!s->primary && owner && node_id_eq(&s->view->myself->primary, &owner->id))) {
             placed++;
             continue;
         }
         if (!owner)
             continue; /* the gossip of its slots is still on the way */
-        struct action a =
-            planner_action(p, ACTION_REPLICATE, pod, AUTHORITY_LEADER);
+        struct action a = planner_action(p, ACTION_REPLICATE, pod, AUTHORITY_LEADER);
         a.require = s->primary ? REQUIRE_PRIMARY | REQUIRE_EMPTY : REQUIRE_REPLICA;
         a.subject = owner->id;
         (void)planner_add(p, a);
@@ -401,7 +422,8 @@ enum rule_verdict rule_form_roles(struct planner *p) {
     return RULE_PASS;
 }
 
-enum rule_verdict rule_form_verify(struct planner *p) {
+enum rule_verdict rule_form_verify(struct planner *p)
+{
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -421,7 +443,8 @@ enum rule_verdict rule_form_verify(struct planner *p) {
 }
 
 /* Gives back what the formation changed on one member. True if there was nothing to give back. */
-static bool form_restore(struct planner *p, const struct record_member *m, size_t pod) {
+static bool form_restore(struct planner *p, const struct record_member *m, size_t pod)
+{
     const struct server *s = &p->world->pods[pod].server;
     bool done = true;
     if (m->node_timeout_ms > 0 && s->node_timeout_ms != m->node_timeout_ms) {
@@ -435,7 +458,8 @@ static bool form_restore(struct planner *p, const struct record_member *m, size_
     return done;
 }
 
-enum rule_verdict rule_form_finish(struct planner *p) {
+enum rule_verdict rule_form_finish(struct planner *p)
+{
     if (!forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -455,7 +479,8 @@ enum rule_verdict rule_form_finish(struct planner *p) {
                         record->member_count, record->shards);
 }
 
-enum rule_verdict rule_restore(struct planner *p) {
+enum rule_verdict rule_restore(struct planner *p)
+{
     const struct world *w = p->world;
     if (!w->record || w->guards_off & GUARD_RESTORE)
         return RULE_PASS;

@@ -13,11 +13,13 @@
 #include "core/placement.h"
 #include "core/rules.h"
 
-static bool formed(const struct planner *p) {
+static bool formed(const struct planner *p)
+{
     return p->world->record && p->world->record->state == RECORD_FORMED;
 }
 
-static struct record_member join_member(const struct pod *pod) {
+static struct record_member join_member(const struct pod *pod)
+{
     struct record_member m = {
         .id = pod->server.id,
         .shard = NO_SHARD,
@@ -28,7 +30,8 @@ static struct record_member join_member(const struct pod *pod) {
     return m;
 }
 
-enum rule_verdict rule_adopt(struct planner *p) {
+enum rule_verdict rule_adopt(struct planner *p)
+{
     const struct world *w = p->world;
     const struct facts *f = p->facts;
     if (w->record_presence != PRESENCE_ABSENT || w->guards_off & (GUARD_RECORD | GUARD_VIRGIN))
@@ -36,8 +39,9 @@ enum rule_verdict rule_adopt(struct planner *p) {
     if (!f->reference || f->slots_covered != SLOT_COUNT)
         return RULE_PASS; /* no whole cluster: form-wait says what is the matter */
     if (f->first_missing_ordinal >= 0)
-        return planner_wait(p, "a cluster exists and has no record: adopting it needs all %zu "
-                               "servers, missing %s",
+        return planner_wait(p,
+                            "a cluster exists and has no record: adopting it needs all %zu "
+                            "servers, missing %s",
                             f->expected, planner_missing(p, f->first_missing_ordinal));
     struct record_member *members = ARENA_NEW(p->arena, struct record_member, w->pod_count);
     size_t count = 0;
@@ -45,8 +49,9 @@ enum rule_verdict rule_adopt(struct planner *p) {
         if (f->fresh[i] && view_find(f->reference, &w->pods[i].server.id))
             members[count++] = join_member(&w->pods[i]);
     if (count <= f->expected / 2)
-        return planner_wait(p, "a cluster exists, but only %zu of our %zu servers belong to it: "
-                               "not adopting it",
+        return planner_wait(p,
+                            "a cluster exists, but only %zu of our %zu servers belong to it: "
+                            "not adopting it",
                             count, f->expected);
     struct record *record = ARENA_NEW(p->arena, struct record, 1);
     *record = (struct record){
@@ -69,7 +74,8 @@ enum rule_verdict rule_adopt(struct planner *p) {
  * May the server of this pod be entered in the record under the id that it has now? NULL if so, else
  * why not.
  */
-static const char *join_refuse(struct planner *p, size_t pod) {
+static const char *join_refuse(struct planner *p, size_t pod)
+{
     const struct facts *f = p->facts;
     const struct node_id *id = &p->world->pods[pod].server.id;
     if (f->virgin[pod] || record_forgets(p->world->record, id))
@@ -92,7 +98,8 @@ static const char *join_refuse(struct planner *p, size_t pod) {
 }
 
 /* The pod's server has an id that is not the one in the record, and may be judged by it. */
-static bool join_changed(const struct planner *p, size_t pod) {
+static bool join_changed(const struct planner *p, size_t pod)
+{
     const struct pod *candidate = &p->world->pods[pod];
     size_t at = p->facts->member_of[pod];
     return p->facts->fresh[pod] && !candidate->terminating &&
@@ -103,7 +110,8 @@ static bool join_changed(const struct planner *p, size_t pod) {
 }
 
 /* By ordinal: names of one StatefulSet differ in their number only. */
-static int join_member_cmp(const void *a, const void *b) {
+static int join_member_cmp(const void *a, const void *b)
+{
     const struct record_member *ma = a;
     const struct record_member *mb = b;
     size_t la = strlen(ma->pod);
@@ -114,7 +122,8 @@ static int join_member_cmp(const void *a, const void *b) {
 }
 
 /* The members as they are now: what answers, else what was known. */
-static size_t join_members(struct planner *p, struct record_member *members) {
+static size_t join_members(struct planner *p, struct record_member *members)
+{
     const struct record *record = p->world->record;
     const struct facts *f = p->facts;
     size_t count = 0;
@@ -145,7 +154,8 @@ static size_t join_members(struct planner *p, struct record_member *members) {
 }
 
 /* Some expected server lists the id, or not every one's view was read lately. */
-static bool join_still_known(const struct planner *p, const struct node_id *id) {
+static bool join_still_known(const struct planner *p, const struct node_id *id)
+{
     if (p->facts->first_missing_ordinal >= 0)
         return true;
     for (size_t i = 0; i < p->world->pod_count; i++) {
@@ -158,8 +168,8 @@ static bool join_still_known(const struct planner *p, const struct node_id *id) 
 }
 
 /* What is to be forgotten: ids that fell out of the record, until no server lists them. */
-static size_t join_forget(const struct planner *p, const struct index *kept,
-                          struct node_id *forget) {
+static size_t join_forget(const struct planner *p, const struct index *kept, struct node_id *forget)
+{
     const struct record *record = p->world->record;
     size_t count = 0;
     for (size_t i = 0; i < record->forget_count; i++)
@@ -172,7 +182,8 @@ static size_t join_forget(const struct planner *p, const struct index *kept,
     return count;
 }
 
-static void join_say_members(struct planner *p, const struct record *record) {
+static void join_say_members(struct planner *p, const struct record *record)
+{
     const struct record_member *first = NULL;
     size_t changed = 0;
     for (size_t i = 0; i < record->member_count; i++) {
@@ -192,7 +203,8 @@ static void join_say_members(struct planner *p, const struct record *record) {
                     changed, first->pod, first->id.hex);
 }
 
-enum rule_verdict rule_members(struct planner *p) {
+enum rule_verdict rule_members(struct planner *p)
+{
     if (!formed(p))
         return RULE_PASS;
     const struct record *old = p->world->record;
@@ -219,7 +231,8 @@ enum rule_verdict rule_members(struct planner *p) {
 }
 
 /* The pod answers with the id that the record has for it. */
-static bool join_belongs(const struct planner *p, size_t pod) {
+static bool join_belongs(const struct planner *p, size_t pod)
+{
     if (!p->facts->fresh[pod])
         return false;
     if (p->world->guards_off & GUARD_MEMBER)
@@ -233,7 +246,8 @@ static bool join_belongs(const struct planner *p, size_t pod) {
  * Must `from` be told where `to` is? Redis mends a mere lost link by itself within a second; an
  * address that is wrong or lost it does not mend (FACTS 2).
  */
-static bool join_must_meet(const struct planner *p, size_t from, size_t to) {
+static bool join_must_meet(const struct planner *p, size_t from, size_t to)
+{
     const struct pod *a = &p->world->pods[from];
     const struct pod *b = &p->world->pods[to];
     size_t count = p->world->pod_count;
@@ -256,7 +270,8 @@ struct introduction {
     size_t more;             /* pods beside the first */
 };
 
-static void join_introduce(struct planner *p, size_t to, struct introduction *said) {
+static void join_introduce(struct planner *p, size_t to, struct introduction *said)
+{
     const struct world *w = p->world;
     size_t by = 0;
     for (size_t from = 0; from < w->pod_count; from++) {
@@ -278,7 +293,8 @@ static void join_introduce(struct planner *p, size_t to, struct introduction *sa
     }
 }
 
-enum rule_verdict rule_meet(struct planner *p) {
+enum rule_verdict rule_meet(struct planner *p)
+{
     if (!p->world->record)
         return RULE_PASS;
     struct introduction said = {0};
@@ -296,7 +312,8 @@ enum rule_verdict rule_meet(struct planner *p) {
  * FACTS 4's conditions. Kubernetes' part (the pod that had the id has another now) is what put the
  * id on the record's list. NULL if it may be forgotten, else why not.
  */
-static const char *join_keep(const struct planner *p, const struct node_id *id) {
+static const char *join_keep(const struct planner *p, const struct node_id *id)
+{
     if (p->world->guards_off & GUARD_FORGET)
         return NULL;
     if (p->facts->first_missing_ordinal >= 0)
@@ -326,7 +343,8 @@ static const char *join_keep(const struct planner *p, const struct node_id *id) 
  * To all that list it in one turn, or to none: the ban on gossip that would bring the id back lasts
  * 60 s from each server's own FORGET (FACTS 4).
  */
-static bool join_forget_everywhere(struct planner *p, const struct node_id *id) {
+static bool join_forget_everywhere(struct planner *p, const struct node_id *id)
+{
     bool wanted = false;
     for (int send = 0; send < 2; send++) {
         for (size_t i = 0; i < p->world->pod_count; i++) {
@@ -346,7 +364,8 @@ static bool join_forget_everywhere(struct planner *p, const struct node_id *id) 
     return wanted;
 }
 
-enum rule_verdict rule_forget(struct planner *p) {
+enum rule_verdict rule_forget(struct planner *p)
+{
     if (!formed(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
@@ -366,18 +385,20 @@ enum rule_verdict rule_forget(struct planner *p) {
 }
 
 /* An empty primary without slots that the cluster knows: it waits to be told whom to follow. */
-static bool join_is_idle(const struct planner *p, size_t pod) {
+static bool join_is_idle(const struct planner *p, size_t pod)
+{
     const struct pod *candidate = &p->world->pods[pod];
     const struct server *s = &candidate->server;
-    if (!join_belongs(p, pod) || !world_view_fresh(p->world, candidate) ||
-        candidate->terminating || !s->primary || s->keys != 0 || s->view->myself->slot_count)
+    if (!join_belongs(p, pod) || !world_view_fresh(p->world, candidate) || candidate->terminating ||
+        !s->primary || s->keys != 0 || s->view->myself->slot_count)
         return false;
     const struct view_node *n = view_find(p->facts->reference, &s->id);
     return n && n->flags & NODE_PRIMARY && !n->slot_count;
 }
 
 /* The shards as placement sees them: where their copies run. */
-static struct placement_shard *join_shards(const struct planner *p) {
+static struct placement_shard *join_shards(const struct planner *p)
+{
     const struct facts *f = p->facts;
     struct placement_shard *shards = ARENA_NEW(p->arena, struct placement_shard, f->shard_count);
     struct place *places = ARENA_NEW(p->arena, struct place, p->world->pod_count + f->shard_count);
@@ -400,7 +421,8 @@ static struct placement_shard *join_shards(const struct planner *p) {
 }
 
 /* One copy more, so that the next newcomer of this turn sees it. */
-static void join_take(struct planner *p, struct placement_shard *shard, struct place place) {
+static void join_take(struct planner *p, struct placement_shard *shard, struct place place)
+{
     struct place *copies = ARENA_NEW(p->arena, struct place, shard->copy_count + 1);
     if (shard->copy_count)
         memcpy(copies, shard->copies, shard->copy_count * sizeof *copies);
@@ -409,7 +431,8 @@ static void join_take(struct planner *p, struct placement_shard *shard, struct p
     shard->replicas++;
 }
 
-static void join_say_replica(struct planner *p, const struct pod *pod, const struct shard *shard) {
+static void join_say_replica(struct planner *p, const struct pod *pod, const struct shard *shard)
+{
     const char *primary = shard->primary_pod == NO_POD
                               ? arena_format(p->arena, "node %.8s", shard->primary.hex)
                               : p->world->pods[shard->primary_pod].name;
@@ -417,7 +440,8 @@ static void join_say_replica(struct planner *p, const struct pod *pod, const str
                 shard->first_range.first);
 }
 
-enum rule_verdict rule_replicate(struct planner *p) {
+enum rule_verdict rule_replicate(struct planner *p)
+{
     const struct facts *f = p->facts;
     if (!formed(p) || !f->shard_count || f->reference_votes <= f->views / 2)
         return RULE_PASS;

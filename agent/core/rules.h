@@ -23,7 +23,7 @@ struct planner {
     struct plan *plan;
     const char *rule;   /* the one that is running */
     size_t rule_number; /* from 1 */
-    size_t *claims;     /* by pod: number of the rule that acts on its server in this turn; 0 none */
+    size_t *claims; /* by pod: number of the rule that acts on its server in this turn; 0 none */
 };
 
 /* The turn's sentence; the first rule that speaks gives it. Always answers RULE_STOP. */

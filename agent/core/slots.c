@@ -4,45 +4,52 @@
 #include <assert.h>
 
 /* The bits of `range` that fall into word `w`, which it touches. */
-static uint64_t slot_word_mask(struct slot_range range, unsigned w) {
+static uint64_t slot_word_mask(struct slot_range range, unsigned w)
+{
     unsigned low = range.first > w * 64 ? range.first - w * 64 : 0;
     unsigned high = range.last < w * 64 + 63 ? range.last - w * 64 : 63;
     uint64_t upto_high = high == 63 ? UINT64_MAX : (UINT64_C(1) << (high + 1)) - 1;
     return upto_high & ~((UINT64_C(1) << low) - 1);
 }
 
-void slot_set_add(struct slot_set *set, struct slot_range range) {
+void slot_set_add(struct slot_set *set, struct slot_range range)
+{
     assert(range.first <= range.last && range.last < SLOT_COUNT);
     for (unsigned w = range.first / 64; w <= range.last / 64u; w++)
         set->words[w] |= slot_word_mask(range, w);
 }
 
-void slot_set_remove(struct slot_set *set, struct slot_range range) {
+void slot_set_remove(struct slot_set *set, struct slot_range range)
+{
     assert(range.first <= range.last && range.last < SLOT_COUNT);
     for (unsigned w = range.first / 64; w <= range.last / 64u; w++)
         set->words[w] &= ~slot_word_mask(range, w);
 }
 
-bool slot_set_has(const struct slot_set *set, unsigned slot) {
+bool slot_set_has(const struct slot_set *set, unsigned slot)
+{
     assert(slot < SLOT_COUNT);
     return set->words[slot / 64] >> (slot % 64) & 1;
 }
 
-unsigned slot_set_count(const struct slot_set *set) {
+unsigned slot_set_count(const struct slot_set *set)
+{
     unsigned count = 0;
     for (unsigned w = 0; w < SLOT_COUNT / 64; w++)
         count += (unsigned)__builtin_popcountll(set->words[w]);
     return count;
 }
 
-bool slot_set_intersects(const struct slot_set *a, const struct slot_set *b) {
+bool slot_set_intersects(const struct slot_set *a, const struct slot_set *b)
+{
     for (unsigned w = 0; w < SLOT_COUNT / 64; w++)
         if (a->words[w] & b->words[w])
             return true;
     return false;
 }
 
-bool slot_set_next(const struct slot_set *set, unsigned *from, struct slot_range *ret_range) {
+bool slot_set_next(const struct slot_set *set, unsigned *from, struct slot_range *ret_range)
+{
     unsigned first = *from;
     while (first < SLOT_COUNT && !slot_set_has(set, first))
         first++;
@@ -59,11 +66,13 @@ bool slot_set_next(const struct slot_set *set, unsigned *from, struct slot_range
 }
 
 /* SLOT_COUNT * index / shards, rounded half up, in integers. */
-static unsigned slot_cut(unsigned index, unsigned shards) {
+static unsigned slot_cut(unsigned index, unsigned shards)
+{
     return (2 * SLOT_COUNT * index + shards) / (2 * shards);
 }
 
-struct slot_range slots_of_shard(unsigned index, unsigned shards) {
+struct slot_range slots_of_shard(unsigned index, unsigned shards)
+{
     assert(shards > 0 && shards <= SLOT_COUNT && index < shards);
     return (struct slot_range){(uint16_t)slot_cut(index, shards),
                                (uint16_t)(slot_cut(index + 1, shards) - 1)};

@@ -33,7 +33,8 @@ bool slot_set_intersects(const struct slot_set *a, const struct slot_set *b);
  */
 bool slot_set_next(const struct slot_set *set, unsigned *from, struct slot_range *ret_range);
 
-static inline unsigned slot_range_count(struct slot_range range) {
+static inline unsigned slot_range_count(struct slot_range range)
+{
     return (unsigned)range.last - range.first + 1;
 }
 

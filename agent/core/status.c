@@ -8,10 +8,11 @@
 #include "core/promises.h"
 #include "core/roster.h"
 
-const char *status_state_name(enum status_state state) {
+const char *status_state_name(enum status_state state)
+{
     switch (state) {
-#define X(name, text)                                                                              \
-    case name:                                                                                     \
+#define X(name, text) \
+    case name:        \
         return text;
         STATUS_STATES(X)
 #undef X
@@ -19,7 +20,8 @@ const char *status_state_name(enum status_state state) {
     return "unknown";
 }
 
-static const char *server_text(struct arena *arena, const struct server *s) {
+static const char *server_text(struct arena *arena, const struct server *s)
+{
     static const char *const kinds[] = {"", "redis", "valkey"};
     if (!s->seen_ms || s->kind == SERVER_UNKNOWN)
         return "";
@@ -28,7 +30,8 @@ static const char *server_text(struct arena *arena, const struct server *s) {
 }
 
 static int64_t status_lag(const struct world *world, const struct facts *facts,
-                          const struct server *replica, size_t primary) {
+                          const struct server *replica, size_t primary)
+{
     if (primary == NO_POD || !facts->fresh[primary])
         return STATUS_NUMBER_UNKNOWN;
     /* The two were asked one after the other, so the replica may seem ahead. */
@@ -38,7 +41,8 @@ static int64_t status_lag(const struct world *world, const struct facts *facts,
 
 /* Role, id, lag: what the pod's server says if it is fresh, else what the reference view says. */
 static void status_pod_role(const struct world *world, const struct facts *facts,
-                            const struct roster *roster, size_t i, struct status_pod *out) {
+                            const struct roster *roster, size_t i, struct status_pod *out)
+{
     const struct server *s = &world->pods[i].server;
     const struct view_node *node = roster->node_of_pod[i];
     out->lag_bytes = STATUS_NUMBER_UNKNOWN;
@@ -67,7 +71,8 @@ static void status_pod_role(const struct world *world, const struct facts *facts
 
 static void status_gather_pods(const struct world *world, const struct facts *facts,
                                const struct roster *roster, struct arena *arena,
-                               struct status *status) {
+                               struct status *status)
+{
     struct status_pod *pods = ARENA_NEW(arena, struct status_pod, world->pod_count);
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
@@ -94,7 +99,8 @@ static void status_gather_pods(const struct world *world, const struct facts *fa
 
 /* "0-5460,5462" */
 static const char *slots_text(struct arena *arena, const struct view *view,
-                              const struct view_node *node) {
+                              const struct view_node *node)
+{
     size_t size = (size_t)node->range_count * sizeof "16383-16383," + 1;
     char *text = ARENA_NEW(arena, char, size);
     size_t used = 0;
@@ -109,12 +115,14 @@ static const char *slots_text(struct arena *arena, const struct view *view,
     return text;
 }
 
-static const char *pod_name(const struct world *world, size_t pod) {
+static const char *pod_name(const struct world *world, size_t pod)
+{
     return pod == NO_POD ? "" : world->pods[pod].name;
 }
 
 static void status_open_slots(const struct world *world, const struct facts *facts, size_t pod,
-                              struct arena *arena, struct status_shard *out) {
+                              struct arena *arena, struct status_shard *out)
+{
     if (pod == NO_POD || !facts->fresh[pod] || !world->pods[pod].server.view)
         return;
     const struct view *view = world->pods[pod].server.view;
@@ -136,7 +144,8 @@ struct shard_place {
     size_t node;
 };
 
-static int shard_place_cmp(const void *a, const void *b) {
+static int shard_place_cmp(const void *a, const void *b)
+{
     const struct shard_place *pa = a;
     const struct shard_place *pb = b;
     return (int)pa->first_slot - (int)pb->first_slot;
@@ -146,7 +155,8 @@ static int shard_place_cmp(const void *a, const void *b) {
 static void status_shard_replicas(const struct world *world, const struct facts *facts,
                                   const struct roster *roster, const struct index *replicas,
                                   const char *primary_id, struct arena *arena,
-                                  struct status_shard *out) {
+                                  struct status_shard *out)
+{
     size_t first = 0;
     size_t high = replicas->count;
     while (first < high) {
@@ -177,7 +187,8 @@ static void status_shard_replicas(const struct world *world, const struct facts 
 
 /* Primary's id -> pod of a replica; of equal keys in the order of the pods. */
 static struct index gather_replicas(const struct facts *facts, const struct roster *roster,
-                                    struct arena *arena) {
+                                    struct arena *arena)
+{
     const struct view *view = facts->reference;
     struct index replicas;
     index_init(&replicas, arena, view->node_count);
@@ -190,7 +201,8 @@ static struct index gather_replicas(const struct facts *facts, const struct rost
 
 static void status_gather_shards(const struct world *world, const struct facts *facts,
                                  const struct roster *roster, struct arena *arena,
-                                 struct status *status) {
+                                 struct status *status)
+{
     const struct view *view = facts->reference;
     if (!view)
         return;
@@ -222,8 +234,8 @@ static void status_gather_shards(const struct world *world, const struct facts *
     status->shard_count = count;
 }
 
-static void status_gather_plan(const struct plan *plan, struct arena *arena,
-                               struct status *status) {
+static void status_gather_plan(const struct plan *plan, struct arena *arena, struct status *status)
+{
     const char **actions = ARENA_NEW(arena, const char *, plan->action_count);
     for (size_t i = 0; i < plan->action_count; i++) {
         char text[128];
@@ -236,7 +248,8 @@ static void status_gather_plan(const struct plan *plan, struct arena *arena,
     status->plan_action_count = plan->action_count;
 }
 
-static int64_t highest_epoch(const struct world *world, const struct facts *facts) {
+static int64_t highest_epoch(const struct world *world, const struct facts *facts)
+{
     uint64_t epoch = 0;
     for (size_t i = 0; i < world->pod_count; i++)
         if (facts->fresh[i] && world->pods[i].server.current_epoch > epoch)
@@ -246,7 +259,8 @@ static int64_t highest_epoch(const struct world *world, const struct facts *fact
 
 /* What stands above the tables; the promises are judged already. */
 static void status_gather_cluster(const struct world *world, const struct facts *facts,
-                                  const struct survival *survival, struct status *status) {
+                                  const struct survival *survival, struct status *status)
+{
     const struct record *record = world->record ? world->record : world->record_copy;
     status->pod = world->my_pod;
     status->is_leader = world->leader;
@@ -262,7 +276,8 @@ static void status_gather_cluster(const struct world *world, const struct facts 
 }
 
 static enum status_state status_judge(const struct world *world, const struct facts *facts,
-                                      const struct status *status) {
+                                      const struct status *status)
+{
     const struct record *record = world->record ? world->record : world->record_copy;
     const struct promise *p = status->promises;
     if (record && record->state == RECORD_FORMING)
@@ -282,7 +297,8 @@ static enum status_state status_judge(const struct world *world, const struct fa
 }
 
 void status_gather(const struct world *world, const struct facts *facts, const struct plan *plan,
-                   struct arena *arena, struct status *ret_status) {
+                   struct arena *arena, struct status *ret_status)
+{
     struct roster roster;
     struct survival survival;
     *ret_status = (struct status){0};

@@ -20,11 +20,11 @@
 #include "core/survival.h"
 #include "core/world.h"
 
-#define STATUS_STATES(X)                                                                           \
-    X(STATUS_UNKNOWN, "unknown")   /* no server of the cluster can be asked */                     \
-    X(STATUS_FORMING, "forming")   /* not formed yet */                                            \
-    X(STATUS_OK, "ok")             /* all there */                                                 \
-    X(STATUS_DEGRADED, "degraded") /* serves every slot, but something is missing or half-done */  \
+#define STATUS_STATES(X)                                                                          \
+    X(STATUS_UNKNOWN, "unknown")   /* no server of the cluster can be asked */                    \
+    X(STATUS_FORMING, "forming")   /* not formed yet */                                           \
+    X(STATUS_OK, "ok")             /* all there */                                                \
+    X(STATUS_DEGRADED, "degraded") /* serves every slot, but something is missing or half-done */ \
     X(STATUS_DOWN, "down")         /* a slot is not served, or a majority of primaries is lost */
 
 enum status_state {
@@ -40,8 +40,8 @@ enum status_role { STATUS_ROLE_NONE = 0, STATUS_ROLE_PRIMARY, STATUS_ROLE_REPLIC
 struct status_shard {
     const char *slots; /* "0-5460,5462"; "" if it has none */
     int64_t slot_count;
-    int64_t keys;        /* of its primary, or STATUS_NUMBER_UNKNOWN */
-    const char *primary; /* pod; "" if the primary is on no pod that is known */
+    int64_t keys;                /* of its primary, or STATUS_NUMBER_UNKNOWN */
+    const char *primary;         /* pod; "" if the primary is on no pod that is known */
     const char *const *replicas; /* pods */
     size_t replica_count;
     const char *const *open_slots; /* "93 migrating to pod", "77 importing from pod" */
@@ -68,24 +68,24 @@ struct status_pod {
 };
 
 /* What `check` asks for; the order is the order of importance. */
-#define STATUS_PROMISES(X)                                                                         \
-    X(PROMISE_SLOTS, "slots", "every slot is served")                                              \
-    X(PROMISE_MAJORITY, "majority", "a majority of the primaries is up")                           \
-    X(PROMISE_SERVERS, "servers", "every pod's server answers")                                    \
-    X(PROMISE_REPLICAS, "replicas", "every shard has its replicas in sync")                        \
-    X(PROMISE_AGREEMENT, "agreement", "all servers see the same cluster")                          \
-    X(PROMISE_MOVES, "moves", "no slot is half-moved")                                             \
-    X(PROMISE_NODE_LOSS, "node-loss", "the loss of any one node is survived")                      \
-    X(PROMISE_ZONE_LOSS, "zone-loss", "the loss of any one zone is survived")                      \
-    X(PROMISE_LEADER, "leader", "one agent leads")                                                 \
-    X(PROMISE_AGENTS, "agents", "every pod's agent answers")                                       \
+#define STATUS_PROMISES(X)                                                    \
+    X(PROMISE_SLOTS, "slots", "every slot is served")                         \
+    X(PROMISE_MAJORITY, "majority", "a majority of the primaries is up")      \
+    X(PROMISE_SERVERS, "servers", "every pod's server answers")               \
+    X(PROMISE_REPLICAS, "replicas", "every shard has its replicas in sync")   \
+    X(PROMISE_AGREEMENT, "agreement", "all servers see the same cluster")     \
+    X(PROMISE_MOVES, "moves", "no slot is half-moved")                        \
+    X(PROMISE_NODE_LOSS, "node-loss", "the loss of any one node is survived") \
+    X(PROMISE_ZONE_LOSS, "zone-loss", "the loss of any one zone is survived") \
+    X(PROMISE_LEADER, "leader", "one agent leads")                            \
+    X(PROMISE_AGENTS, "agents", "every pod's agent answers")                  \
     X(PROMISE_API, "api", "the Kubernetes API answers")
 
 enum promise_kind {
 #define X(name, key, text) name,
     STATUS_PROMISES(X)
 #undef X
-    PROMISE_COUNT,
+        PROMISE_COUNT,
 };
 
 struct promise {

@@ -6,16 +6,18 @@
 
 /* What may be lost at once. */
 struct domain {
-    const char *word; /* "node" */
-    const char *in;   /* "on node" */
+    const char *word;                         /* "node" */
+    const char *in;                           /* "on node" */
     const char *(*of)(const struct pod *pod); /* its name for a pod; "" = unknown */
 };
 
-static const char *domain_node(const struct pod *pod) {
+static const char *domain_node(const struct pod *pod)
+{
     return pod->node;
 }
 
-static const char *domain_zone(const struct pod *pod) {
+static const char *domain_zone(const struct pod *pod)
+{
     return pod->zone;
 }
 
@@ -34,7 +36,8 @@ struct verdict {
     const char *why;
 };
 
-static const char *shard_name(const struct judge *j, const struct shard *shard) {
+static const char *shard_name(const struct judge *j, const struct shard *shard)
+{
     const char *more = slot_range_count(shard->first_range) < shard->slot_count ? ",..." : "";
     if (shard->primary_pod == NO_POD)
         return arena_format(j->arena, "shard %u-%u%s", shard->first_range.first,
@@ -44,19 +47,21 @@ static const char *shard_name(const struct judge *j, const struct shard *shard) 
 }
 
 /* An unknown place is like none other: it is never shared. */
-static bool domain_shares(const struct domain *domain, const struct pod *a, const struct pod *b) {
+static bool domain_shares(const struct domain *domain, const struct pod *a, const struct pod *b)
+{
     const char *name = domain->of(a);
     return name[0] && strcmp(name, domain->of(b)) == 0;
 }
 
 /* Whether the shard outlives the domain that its primary is in. */
 static struct verdict judge_shard(const struct judge *j, const struct domain *domain,
-                                  const struct shard *shard) {
+                                  const struct shard *shard)
+{
     if (shard->primary_pod == NO_POD) {
         if (!j->roster->complete)
             return (struct verdict){HELD_UNKNOWN, "this agent does not ask every server"};
-        return (struct verdict){HELD_NO, arena_format(j->arena, "%s has lost its primary",
-                                                      shard_name(j, shard))};
+        return (struct verdict){
+            HELD_NO, arena_format(j->arena, "%s has lost its primary", shard_name(j, shard))};
     }
     const struct pod *primary = &j->world->pods[shard->primary_pod];
     size_t in_sync = 0;
@@ -71,8 +76,8 @@ static struct verdict judge_shard(const struct judge *j, const struct domain *do
     if (!j->roster->complete)
         return (struct verdict){HELD_UNKNOWN, "this agent does not ask every server"};
     if (in_sync == 0)
-        return (struct verdict){HELD_NO, arena_format(j->arena, "%s has no replica in sync",
-                                                      shard_name(j, shard))};
+        return (struct verdict){
+            HELD_NO, arena_format(j->arena, "%s has no replica in sync", shard_name(j, shard))};
     return (struct verdict){HELD_NO,
                             arena_format(j->arena, "%s has all its copies in sync %s %s",
                                          shard_name(j, shard), domain->in, domain->of(primary))};
@@ -83,7 +88,8 @@ struct seat {
     size_t shard;
 };
 
-static int seat_cmp(const void *a, const void *b) {
+static int seat_cmp(const void *a, const void *b)
+{
     const struct seat *sa = a;
     const struct seat *sb = b;
     int order = strcmp(sa->place, sb->place);
@@ -93,7 +99,8 @@ static int seat_cmp(const void *a, const void *b) {
 }
 
 /* Whether the primaries outside can elect, whichever domain is lost. */
-static struct verdict judge_votes(const struct judge *j, const struct domain *domain) {
+static struct verdict judge_votes(const struct judge *j, const struct domain *domain)
+{
     size_t shards = j->facts->shard_count;
     struct seat *seats = ARENA_NEW(j->arena, struct seat, shards);
     size_t count = 0;
@@ -116,13 +123,16 @@ static struct verdict judge_votes(const struct judge *j, const struct domain *do
     if (count - worst >= shards / 2 + 1)
         return (struct verdict){HELD_YES, ""};
     const char *place = seats[worst_at].place;
-    return (struct verdict){
-        HELD_NO, arena_format(j->arena, "%s %s holds %zu of %zu primaries: without it the other "
-                              "%zu cannot vote", domain->word, place[0] ? place : "(unknown)",
-                              worst, shards, count - worst)};
+    return (struct verdict){HELD_NO,
+                            arena_format(j->arena,
+                                         "%s %s holds %zu of %zu primaries: without it the other "
+                                         "%zu cannot vote",
+                                         domain->word, place[0] ? place : "(unknown)", worst,
+                                         shards, count - worst)};
 }
 
-static struct verdict judge_domain(const struct judge *j, const struct domain *domain) {
+static struct verdict judge_domain(const struct judge *j, const struct domain *domain)
+{
     if (!j->facts->shard_count)
         return (struct verdict){HELD_UNKNOWN, "no shard is known"};
     struct verdict result = {HELD_YES, ""};
@@ -136,7 +146,8 @@ static struct verdict judge_domain(const struct judge *j, const struct domain *d
     return result.held == HELD_YES ? judge_votes(j, domain) : result;
 }
 
-static unsigned count_zones(const struct judge *j) {
+static unsigned count_zones(const struct judge *j)
+{
     struct index zones;
     index_init(&zones, j->arena, j->world->pod_count);
     for (size_t i = 0; i < j->world->pod_count; i++)
@@ -150,8 +161,8 @@ static unsigned count_zones(const struct judge *j) {
 }
 
 void survival_judge(const struct world *world, const struct facts *facts,
-                    const struct roster *roster, struct arena *arena,
-                    struct survival *ret_survival) {
+                    const struct roster *roster, struct arena *arena, struct survival *ret_survival)
+{
     const struct judge j = {world, facts, roster, arena};
     unsigned zones = count_zones(&j);
     struct verdict node = judge_domain(&j, &DOMAIN_NODE);

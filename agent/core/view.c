@@ -7,10 +7,10 @@
 #include "base/text.h"
 
 /* Flags that healthy servers agree on; `myself` and pfail are each server's own. */
-#define VIEW_HASH_FLAGS                                                                            \
-    (NODE_PRIMARY | NODE_REPLICA | NODE_FAIL | NODE_NOADDR | NODE_HANDSHAKE)
+#define VIEW_HASH_FLAGS (NODE_PRIMARY | NODE_REPLICA | NODE_FAIL | NODE_NOADDR | NODE_HANDSHAKE)
 
-const struct view_node *view_find(const struct view *view, const struct node_id *id) {
+const struct view_node *view_find(const struct view *view, const struct node_id *id)
+{
     size_t low = 0;
     size_t high = view->node_count;
     while (low < high) {
@@ -26,7 +26,8 @@ const struct view_node *view_find(const struct view *view, const struct node_id 
     return NULL;
 }
 
-uint64_t view_hash(const struct view *view) {
+uint64_t view_hash(const struct view *view)
+{
     uint64_t hash = TEXT_HASH_SEED;
     for (size_t i = 0; i < view->node_count; i++) {
         const struct view_node *n = &view->nodes[i];
@@ -35,19 +36,21 @@ uint64_t view_hash(const struct view *view) {
         hash = text_hash(hash, n->primary.hex, strlen(n->primary.hex));
         hash = text_hash(hash, &flags, sizeof flags);
         hash = text_hash(hash, &n->epoch, sizeof n->epoch);
-        hash = text_hash(hash, view->ranges + n->range_first,
-                         n->range_count * sizeof *view->ranges);
+        hash =
+            text_hash(hash, view->ranges + n->range_first, n->range_count * sizeof *view->ranges);
     }
     return hash;
 }
 
-static int view_node_cmp(const void *a, const void *b) {
+static int view_node_cmp(const void *a, const void *b)
+{
     const struct view_node *na = a;
     const struct view_node *nb = b;
     return node_id_cmp(&na->id, &nb->id);
 }
 
-bool view_finish(struct view *view, struct view_node *nodes) {
+bool view_finish(struct view *view, struct view_node *nodes)
+{
     if (view->node_count)
         qsort(nodes, view->node_count, sizeof *nodes, view_node_cmp);
     const struct view_node *myself = NULL;

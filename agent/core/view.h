@@ -36,9 +36,9 @@ struct view_node {
     char ip[IP_SIZE];       /* "" when noaddr, or for myself before the first MEET */
     uint16_t port;
     uint16_t bus_port;
-    uint32_t flags; /* of enum node_flag */
-    bool connected; /* link-state of the cluster bus; true for myself */
-    uint64_t epoch; /* config epoch; a replica shows its primary's */
+    uint32_t flags;       /* of enum node_flag */
+    bool connected;       /* link-state of the cluster bus; true for myself */
+    uint64_t epoch;       /* config epoch; a replica shows its primary's */
     uint32_t range_first; /* into view.ranges */
     uint32_t range_count;
     uint32_t slot_count;

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-const struct pod *world_pod_by_ordinal(const struct world *world, int ordinal) {
+const struct pod *world_pod_by_ordinal(const struct world *world, int ordinal)
+{
     size_t low = 0;
     size_t high = world->pod_count;
     while (low < high) {
@@ -18,29 +19,35 @@ const struct pod *world_pod_by_ordinal(const struct world *world, int ordinal) {
     return NULL;
 }
 
-const struct pod *world_pod_by_name(const struct world *world, const char *name) {
+const struct pod *world_pod_by_name(const struct world *world, const char *name)
+{
     for (size_t i = 0; i < world->pod_count; i++)
         if (strcmp(world->pods[i].name, name) == 0)
             return &world->pods[i];
     return NULL;
 }
 
-bool world_server_fresh(const struct world *world, const struct pod *pod) {
+bool world_server_fresh(const struct world *world, const struct pod *pod)
+{
     const struct server *s = &pod->server;
     return s->reach == REACH_OK && s->seen_ms && world->now_ms - s->seen_ms <= WORLD_FRESH_MS;
 }
 
-bool world_view_fresh(const struct world *world, const struct pod *pod) {
+bool world_view_fresh(const struct world *world, const struct pod *pod)
+{
     const struct server *s = &pod->server;
-    return world_server_fresh(world, pod) && s->view && world->now_ms - s->view_ms <= WORLD_FRESH_MS;
+    return world_server_fresh(world, pod) && s->view &&
+           world->now_ms - s->view_ms <= WORLD_FRESH_MS;
 }
 
-bool world_api_fresh(const struct world *world) {
+bool world_api_fresh(const struct world *world)
+{
     return world->set.known && world->api_seen_ms &&
            world->now_ms - world->api_seen_ms <= WORLD_API_FRESH_MS;
 }
 
-bool world_server_virgin(const struct world *world, const struct pod *pod) {
+bool world_server_virgin(const struct world *world, const struct pod *pod)
+{
     const struct server *s = &pod->server;
     return world_server_fresh(world, pod) && s->primary && s->known_nodes == 1 &&
            s->slots_assigned == 0 && s->keys == 0;

@@ -55,15 +55,15 @@ struct server {
     int64_t uptime_ms;
     bool cluster_enabled;
 
-    bool primary;         /* else replica */
+    bool primary;             /* else replica */
     char primary_ip[IP_SIZE]; /* of a replica */
     uint16_t primary_port;
-    bool link_up; /* of a replica: connected to its primary and in sync */
+    bool link_up;   /* of a replica: connected to its primary and in sync */
     int64_t offset; /* replication offset: written (primary) or applied (replica), bytes */
     int64_t keys;   /* in all databases */
     int64_t memory_bytes;
 
-    bool state_ok;       /* cluster_state */
+    bool state_ok; /* cluster_state */
     uint32_t slots_assigned;
     uint32_t slots_ok;
     uint32_t known_nodes; /* itself included */
@@ -88,8 +88,8 @@ struct pod {
     char name[POD_NAME_SIZE];
     int ordinal;
     char uid[UID_SIZE];
-    char ip[IP_SIZE]; /* "" = no address yet */
-    uint16_t port;    /* client port of its server */
+    char ip[IP_SIZE];          /* "" = no address yet */
+    uint16_t port;             /* client port of its server */
     char node[NODE_NAME_SIZE]; /* "" = not scheduled */
     char zone[ZONE_SIZE];      /* "" = unknown */
     bool terminating;
@@ -104,8 +104,8 @@ struct stateful_set {
     char name[POD_NAME_SIZE];
     char uid[UID_SIZE];
     int64_t generation;
-    int replicas;    /* spec.replicas */
-    bool volumes;    /* has volumeClaimTemplates */
+    int replicas;       /* spec.replicas */
+    bool volumes;       /* has volumeClaimTemplates */
     bool ordered_ready; /* podManagementPolicy */
 };
 
@@ -131,7 +131,7 @@ struct world {
     char my_pod[POD_NAME_SIZE];
     char my_ip[IP_SIZE];
 
-    bool leader; /* holds the Lease, and the fence of DESIGN 4 is open */
+    bool leader;                    /* holds the Lease, and the fence of DESIGN 4 is open */
     char leader_pod[POD_NAME_SIZE]; /* "" = nobody known */
 
     int64_t api_seen_ms; /* last word of the API on pods and StatefulSet; 0 = never complete */
