@@ -38,7 +38,7 @@ static void facts_gather_pods(const struct world *world, struct arena *arena, st
         if (fresh[i] && node_id_is_set(&pod->server.id) && !facts_is_copy(world, facts, i))
             index_add(&facts->ids, pod->server.id.hex, i);
         if (fresh[i] && pod->server.view && pod->server.view->open_count)
-            facts->open_slots = true;
+            facts->open_pod = i;
     }
     index_sort(&facts->ids);
     facts->fresh = fresh;
@@ -197,6 +197,7 @@ static void facts_gather_shards(struct arena *arena, struct facts *facts)
         const struct view_node *n = &view->nodes[i];
         if (!(n->flags & NODE_PRIMARY) || !n->slot_count)
             continue;
+        facts->slots_assigned += n->slot_count;
         if (!(n->flags & NODE_FAIL))
             facts->slots_covered += n->slot_count;
         shards[count++] = (struct shard){
@@ -215,7 +216,7 @@ static void facts_gather_shards(struct arena *arena, struct facts *facts)
 
 void facts_gather(const struct world *world, struct arena *arena, struct facts *ret_facts)
 {
-    *ret_facts = (struct facts){0};
+    *ret_facts = (struct facts){.open_pod = NO_POD};
     facts_gather_members(world, arena, ret_facts);
     facts_gather_pods(world, arena, ret_facts);
     facts_gather_expected(world, ret_facts);

@@ -41,8 +41,9 @@ struct facts {
     const struct view *reference; /* NULL = no fresh view */
     size_t reference_votes;       /* fresh views with the same hash */
     size_t views;                 /* fresh views */
-    unsigned slots_covered;       /* in the reference, by nodes that are not failing */
-    bool open_slots;              /* on any fresh server */
+    unsigned slots_assigned;      /* in the reference, to whomever */
+    unsigned slots_covered;       /* by nodes that are not failing */
+    size_t open_pod;              /* a fresh server that shows a half-moved slot; NO_POD = none */
 
     const struct shard *shards; /* of the reference, by lowest slot */
     size_t shard_count;

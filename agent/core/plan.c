@@ -53,7 +53,8 @@ const char *plan_rule_purpose(size_t index)
     return index < RULE_COUNT ? rules[index].purpose : NULL;
 }
 
-__attribute__((format(printf, 2, 0))) static void planner_vsay(struct planner *p, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void planner_vsay(struct planner *p, const char *fmt,
+                                                               va_list args)
 {
     if (p->plan->reason[0])
         return;

@@ -126,11 +126,20 @@ enum rule_verdict rule_steady(struct planner *p)
                            f->expected, planner_missing(p, f->first_missing_ordinal));
     if (!f->reference)
         return planner_wait(p, "no server's view of the cluster can be read%s", missing);
+    if (f->slots_assigned < SLOT_COUNT)
+        return planner_wait(p,
+                            "%u of %u slots belong to no node: a person must assign them (CLUSTER "
+                            "ADDSLOTSRANGE)%s",
+                            SLOT_COUNT - f->slots_assigned, SLOT_COUNT, missing);
     if (f->slots_covered < SLOT_COUNT)
         return planner_wait(p,
                             "%u of %u slots are not served: waiting for Redis's own election or "
                             "for their pod%s",
                             SLOT_COUNT - f->slots_covered, SLOT_COUNT, missing);
+    if (f->open_pod != NO_POD)
+        return planner_wait(p, "slot %u of %s is half-moved: left as it is%s",
+                            p->world->pods[f->open_pod].server.view->open_slots[0].slot,
+                            p->world->pods[f->open_pod].name, missing);
     if (missing[0])
         return planner_wait(p, "every slot is served by %zu shards%s", f->shard_count, missing);
     return planner_wait(p, "nothing to do: %zu servers answer, every slot is served by %zu shards",

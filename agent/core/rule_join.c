@@ -131,8 +131,9 @@ static size_t join_members(struct planner *p, struct record_member *members)
         size_t pod = f->pod_of_member[at];
         if (pod != NO_POD && join_changed(p, pod))
             continue; /* below */
+        /* Another pod that may be entered with this id takes it along. */
         size_t answers = facts_pod_of(f, &record->members[at].id);
-        if (answers == NO_POD || answers == pod)
+        if (answers == NO_POD || !join_changed(p, answers) || join_refuse(p, answers))
             members[count++] = record->members[at];
     }
     for (size_t pod = 0; pod < p->world->pod_count; pod++) {
@@ -184,23 +185,27 @@ static size_t join_forget(const struct planner *p, const struct index *kept, str
 
 static void join_say_members(struct planner *p, const struct record *record)
 {
-    const struct record_member *first = NULL;
+    const struct record_member *first = NULL; /* a pod whose id changed */
     size_t changed = 0;
     for (size_t i = 0; i < record->member_count; i++) {
-        if (facts_member(p->world, p->facts, &record->members[i].id))
+        const struct record_member *m = &record->members[i];
+        const struct record_member *old = facts_member(p->world, p->facts, &m->id);
+        if (old && strcmp(old->pod, m->pod) == 0)
             continue;
         changed++;
-        first = first ? first : &record->members[i];
+        first = first ? first : m;
     }
-    if (!changed)
-        planner_say(p, "bringing the record up to date: %zu members, %zu old node ids to forget",
-                    record->member_count, record->forget_count);
-    else if (changed == 1)
-        planner_say(p, "%s has a new node id (%.8s): entering it in the record", first->pod,
-                    first->id.hex);
+    if (!changed && record->forget_count < p->world->record->forget_count)
+        planner_say(
+            p, "%s forgotten everywhere: taking it off the record's list",
+            planner_count(p, p->world->record->forget_count - record->forget_count, "old node id"));
+    else if (!changed)
+        planner_say(p, "bringing the record up to date");
     else
-        planner_say(p, "%zu pods have new node ids, first %s (%.8s): entering them in the record",
-                    changed, first->pod, first->id.hex);
+        planner_say(p, "%s has a new node id (%.8s)%s: entering it in the record", first->pod,
+                    first->id.hex,
+                    changed > 1 ? arena_format(p->arena, " and %zu more pods too", changed - 1)
+                                : "");
 }
 
 enum rule_verdict rule_members(struct planner *p)
@@ -384,13 +389,13 @@ enum rule_verdict rule_forget(struct planner *p)
     return RULE_PASS;
 }
 
-/* An empty primary without slots that the cluster knows: it waits to be told whom to follow. */
+/* A primary without slots that the cluster knows: it waits to be told whom to follow. */
 static bool join_is_idle(const struct planner *p, size_t pod)
 {
     const struct pod *candidate = &p->world->pods[pod];
     const struct server *s = &candidate->server;
     if (!join_belongs(p, pod) || !world_view_fresh(p->world, candidate) || candidate->terminating ||
-        !s->primary || s->keys != 0 || s->view->myself->slot_count)
+        !s->primary || s->view->myself->slot_count)
         return false;
     const struct view_node *n = view_find(p->facts->reference, &s->id);
     return n && n->flags & NODE_PRIMARY && !n->slot_count;
@@ -403,10 +408,11 @@ static struct placement_shard *join_shards(const struct planner *p)
     struct placement_shard *shards = ARENA_NEW(p->arena, struct placement_shard, f->shard_count);
     struct place *places = ARENA_NEW(p->arena, struct place, p->world->pod_count + f->shard_count);
     for (size_t s = 0; s < f->shard_count; s++) {
-        shards[s] = (struct placement_shard){
-            .replicas = (unsigned)f->shards[s].replica_count,
-            .copies = places,
-        };
+        unsigned replicas = (unsigned)f->shards[s].replica_count;
+        /* Without its primary the shard is about to promote one of its replicas. */
+        if (f->shards[s].primary_pod == NO_POD && replicas)
+            replicas--;
+        shards[s] = (struct placement_shard){.replicas = replicas, .copies = places};
         if (f->shards[s].primary_pod != NO_POD) {
             const struct pod *pod = &p->world->pods[f->shards[s].primary_pod];
             places[shards[s].copy_count++] = (struct place){pod->node, pod->zone};
@@ -431,15 +437,6 @@ static void join_take(struct planner *p, struct placement_shard *shard, struct p
     shard->replicas++;
 }
 
-static void join_say_replica(struct planner *p, const struct pod *pod, const struct shard *shard)
-{
-    const char *primary = shard->primary_pod == NO_POD
-                              ? arena_format(p->arena, "node %.8s", shard->primary.hex)
-                              : p->world->pods[shard->primary_pod].name;
-    planner_say(p, "%s becomes a replica of %s (slots from %u)", pod->name, primary,
-                shard->first_range.first);
-}
-
 enum rule_verdict rule_replicate(struct planner *p)
 {
     const struct facts *f = p->facts;
@@ -450,19 +447,34 @@ enum rule_verdict rule_replicate(struct planner *p)
         if (!join_is_idle(p, i))
             continue;
         const struct pod *pod = &p->world->pods[i];
+        if (pod->server.keys) {
+            planner_say(p, "%s serves no slots but holds %s: left alone", pod->name,
+                        planner_count(p, (size_t)pod->server.keys, "key"));
+            continue;
+        }
         if (!shards)
             shards = join_shards(p);
         struct place place = {pod->node, pod->zone};
         size_t s = placement_join(&place, shards, f->shard_count);
         const struct view_node *primary = view_find(pod->server.view, &f->shards[s].primary);
-        if (!primary || primary->flags & (NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL))
-            continue; /* it must know its primary first (FACTS 1) */
+        join_take(p, &shards[s], place);
+        if (f->shards[s].primary_pod == NO_POD) {
+            planner_say(p, "%s waits for the shard of slot %u to have a primary again", pod->name,
+                        f->shards[s].first_range.first);
+            continue;
+        }
+        /* It must know its primary first (FACTS 1). */
+        if (!primary || primary->flags & (NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL)) {
+            planner_say(p, "%s waits to know %s, whose replica it will be", pod->name,
+                        p->world->pods[f->shards[s].primary_pod].name);
+            continue;
+        }
         struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
         a.require = REQUIRE_PRIMARY | REQUIRE_EMPTY;
         a.subject = f->shards[s].primary;
         (void)planner_add(p, a);
-        join_take(p, &shards[s], place);
-        join_say_replica(p, pod, &f->shards[s]);
+        planner_say(p, "%s becomes a replica of %s (slots from %u)", pod->name,
+                    p->world->pods[f->shards[s].primary_pod].name, f->shards[s].first_range.first);
     }
     return RULE_PASS;
 }
