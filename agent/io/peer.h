@@ -58,8 +58,7 @@ struct peer_command {
 struct peer_exchange {
     struct peer_command commands[PEER_COMMANDS_MAX]; /* words borrowed during peer_send() only */
     size_t command_count;
-    void (*on_replies)(void *ctx, const struct reply *replies, size_t count,
-                       const struct err *err);
+    void (*on_replies)(void *ctx, const struct reply *replies, size_t count, const struct err *err);
     void *ctx;
 };
 
@@ -80,8 +79,8 @@ struct peer_counters {
 struct peer_config {
     const char *ip; /* literal, copied */
     uint16_t port;
-    const char *bind_ip;     /* source address, or NULL; copied */
-    struct redis_auth *auth; /* borrowed for good */
+    const char *bind_ip;            /* source address, or NULL; copied */
+    struct redis_auth *auth;        /* borrowed for good */
     struct peer_counters *counters; /* borrowed for good */
     uint64_t seed;
     void (*on_change)(void *ctx); /* server() says something else than before, times aside */

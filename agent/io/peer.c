@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/peer.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "io/clock.h"
+#include "io/peer_poll.h"
+#include "io/redis_link.h"
+
+/* libevent's coarse clock may fire a timer this much early. */
+#define PEER_SLACK_MS 5
+/* A view of NODES_MAX nodes that alternate in 16384 slots stays below. */
+#define PEER_VIEW_ARENA_MAX MIB(8)
+
+enum peer_flight { FLIGHT_NONE = 0, FLIGHT_GREETING, FLIGHT_POLL, FLIGHT_USER };
+
+struct peer {
+    struct loop *loop;
+    char *ip; /* owned */
+    uint16_t port;
+    char *bind_ip; /* owned; may be NULL */
+    struct redis_auth *auth;
+    struct peer_counters *counters;
+    void (*on_change)(void *ctx);
+    void *ctx;
+    struct rng rng;
+
+    struct redis_link *link;  /* owned; NULL between connections */
+    bool open;                /* greeted */
+    bool said_lost;           /* the loss was logged */
+    unsigned failures;        /* connections in a row that came to nothing */
+    int64_t retry_ms;         /* no connection before */
+    struct loop_timer *timer; /* owned: the next poll or connection */
+
+    enum peer_flight flight;
+    unsigned ask; /* of the poll in flight */
+    int64_t sent_ms;
+
+    struct peer_rhythm rhythm;
+    int64_t hurry_period_ms;
+    int64_t hurry_until_ms;
+    int64_t beat_sent_ms; /* 0 = at once */
+    int64_t light_sent_ms;
+    int64_t full_sent_ms;
+    int64_t settings_sent_ms;
+
+    struct server server;
+    struct view views[2]; /* the present one, and the one being read */
+    struct arena arenas[2];
+    size_t present;
+    uint64_t digest;
+
+    bool user_waiting;
+    struct peer_exchange user; /* its words lie in user_text */
+    struct buf user_text;
+};
+
+static void peer_next(struct peer *peer);
+
+/* ---- what is known ---- */
+
+static void peer_compare(struct peer *peer)
+{
+    uint64_t digest = poll_digest(&peer->server);
+    if (digest == peer->digest)
+        return;
+    peer->digest = digest;
+    peer->on_change(peer->ctx);
+}
+
+static void peer_set_reach(struct peer *peer, enum reach reach)
+{
+    peer->server.reach = reach;
+    peer->server.asked_ms = peer->sent_ms;
+    peer_compare(peer);
+}
+
+static void peer_take_poll(struct peer *peer, const struct reply *replies, size_t count)
+{
+    size_t spare = 1 - peer->present;
+    struct server draft = peer->server;
+    struct err err = {0};
+    enum reach reach;
+    if (peer->ask & POLL_FULL)
+        arena_reset(&peer->arenas[spare]);
+    int rc = poll_take(peer->ask, replies, count, &draft, &peer->views[spare], &peer->arenas[spare],
+                       &reach, &err);
+    if (rc < 0) {
+        if (!peer->said_lost)
+            LOG(LOG_WARN, "server_unclear", LOG_S("ip", peer->ip), LOG_S("reason", err.msg));
+        peer->said_lost = true;
+        if (reach == REACH_DENIED)
+            (void)redis_auth_reload(peer->auth, clock_mono_ms());
+        peer_set_reach(peer, reach);
+        return;
+    }
+    if (strcmp(draft.run_id, peer->server.run_id) != 0) {
+        /* Another process: nothing that was read before is its. */
+        if (!(peer->ask & POLL_FULL))
+            draft.view = NULL;
+        if (!(peer->ask & POLL_SETTINGS))
+            poll_forget_settings(&draft);
+        peer->full_sent_ms = peer->ask & POLL_FULL ? peer->full_sent_ms : 0;
+        peer->settings_sent_ms = peer->ask & POLL_SETTINGS ? peer->settings_sent_ms : 0;
+    }
+    if (peer->said_lost)
+        LOG(LOG_INFO, "server_answers", LOG_S("ip", peer->ip));
+    peer->said_lost = false;
+    if (peer->ask & POLL_FULL) {
+        peer->present = spare;
+        draft.view_ms = peer->sent_ms;
+    }
+    if (peer->ask & POLL_LIGHT)
+        draft.seen_ms = peer->sent_ms;
+    peer->server = draft;
+    peer_set_reach(peer, REACH_OK);
+}
+
+/* ---- the executor's exchange ---- */
+
+static void peer_end_user(struct peer *peer, const struct reply *replies, size_t count, int code,
+                          const char *why)
+{
+    struct peer_exchange user = peer->user;
+    struct err err = {0};
+    if (code != E_OK)
+        (void)err_set(&err, code, "%s", why);
+    peer->user = (struct peer_exchange){0};
+    peer->user_waiting = false;
+    if (user.on_replies)
+        user.on_replies(user.ctx, replies, count, &err);
+}
+
+static void peer_send_user(struct peer *peer)
+{
+    peer->user_waiting = false;
+    peer->flight = FLIGHT_USER;
+    redis_link_send(peer->link, peer->user.commands, peer->user.command_count);
+}
+
+/* ---- rhythm ---- */
+
+static bool peer_is_hurried(const struct peer *peer, int64_t now_ms)
+{
+    return peer->hurry_period_ms && now_ms < peer->hurry_until_ms;
+}
+
+/* When a kind of poll is due: INT64_MAX for never, 0 for at once. */
+static int64_t peer_due(int64_t sent_ms, int64_t period_ms)
+{
+    if (!period_ms)
+        return INT64_MAX;
+    return sent_ms ? sent_ms + period_ms : 0;
+}
+
+static int64_t peer_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t peer_full_due(const struct peer *peer, int64_t now_ms)
+{
+    int64_t due_ms = peer_due(peer->full_sent_ms, peer->rhythm.full_ms);
+    if (peer_is_hurried(peer, now_ms))
+        due_ms = peer_min(due_ms, peer_due(peer->full_sent_ms, peer->hurry_period_ms));
+    return due_ms;
+}
+
+static int64_t peer_next_due(const struct peer *peer, int64_t now_ms)
+{
+    int64_t due_ms = peer_full_due(peer, now_ms);
+    due_ms = peer_min(due_ms, peer_due(peer->light_sent_ms, peer->rhythm.light_ms));
+    return peer_min(due_ms, peer_due(peer->beat_sent_ms, peer->rhythm.beat_ms));
+}
+
+static unsigned peer_choose(const struct peer *peer, int64_t now_ms)
+{
+    int64_t soon_ms = now_ms + PEER_SLACK_MS;
+    unsigned ask = 0;
+    if (peer_full_due(peer, now_ms) <= soon_ms)
+        ask = POLL_BEAT | POLL_LIGHT | POLL_FULL;
+    else if (peer_due(peer->light_sent_ms, peer->rhythm.light_ms) <= soon_ms)
+        ask = POLL_BEAT | POLL_LIGHT;
+    else if (peer_due(peer->beat_sent_ms, peer->rhythm.beat_ms) <= soon_ms)
+        ask = POLL_BEAT;
+    /* Whoever hurries waits for settings too. */
+    if ((ask & POLL_LIGHT) && (peer_is_hurried(peer, now_ms) ||
+                               peer_due(peer->settings_sent_ms, PEER_SETTINGS_MS) <= soon_ms))
+        ask |= POLL_SETTINGS;
+    return ask;
+}
+
+static void peer_send_poll(struct peer *peer, unsigned ask, int64_t now_ms)
+{
+    struct peer_command commands[PEER_COMMANDS_MAX];
+    size_t count = poll_commands(ask, commands);
+    peer->flight = FLIGHT_POLL;
+    peer->ask = ask;
+    peer->sent_ms = now_ms;
+    peer->beat_sent_ms = now_ms;
+    if (ask & POLL_LIGHT)
+        peer->light_sent_ms = now_ms;
+    if (ask & POLL_FULL)
+        peer->full_sent_ms = now_ms;
+    if (ask & POLL_SETTINGS)
+        peer->settings_sent_ms = now_ms;
+    redis_link_send(peer->link, commands, count);
+}
+
+/* ---- the connection ---- */
+
+static void peer_close(struct peer *peer)
+{
+    redis_link_free(peer->link);
+    peer->link = NULL;
+    peer->open = false;
+    peer->flight = FLIGHT_NONE;
+    /* Whoever answers next is asked everything. */
+    peer->beat_sent_ms = peer->light_sent_ms = peer->full_sent_ms = peer->settings_sent_ms = 0;
+}
+
+/* Ends the connection; the first failure in a row is followed by another try at once. */
+static void peer_fail(struct peer *peer, enum reach reach, const char *why)
+{
+    bool in_flight = peer->flight == FLIGHT_USER;
+    bool first = peer->failures == 0 && peer->open && reach == REACH_ERROR;
+    peer_close(peer);
+    peer->counters->failures++;
+    peer->failures++;
+    int64_t delay_ms =
+        first ? 0 : backoff_ms(&peer->rng, peer->failures, PEER_BACKOFF_MS, PEER_BACKOFF_CAP_MS);
+    peer->retry_ms = clock_mono_ms() + delay_ms;
+    if (!first && !peer->said_lost) {
+        peer->said_lost = true;
+        LOG(LOG_WARN, "server_lost", LOG_S("ip", peer->ip), LOG_S("reason", why));
+    }
+    loop_timer_arm(peer->timer, delay_ms);
+    if (!first)
+        peer_set_reach(peer, reach);
+    if (in_flight || peer->user_waiting)
+        peer_end_user(peer, NULL, 0, reach == REACH_TIMEOUT ? E_TIMEOUT : E_UNREACHABLE, why);
+}
+
+static void peer_greet(struct peer *peer)
+{
+    struct peer_command commands[2] = {0};
+    size_t count = 0;
+    const struct redis_auth *auth = peer->auth;
+    if (redis_auth_wanted(auth)) {
+        struct peer_command *command = &commands[count++];
+        command->words[command->word_count++] = span_of("AUTH");
+        if (auth->username[0])
+            command->words[command->word_count++] = span_of(auth->username);
+        command->words[command->word_count++] = (struct span){auth->password, auth->password_len};
+    }
+    struct peer_command *command = &commands[count++];
+    command->words[command->word_count++] = span_of("CLIENT");
+    command->words[command->word_count++] = span_of("SETNAME");
+    command->words[command->word_count++] = span_of("muster");
+    peer->flight = FLIGHT_GREETING;
+    redis_link_send(peer->link, commands, count);
+}
+
+/* The name is a courtesy; the password is not. */
+static void peer_take_greeting(struct peer *peer, const struct reply *replies, size_t count)
+{
+    if (count == 2 && replies[0].kind != REPLY_TEXT) {
+        bool told = replies[0].kind == REPLY_ERROR;
+        enum reach reach = told ? poll_reach_of(replies[0].text) : REACH_ERROR;
+        if (reach == REACH_DENIED)
+            (void)redis_auth_reload(peer->auth, clock_mono_ms());
+        peer_fail(peer, reach, "the server refuses the password");
+        return;
+    }
+    peer->open = true;
+}
+
+static void peer_on_open(void *ctx)
+{
+    struct peer *peer = ctx;
+    peer_greet(peer);
+}
+
+static void peer_on_replies(void *ctx, const struct reply *replies, size_t count)
+{
+    struct peer *peer = ctx;
+    enum peer_flight flight = peer->flight;
+    peer->flight = FLIGHT_NONE;
+    switch (flight) {
+    case FLIGHT_GREETING:
+        peer_take_greeting(peer, replies, count);
+        break;
+    case FLIGHT_POLL:
+        peer->failures = 0;
+        peer_take_poll(peer, replies, count);
+        if (peer->server.reach == REACH_DENIED)
+            /* The connection would stay what it is: a new one may be let in. */
+            peer_fail(peer, REACH_DENIED, "the server refuses the user");
+        break;
+    case FLIGHT_USER:
+        peer_end_user(peer, replies, count, E_OK, NULL);
+        break;
+    case FLIGHT_NONE:
+        assert(!"replies without an exchange");
+        break;
+    }
+    peer_next(peer);
+}
+
+static void peer_on_lost(void *ctx, enum reach reach, const char *why)
+{
+    peer_fail(ctx, reach, why);
+}
+
+static void peer_connect(struct peer *peer, int64_t now_ms)
+{
+    if (redis_auth_wanted(peer->auth) || peer->auth->password_file[0])
+        (void)redis_auth_reload(peer->auth, now_ms);
+    struct redis_link_config config = {
+        .ip = peer->ip,
+        .port = peer->port,
+        .bind_ip = peer->bind_ip,
+        .counters = peer->counters,
+        .on_open = peer_on_open,
+        .on_replies = peer_on_replies,
+        .on_lost = peer_on_lost,
+        .ctx = peer,
+    };
+    peer->sent_ms = now_ms;
+    peer->link = redis_link_new(peer->loop, &config);
+}
+
+/* What is to be done now, or a timer for when it is. */
+static void peer_next(struct peer *peer)
+{
+    if (peer->flight != FLIGHT_NONE)
+        return;
+    int64_t now_ms = clock_mono_ms();
+    if (!peer->link) {
+        if (now_ms + PEER_SLACK_MS >= peer->retry_ms)
+            peer_connect(peer, now_ms);
+        else
+            loop_timer_arm(peer->timer, peer->retry_ms - now_ms);
+        return;
+    }
+    if (!peer->open)
+        return; /* connecting: the link tells */
+    unsigned ask = peer_choose(peer, now_ms);
+    if (peer->user_waiting) {
+        peer_send_user(peer);
+    } else if (ask) {
+        peer_send_poll(peer, ask, now_ms);
+    } else {
+        int64_t due_ms = peer_next_due(peer, now_ms);
+        if (due_ms != INT64_MAX)
+            loop_timer_arm(peer->timer, due_ms - now_ms);
+    }
+}
+
+static void peer_on_timer(void *ctx)
+{
+    peer_next(ctx);
+}
+
+/* ---- interface ---- */
+
+struct peer *peer_new(struct loop *loop, const struct peer_config *config)
+{
+    struct peer *peer = xcalloc(1, sizeof *peer);
+    peer->loop = loop;
+    peer->ip = xstrdup(config->ip);
+    peer->port = config->port;
+    peer->bind_ip = config->bind_ip && config->bind_ip[0] ? xstrdup(config->bind_ip) : NULL;
+    peer->auth = config->auth;
+    peer->counters = config->counters;
+    peer->on_change = config->on_change;
+    peer->ctx = config->ctx;
+    peer->rng.state = config->seed;
+    peer->timer = loop_timer_new(loop, peer_on_timer, peer);
+    for (size_t i = 0; i < ARRAY_LEN(peer->arenas); i++)
+        arena_init(&peer->arenas[i], PEER_VIEW_ARENA_MAX);
+    buf_init(&peer->user_text, PEER_COMMANDS_MAX * KIB(4));
+    poll_forget_settings(&peer->server);
+    peer->digest = poll_digest(&peer->server);
+    loop_timer_arm(peer->timer, 0);
+    return peer;
+}
+
+void peer_free(struct peer *peer)
+{
+    if (!peer)
+        return;
+    bool user = peer->flight == FLIGHT_USER || peer->user_waiting;
+    peer_close(peer);
+    if (user)
+        peer_end_user(peer, NULL, 0, E_GONE, "no longer a target");
+    loop_timer_free(peer->timer);
+    for (size_t i = 0; i < ARRAY_LEN(peer->arenas); i++)
+        arena_deinit(&peer->arenas[i]);
+    buf_deinit(&peer->user_text);
+    free(peer->ip);
+    free(peer->bind_ip);
+    free(peer);
+}
+
+void peer_set_rhythm(struct peer *peer, const struct peer_rhythm *rhythm)
+{
+    if (memcmp(&peer->rhythm, rhythm, sizeof *rhythm) == 0)
+        return;
+    peer->rhythm = *rhythm;
+    peer_next(peer);
+}
+
+void peer_hurry(struct peer *peer, int64_t period_ms, int64_t until_ms)
+{
+    peer->hurry_period_ms = period_ms;
+    peer->hurry_until_ms = until_ms;
+    if (peer->open)
+        peer_next(peer);
+}
+
+const struct server *peer_server(const struct peer *peer)
+{
+    return &peer->server;
+}
+
+/* Copies the words, for they are sent later. */
+static void peer_keep_words(struct peer *peer, const struct peer_exchange *exchange)
+{
+    peer->user = *exchange;
+    buf_clear(&peer->user_text);
+    for (size_t i = 0; i < exchange->command_count; i++)
+        for (size_t j = 0; j < exchange->commands[i].word_count; j++)
+            (void)buf_append(&peer->user_text, exchange->commands[i].words[j].ptr,
+                             exchange->commands[i].words[j].len);
+    const char *at = peer->user_text.bytes; /* it grows no more */
+    for (size_t i = 0; i < exchange->command_count; i++) {
+        for (size_t j = 0; j < exchange->commands[i].word_count; j++) {
+            peer->user.commands[i].words[j].ptr = at;
+            at += exchange->commands[i].words[j].len;
+        }
+    }
+}
+
+int peer_send(struct peer *peer, const struct peer_exchange *exchange, struct err *err)
+{
+    assert(exchange->command_count > 0 && exchange->command_count <= PEER_COMMANDS_MAX);
+    if (peer->user_waiting || peer->flight == FLIGHT_USER)
+        return err_set(err, E_BUSY, "an exchange is in flight");
+    if (!peer->open)
+        return err_set(err, E_UNREACHABLE, "not connected");
+    peer_keep_words(peer, exchange);
+    if (peer->user_text.failed)
+        return err_set(err, E_LIMIT, "commands larger than %zu bytes", peer->user_text.ceiling);
+    peer->user_waiting = true;
+    if (peer->flight == FLIGHT_NONE)
+        peer_send_user(peer);
+    return 0;
+}
+
+void peer_forget(struct peer *peer, const void *ctx)
+{
+    if (peer->user.ctx == ctx)
+        peer->user.on_replies = NULL;
+}
+
+void peer_flush(struct peer *peer)
+{
+    if (peer->link)
+        redis_link_flush(peer->link);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection to a server, by hiredis in the loop: exchanges of commands and replies, each within
+ * a deadline. hiredis is named in redis_link.c only.
+ *
+ * What a hostile server could do to hiredis is shut out here: a reply larger than REDIS_REPLY_MAX
+ * (or that many bytes without an end), arrays within arrays (their release recurses), arrays of more
+ * than PEER_LIST_MAX, RESP3 types, and replies that nobody asked for (an assertion in hiredis 1.2,
+ * redisProcessCallbacks) each end the connection.
+ */
+#ifndef MUSTER_IO_REDIS_LINK_H
+#define MUSTER_IO_REDIS_LINK_H
+
+#include <stdint.h>
+
+#include "io/loop.h"
+#include "io/peer.h"
+
+struct redis_link;
+
+struct redis_link_config {
+    const char *ip; /* literal */
+    uint16_t port;
+    const char *bind_ip;            /* source address, or NULL */
+    struct peer_counters *counters; /* borrowed for good */
+    void (*on_open)(void *ctx);
+    /* All replies of the exchange, in order; borrowed for the call. The next may be sent from it. */
+    void (*on_replies)(void *ctx, const struct reply *replies, size_t count);
+    /* Once, and nothing after it; never from within another call. The owner frees the link. */
+    void (*on_lost)(void *ctx, enum reach reach, const char *why);
+    void *ctx;
+};
+
+/* Starts to connect, within PEER_CONNECT_MS. Owned by the caller. */
+struct redis_link *redis_link_new(struct loop *loop, const struct redis_link_config *config);
+
+/* No callbacks come after this; may be called from them. Accepts NULL. */
+void redis_link_free(struct redis_link *link);
+
+/*
+ * Sends the commands; on_replies or on_lost follows within PEER_EXCHANGE_MS. The link must be open
+ * and no exchange in flight (asserted).
+ */
+void redis_link_send(struct redis_link *link, const struct peer_command *commands, size_t count);
+
+/* Writes out at once what is buffered, as far as the socket takes it. */
+void redis_link_flush(struct redis_link *link);
+
+#endif
