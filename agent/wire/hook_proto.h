@@ -155,7 +155,7 @@ must_check int hook_answer_parse(struct span message, struct hook_answer *ret_an
 
 /*
  * The settings that an agent may give a server at its start: those that Muster owns (DESIGN 2) and
- * nothing else, with a value of plain characters.
+ * nothing else, with a value of plain characters. A reader passes over others.
  */
 bool hook_setting_is_allowed(const struct hook_setting *setting);
 
