@@ -167,6 +167,24 @@ const char *planner_missing(struct planner *p, int ordinal)
     return arena_format(p->arena, "%s (%s)", pod->name, why);
 }
 
+bool planner_forming(const struct planner *p)
+{
+    return p->world->record && p->world->record->state == RECORD_FORMING;
+}
+
+const struct view_node *planner_owner(const struct view *view, struct slot_range range)
+{
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct view_node *n = &view->nodes[i];
+        for (uint32_t r = 0; r < n->range_count; r++) {
+            const struct slot_range *owned = &view->ranges[n->range_first + r];
+            if (owned->first <= range.first && range.first <= owned->last)
+                return n;
+        }
+    }
+    return NULL;
+}
+
 /* FACTS 1: all pairs know each other in 0.2 s; a star alone takes up to a second. */
 #define MEET_ALL_PAIRS_MAX 50
 

@@ -50,6 +50,15 @@ struct action planner_action(const struct planner *p, enum action_kind kind, siz
 /* "1 server", "2 servers". */
 const char *planner_count(struct planner *p, size_t count, const char *noun);
 
+/* While forming: pings go out every NT/2 and the rejoin delay is clamp(NT, 500, 5000) (FACTS 1). */
+#define FORM_NODE_TIMEOUT_MS 500
+
+/* The record holds an intent that is being carried out. */
+bool planner_forming(const struct planner *p);
+
+/* The owner of the range's first slot as this view has it, or NULL: elections move roles. */
+const struct view_node *planner_owner(const struct view *view, struct slot_range range);
+
 /* MEET sent to the server of `from`, of the server that answers at `to`. */
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to);
 

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When a cluster is formed, and the whole formation planned once: the intent, which goes to the
+ * record before anything is done (DESIGN 5.2). Planned anew only for a member that lost its id.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/text.h"
+#include "core/placement.h"
+#include "core/rules.h"
+
+static bool unformed(const struct planner *p)
+{
+    return !p->world->record ||
+           (p->world->guards_off & GUARD_RECORD && p->world->record_presence == PRESENCE_UNKNOWN);
+}
+
+/* What makes a server not virgin. */
+static const char *form_holds(struct planner *p, const struct server *s)
+{
+    if (s->keys)
+        return arena_format(p->arena, "holds %s", planner_count(p, (size_t)s->keys, "key"));
+    if (s->known_nodes > 1)
+        return arena_format(p->arena, "knows %s",
+                            planner_count(p, s->known_nodes - 1, "other node"));
+    if (s->slots_assigned)
+        return arena_format(p->arena, "has %s", planner_count(p, s->slots_assigned, "slot"));
+    return "is a replica";
+}
+
+/* Two expected pods whose servers answer with one id: a copied volume, or one server twice. */
+static bool form_find_twins(const struct facts *f, size_t *ret_first, size_t *ret_second)
+{
+    for (size_t i = 1; i < f->ids.count; i++) {
+        if (strcmp(f->ids.entries[i - 1].key, f->ids.entries[i].key) != 0)
+            continue;
+        *ret_first = f->ids.entries[i - 1].value;
+        *ret_second = f->ids.entries[i].value;
+        return true;
+    }
+    return false;
+}
+
+enum rule_verdict rule_form_wait(struct planner *p)
+{
+    const struct world *w = p->world;
+    const struct facts *f = p->facts;
+    if (!unformed(p))
+        return RULE_PASS;
+    if (!f->expected)
+        return planner_wait(p, "the StatefulSet has 0 replicas: nothing to form");
+    if (f->expected > NODES_MAX)
+        return planner_wait(p, "%zu replicas are more than the %d nodes that a cluster may have",
+                            f->expected, NODES_MAX);
+    if (!placement_shards((unsigned)f->expected, (unsigned)w->replicas_per_primary))
+        return planner_wait(p,
+                            "%s cannot hold one primary with %s: raise replicas or lower "
+                            "cluster.replicasPerPrimary",
+                            planner_count(p, f->expected, "pod"),
+                            planner_count(p, (size_t)w->replicas_per_primary, "replica"));
+    if (f->first_missing_ordinal >= 0)
+        return planner_wait(p, "forming needs all %zu servers, %zu answer; missing %s", f->expected,
+                            f->expected_fresh, planner_missing(p, f->first_missing_ordinal));
+    size_t first, second;
+    if (form_find_twins(f, &first, &second))
+        return planner_wait(p,
+                            "%s and %s answer with the same node id (a copied volume?): a "
+                            "person must empty one of them",
+                            w->pods[first].name, w->pods[second].name);
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct pod *pod = &w->pods[i];
+        if ((size_t)pod->ordinal >= f->expected)
+            continue;
+        if (pod->terminating)
+            return planner_wait(p, "forming waits: %s is terminating", pod->name);
+        if (!pod->server.cluster_enabled)
+            return planner_wait(p, "%s runs without cluster-enabled yes: it cannot join a cluster",
+                                pod->name);
+        if (!pod->server.node_timeout_ms)
+            return planner_wait(p, "forming waits: the settings of %s were not read yet",
+                                pod->name);
+        if (!f->virgin[i] && !(w->guards_off & GUARD_VIRGIN))
+            return planner_wait(p,
+                                "%s %s and no record tells of a cluster: nothing is formed over it",
+                                pod->name, form_holds(p, &pod->server));
+    }
+    return RULE_PASS;
+}
+
+static void form_uid(const struct world *w, char *dst, size_t size)
+{
+    text_format(dst, size, "%016" PRIx64 "%016" PRIx64, w->entropy[0], w->entropy[1]);
+}
+
+enum rule_verdict rule_form_intent(struct planner *p)
+{
+    const struct world *w = p->world;
+    if (!unformed(p))
+        return RULE_PASS;
+    size_t count = p->facts->expected;
+    unsigned shards = placement_shards((unsigned)count, (unsigned)w->replicas_per_primary);
+    struct place *places = ARENA_NEW(p->arena, struct place, count);
+    struct role *roles = ARENA_NEW(p->arena, struct role, count);
+    struct record_member *members = ARENA_NEW(p->arena, struct record_member, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct pod *pod = world_pod_by_ordinal(w, (int)i);
+        places[i] = (struct place){pod->node, pod->zone};
+    }
+    placement_form(places, count, shards, p->arena, roles);
+    for (size_t i = 0; i < count; i++) {
+        const struct pod *pod = world_pod_by_ordinal(w, (int)i);
+        members[i] = (struct record_member){
+            .id = pod->server.id,
+            .shard = roles[i].shard,
+            .primary = roles[i].primary,
+            .epoch = i + 1,
+            .node_timeout_ms = pod->server.node_timeout_ms,
+            .diskless_delay_s = pod->server.diskless_delay_s,
+        };
+        text_format(members[i].pod, sizeof members[i].pod, "%s", pod->name);
+    }
+    struct record *record = ARENA_NEW(p->arena, struct record, 1);
+    *record = (struct record){
+        .version = RECORD_VERSION,
+        .generation = 1,
+        .state = RECORD_FORMING,
+        .shards = (uint16_t)shards,
+        .members = members,
+        .member_count = count,
+    };
+    form_uid(w, record->uid, sizeof record->uid);
+    text_format(record->set_uid, sizeof record->set_uid, "%s", w->set.uid);
+    (void)planner_put_record(p, record);
+    return planner_wait(p, "forming a cluster of %s with %s%s",
+                        shards == 1 ? "1 primary" : arena_format(p->arena, "%u primaries", shards),
+                        planner_count(p, count - shards, "replica"),
+                        shards < 3 ? " (fewer than 3 primaries cannot elect a new one by vote)"
+                                   : "");
+}
+
+/* The highest epoch that anyone planned or uses: a member that comes anew must win over its past. */
+static uint64_t form_highest_epoch(const struct planner *p)
+{
+    uint64_t highest = 0;
+    for (size_t i = 0; i < p->world->record->member_count; i++)
+        if (p->world->record->members[i].epoch > highest)
+            highest = p->world->record->members[i].epoch;
+    for (size_t i = 0; i < p->world->pod_count; i++)
+        if (p->facts->fresh[i] && p->world->pods[i].server.current_epoch > highest)
+            highest = p->world->pods[i].server.current_epoch;
+    return highest;
+}
+
+enum form_heir {
+    HEIR_NONE,       /* the slots were not given yet */
+    HEIR_NOBODY,     /* they are the lost id's, and nobody follows it */
+    HEIR_WAITED_FOR, /* a replica of the lost id is to be elected */
+    HEIR_ELECTED,    /* another node owns them */
+};
+
+/*
+ * What became of the slots of a member that lost its id. The cluster may have taken writes already:
+ * a copy of them must never be replaced by an empty server with a higher epoch (FACTS 0.1).
+ */
+static enum form_heir form_heir(const struct planner *p, const struct record_member *lost)
+{
+    struct slot_range range = slots_of_shard(lost->shard, p->world->record->shards);
+    enum form_heir heir = HEIR_NONE;
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        if (!world_view_fresh(p->world, &p->world->pods[i]))
+            continue;
+        const struct view *view = p->world->pods[i].server.view;
+        const struct view_node *owner = planner_owner(view, range);
+        if (owner && !node_id_eq(&owner->id, &lost->id))
+            return HEIR_ELECTED;
+        if (owner && heir == HEIR_NONE)
+            heir = HEIR_NOBODY;
+        for (size_t k = 0; k < view->node_count; k++)
+            if (node_id_eq(&view->nodes[k].primary, &lost->id) &&
+                !record_forgets(p->world->record, &view->nodes[k].id))
+                heir = HEIR_WAITED_FOR;
+    }
+    return heir;
+}
+
+/* The lost member's part for the server that answers in its place now. */
+static struct record_member form_replace(const struct planner *p, const struct record_member *lost,
+                                         const struct pod *pod, uint64_t epoch)
+{
+    struct record_member m = *lost;
+    m.id = pod->server.id;
+    m.epoch = epoch;
+    enum form_heir heir = form_heir(p, lost);
+    if (heir != HEIR_NONE)
+        m.primary = heir == HEIR_NOBODY;
+    /* A process that went on under a new id (CLUSTER RESET HARD) still has our quick settings. */
+    if (pod->server.node_timeout_ms != FORM_NODE_TIMEOUT_MS) {
+        m.node_timeout_ms = pod->server.node_timeout_ms;
+        m.diskless_delay_s = pod->server.diskless_delay_s;
+    }
+    return m;
+}
+
+enum rule_verdict rule_form_replan(struct planner *p)
+{
+    if (!planner_forming(p))
+        return RULE_PASS;
+    const struct world *w = p->world;
+    const struct record *old = w->record;
+    struct record_member *members = ARENA_NEW(p->arena, struct record_member, old->member_count);
+    struct node_id *forget =
+        ARENA_NEW(p->arena, struct node_id, old->forget_count + old->member_count);
+    size_t lost = 0;
+    uint64_t epoch = form_highest_epoch(p);
+    if (old->forget_count)
+        memcpy(forget, old->forget, old->forget_count * sizeof *forget);
+    for (size_t i = 0; i < old->member_count; i++) {
+        members[i] = old->members[i];
+        size_t at = p->facts->pod_of_member[i];
+        const struct pod *pod = at == NO_POD ? NULL : &w->pods[at];
+        if (!pod || !p->facts->virgin[at] || !pod->server.node_timeout_ms ||
+            node_id_eq(&pod->server.id, &members[i].id))
+            continue;
+        if (form_heir(p, &members[i]) == HEIR_WAITED_FOR)
+            return planner_wait(p,
+                                "forming: %s came back empty under a new id; waiting for one of "
+                                "its replicas to be elected in its place",
+                                pod->name);
+        forget[old->forget_count + lost++] = members[i].id;
+        members[i] = form_replace(p, &members[i], pod, epoch + lost);
+    }
+    if (!lost)
+        return RULE_PASS;
+    struct record *record = ARENA_NEW(p->arena, struct record, 1);
+    *record = *old;
+    record->generation++;
+    record->members = members;
+    record->forget = forget;
+    record->forget_count = old->forget_count + lost;
+    (void)planner_put_record(p, record);
+    return planner_wait(p,
+                        "forming: %zu of %zu servers came back with a new id; planned anew as "
+                        "generation %" PRId64,
+                        lost, old->member_count, record->generation);
+}
