@@ -45,13 +45,13 @@ typedef bool (*http_data_fn)(void *ctx, struct span bytes);
 struct http_call {
     const char *method; /* "GET", "POST", "PUT", "DELETE" */
     const char *url;
-    const char *bearer; /* token, or NULL */
-    struct span ca_pem; /* certificates to trust; empty = the system's */
-    bool plain;         /* allow http:// */
-    const char *bind_ip; /* literal source address, or NULL */
-    struct span body;   /* JSON; empty = none */
-    size_t body_max;    /* ceiling of the response's body; E_LIMIT beyond */
-    int64_t timeout_ms; /* for the whole exchange; 0 = none (stream) */
+    const char *bearer;   /* token, or NULL */
+    struct span ca_pem;   /* certificates to trust; empty = the system's */
+    bool plain;           /* allow http:// */
+    const char *bind_ip;  /* literal source address, or NULL */
+    struct span body;     /* JSON; empty = none */
+    size_t body_max;      /* ceiling of the response's body; E_LIMIT beyond */
+    int64_t timeout_ms;   /* for the whole exchange; 0 = none (stream) */
     http_data_fn on_data; /* NULL = collect the body */
     http_done_fn on_done; /* exactly once, unless cancelled; never from within http_start() */
     void *ctx;

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/http_client.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <event2/event.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/limits.h"
+
+/* Idle connections that are kept: the watches each occupy one, requests follow one another. */
+#define HTTP_IDLE_MAX 4
+/* Before curl 7.87 it has no name. */
+#ifndef CURL_WRITEFUNC_ERROR
+#define CURL_WRITEFUNC_ERROR 0xFFFFFFFF
+#endif
+
+/* Of the body of an error answer to a stream. */
+#define HTTP_ERROR_BODY_MAX KIB(64)
+
+struct http_request {
+    struct http_client *client;
+    struct http_request *next; /* the client's list, both ways */
+    struct http_request *prev;
+    CURL *easy;                 /* owned */
+    struct curl_slist *headers; /* owned */
+    struct buf sent;            /* the request's body: curl reads it while it sends */
+    struct buf body;            /* of the response */
+    char problem[CURL_ERROR_SIZE];
+    CURLcode result;
+    bool stopped;   /* on_data said no */
+    bool cancelled; /* no callbacks any more */
+    bool opened;    /* on_data was told of the status */
+    http_data_fn on_data;
+    http_done_fn on_done;
+    void *ctx;
+    struct loop_deferred reap;
+};
+
+struct http_client {
+    struct loop *loop;
+    CURLM *multi;             /* owned */
+    struct loop_timer *timer; /* owned: curl's own timeouts */
+    struct http_request *requests;
+    size_t request_count;
+};
+
+static void http_request_free(struct http_request *request)
+{
+    struct http_client *client = request->client;
+    (void)curl_multi_remove_handle(client->multi, request->easy);
+    curl_easy_cleanup(request->easy);
+    curl_slist_free_all(request->headers);
+    buf_deinit(&request->sent);
+    buf_deinit(&request->body);
+    loop_undefer(client->loop, &request->reap);
+    if (request->prev)
+        request->prev->next = request->next;
+    else
+        client->requests = request->next;
+    if (request->next)
+        request->next->prev = request->prev;
+    client->request_count--;
+    free(request);
+}
+
+/* What curl says, as one of our codes. */
+static int http_code_of(const struct http_request *request)
+{
+    switch (request->result) {
+    case CURLE_OK:
+        return E_OK;
+    case CURLE_OPERATION_TIMEDOUT:
+        return E_TIMEOUT;
+    case CURLE_WRITE_ERROR:
+        return request->body.failed ? E_LIMIT : E_PROTO;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+        return E_AUTH;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_BAD_CONTENT_ENCODING:
+        return E_PROTO;
+    default: /* some ninety others, all of them a transfer that did not come about */
+        return E_UNREACHABLE;
+    }
+}
+
+static void http_response_of(const struct http_request *request, struct http_response *ret_response)
+{
+    struct http_response response = {.body = {buf_str(&request->body), request->body.len}};
+    long status = 0;
+    curl_off_t retry_after_s = 0;
+    (void)curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+    if (retry_after_s > 0)
+        response.retry_after_ms = (retry_after_s < 3600 ? (int64_t)retry_after_s : 3600) * 1000;
+    int code = http_code_of(request);
+    if (code == E_OK)
+        response.status = (int)status;
+    else if (request->stopped)
+        (void)err_set(&response.err, E_PROTO, "given up by the receiver");
+    else if (code == E_LIMIT)
+        (void)err_set(&response.err, code, "body larger than %zu bytes", request->body.ceiling);
+    else
+        (void)err_set(&response.err, code, "%s",
+                      request->problem[0] ? request->problem : curl_easy_strerror(request->result));
+    *ret_response = response;
+}
+
+/* Outside of curl: here the handle may go, and the callback may do what it likes. */
+static void http_on_reap(void *ctx)
+{
+    struct http_request *request = ctx;
+    if (!request->cancelled) {
+        struct http_response response;
+        http_response_of(request, &response);
+        request->on_done(request->ctx, &response);
+    }
+    http_request_free(request);
+}
+
+static void http_collect_done(struct http_client *client)
+{
+    int left;
+    for (CURLMsg *msg; (msg = curl_multi_info_read(client->multi, &left));) {
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        struct http_request *request = NULL;
+        (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&request);
+        request->result = msg->data.result;
+        loop_defer(client->loop, &request->reap, http_on_reap, request);
+    }
+}
+
+static void http_on_socket_event(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_client *client = arg;
+    int running;
+    int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
+    (void)curl_multi_socket_action(client->multi, fd, action, &running);
+    http_collect_done(client);
+}
+
+static void http_on_timer(void *ctx)
+{
+    struct http_client *client = ctx;
+    int running;
+    (void)curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    http_collect_done(client);
+}
+
+static int http_curl_wants_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    (void)multi;
+    struct http_client *client = arg;
+    if (timeout_ms < 0)
+        loop_timer_disarm(client->timer);
+    else
+        loop_timer_arm(client->timer, timeout_ms);
+    return 0;
+}
+
+static int http_curl_wants_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *data)
+{
+    (void)easy;
+    struct http_client *client = arg;
+    struct event *event = data;
+    if (event)
+        event_free(event);
+    event = NULL;
+    if (what != CURL_POLL_REMOVE) {
+        short flags = (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) |
+                              (what & CURL_POLL_OUT ? EV_WRITE : 0));
+        event = event_new(loop_base(client->loop), fd, flags, http_on_socket_event, client);
+        assert(event);
+        (void)event_priority_set(event, LOOP_API);
+        (void)event_add(event, NULL);
+    }
+    (void)curl_multi_assign(client->multi, fd, event);
+    return 0;
+}
+
+static bool http_is_success(const struct http_request *request)
+{
+    long status = 0;
+    (void)curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 200 && status < 300;
+}
+
+static size_t http_curl_has_data(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct http_request *request = arg;
+    size_t len = size * count;
+    if (request->cancelled)
+        return CURL_WRITEFUNC_ERROR;
+    if (request->on_data && http_is_success(request)) {
+        request->stopped = !request->on_data(request->ctx, (struct span){bytes, len});
+        return request->stopped ? CURL_WRITEFUNC_ERROR : len;
+    }
+    return buf_append(&request->body, bytes, len) < 0 ? CURL_WRITEFUNC_ERROR : len;
+}
+
+/* The empty line behind the headers: a stream is open though nothing may come for a minute. */
+static size_t http_curl_has_header(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct http_request *request = arg;
+    size_t len = size * count;
+    if (request->cancelled)
+        return CURL_WRITEFUNC_ERROR;
+    if (request->on_data && !request->opened && len <= 2 && bytes[0] == '\r' &&
+        http_is_success(request)) {
+        request->opened = true;
+        request->stopped = !request->on_data(request->ctx, (struct span){"", 0});
+        return request->stopped ? CURL_WRITEFUNC_ERROR : len;
+    }
+    return len;
+}
+
+struct http_client *http_client_new(struct loop *loop, struct err *err)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        (void)err_set(err, E_SYSTEM, "libcurl does not start");
+        return NULL;
+    }
+    struct http_client *client = xcalloc(1, sizeof *client);
+    client->loop = loop;
+    client->timer = loop_timer_new(loop, http_on_timer, client);
+    client->multi = curl_multi_init();
+    assert(client->multi);
+    (void)curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, http_curl_wants_socket);
+    (void)curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+    (void)curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, http_curl_wants_timer);
+    (void)curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+    (void)curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_IDLE_MAX);
+    return client;
+}
+
+void http_client_free(struct http_client *client)
+{
+    if (!client)
+        return;
+    while (client->requests)
+        http_request_free(client->requests);
+    (void)curl_multi_cleanup(client->multi);
+    loop_timer_free(client->timer);
+    free(client);
+    curl_global_cleanup();
+}
+
+static void http_add_header(struct http_request *request, const char *line)
+{
+    struct curl_slist *headers = curl_slist_append(request->headers, line);
+    assert(headers);
+    request->headers = headers;
+}
+
+static void http_set_headers(struct http_request *request, const struct http_call *call)
+{
+    http_add_header(request, "Accept: application/json");
+    if (call->body.len)
+        http_add_header(request, "Content-Type: application/json");
+    http_add_header(request, "Expect:"); /* no round trip before a small body */
+    if (call->bearer) {
+        auto_buf struct buf line;
+        buf_init(&line, SECRET_MAX + 64);
+        (void)buf_format(&line, "Authorization: Bearer %s", call->bearer);
+        http_add_header(request, buf_str(&line));
+        explicit_bzero(line.bytes, line.len);
+    }
+    (void)curl_easy_setopt(request->easy, CURLOPT_HTTPHEADER, request->headers);
+}
+
+static void http_set_tls(CURL *easy, const struct http_call *call)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, call->plain ? "http,https" : "https");
+#else
+    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
+                           call->plain ? (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS)
+                                       : (long)CURLPROTO_HTTPS);
+#endif
+    (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (call->ca_pem.len) {
+        /* Not a file name: curl 7.87 and later would keep what it read for a day. */
+        struct curl_blob blob = {.len = call->ca_pem.len, .flags = CURL_BLOB_COPY};
+        blob.data = (void *)(uintptr_t)call->ca_pem.ptr; /* copied: never written through */
+        (void)curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+    }
+}
+
+static void http_set_transport(CURL *easy, const struct http_call *call)
+{
+    (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS);
+    (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 30L);
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 10L);
+    (void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "muster");
+    if (call->bind_ip && call->bind_ip[0]) {
+        auto_buf struct buf source;
+        buf_init(&source, 128);
+        (void)buf_format(&source, "host!%s", call->bind_ip);
+        (void)curl_easy_setopt(easy, CURLOPT_INTERFACE, buf_str(&source));
+    }
+}
+
+static void http_set_callbacks(struct http_request *request)
+{
+    CURL *easy = request->easy;
+    (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
+    (void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->problem);
+    (void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, http_curl_has_data);
+    (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
+    if (request->on_data) {
+        (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, http_curl_has_header);
+        (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
+    }
+}
+
+/* Method, URL and body. False if curl refuses the URL. */
+static bool http_set_message(struct http_request *request, const struct http_call *call)
+{
+    CURL *easy = request->easy;
+    if (call->body.len) {
+        (void)buf_append(&request->sent, call->body.ptr, call->body.len);
+        (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->sent.len);
+        (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->sent.bytes);
+    }
+    (void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
+    return curl_easy_setopt(easy, CURLOPT_URL, call->url) == CURLE_OK;
+}
+
+struct http_request *http_start(struct http_client *client, const struct http_call *call,
+                                struct err *err)
+{
+    if (client->request_count >= HTTP_REQUESTS_MAX) {
+        (void)err_set(err, E_LIMIT, "%d requests are in flight", HTTP_REQUESTS_MAX);
+        return NULL;
+    }
+    struct http_request *request = xcalloc(1, sizeof *request);
+    request->client = client;
+    request->on_data = call->on_data;
+    request->on_done = call->on_done;
+    request->ctx = call->ctx;
+    request->easy = curl_easy_init();
+    assert(request->easy);
+    buf_init(&request->sent, HTTP_BODY_MAX);
+    buf_init(&request->body, call->on_data ? HTTP_ERROR_BODY_MAX : call->body_max);
+    request->next = client->requests;
+    if (request->next)
+        request->next->prev = request;
+    client->requests = request;
+    client->request_count++;
+
+    http_set_headers(request, call);
+    http_set_tls(request->easy, call);
+    http_set_transport(request->easy, call);
+    http_set_callbacks(request);
+    if (!http_set_message(request, call) ||
+        curl_multi_add_handle(client->multi, request->easy) != CURLM_OK) {
+        http_request_free(request);
+        (void)err_set(err, E_INVALID, "libcurl refuses the request");
+        return NULL;
+    }
+    return request;
+}
+
+void http_cancel(struct http_request *request)
+{
+    if (!request || request->cancelled)
+        return;
+    request->cancelled = true;
+    loop_defer(request->client->loop, &request->reap, http_on_reap, request);
+}
