@@ -12,14 +12,10 @@ static const struct {
     const char *word;
     uint32_t flag;
 } flag_words[] = {
-    {"myself", NODE_MYSELF},
-    {"master", NODE_PRIMARY},
-    {"slave", NODE_REPLICA},
-    {"fail?", NODE_PFAIL},
-    {"fail", NODE_FAIL},
-    {"handshake", NODE_HANDSHAKE},
-    {"noaddr", NODE_NOADDR},
-    {"nofailover", NODE_NOFAILOVER},
+    {"myself", NODE_MYSELF}, {"master", NODE_PRIMARY},
+    {"slave", NODE_REPLICA}, {"fail?", NODE_PFAIL},
+    {"fail", NODE_FAIL},     {"handshake", NODE_HANDSHAKE},
+    {"noaddr", NODE_NOADDR}, {"nofailover", NODE_NOFAILOVER},
 };
 
 /* What a parse builds: arrays of the arena, large enough for all that the text can hold. */
@@ -35,11 +31,13 @@ struct nodes_build {
     struct slot_set importing;
 };
 
-static bool nodes_parse_id(struct span text, struct view_node *node) {
+static bool nodes_parse_id(struct span text, struct view_node *node)
+{
     return node_id_parse(text, &node->id);
 }
 
-static bool nodes_parse_port(struct span text, uint16_t *ret_port) {
+static bool nodes_parse_port(struct span text, uint16_t *ret_port)
+{
     uint64_t port;
     if (!text_to_u64(text, UINT16_MAX, &port))
         return false;
@@ -51,7 +49,8 @@ static bool nodes_parse_port(struct span text, uint16_t *ret_port) {
  * Whatever a server was told to announce may be there, so a name is let through as well as an
  * address; it is compared and shown, never dialled.
  */
-static bool nodes_parse_ip(struct span text, char *dst, size_t size) {
+static bool nodes_parse_ip(struct span text, char *dst, size_t size)
+{
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
         if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -62,7 +61,8 @@ static bool nodes_parse_ip(struct span text, char *dst, size_t size) {
 }
 
 /* <ip>:<port>@<bus-port>[,...] */
-static bool nodes_parse_address(struct span text, struct view_node *node) {
+static bool nodes_parse_address(struct span text, struct view_node *node)
+{
     struct span bus_port = span_until(&text, ',');
     ptrdiff_t at = span_find(bus_port, '@');
     if (at < 0)
@@ -77,7 +77,8 @@ static bool nodes_parse_address(struct span text, struct view_node *node) {
            nodes_parse_port(bus_port, &node->bus_port);
 }
 
-static bool nodes_parse_flag(struct span word, uint32_t *flags) {
+static bool nodes_parse_flag(struct span word, uint32_t *flags)
+{
     for (size_t i = 0; i < ARRAY_LEN(flag_words); i++) {
         if (span_is(word, flag_words[i].word)) {
             bool repeated = *flags & flag_words[i].flag;
@@ -89,7 +90,8 @@ static bool nodes_parse_flag(struct span word, uint32_t *flags) {
 }
 
 /* A flag that is not known may change what the line means: refused, not ignored. */
-static bool nodes_parse_flags(struct span text, struct view_node *node) {
+static bool nodes_parse_flags(struct span text, struct view_node *node)
+{
     if (span_is(text, "noflags"))
         return true;
     if (text.ptr[text.len - 1] == ',')
@@ -101,7 +103,8 @@ static bool nodes_parse_flags(struct span text, struct view_node *node) {
 }
 
 /* "-" also for a replica whose primary is not known yet (first heard of by gossip). */
-static bool nodes_parse_primary(struct span text, struct view_node *node) {
+static bool nodes_parse_primary(struct span text, struct view_node *node)
+{
     if (span_is(text, "-"))
         return true;
     return (node->flags & NODE_REPLICA) && node_id_parse(text, &node->primary) &&
@@ -109,22 +112,26 @@ static bool nodes_parse_primary(struct span text, struct view_node *node) {
 }
 
 /* Times of one server's own clock: checked, not kept. */
-static bool nodes_parse_time(struct span text, struct view_node *node) {
+static bool nodes_parse_time(struct span text, struct view_node *node)
+{
     (void)node;
     uint64_t unix_ms;
     return text_to_u64(text, INT64_MAX, &unix_ms);
 }
 
-static bool nodes_parse_epoch(struct span text, struct view_node *node) {
+static bool nodes_parse_epoch(struct span text, struct view_node *node)
+{
     return text_to_u64(text, UINT64_MAX, &node->epoch);
 }
 
-static bool nodes_parse_link(struct span text, struct view_node *node) {
+static bool nodes_parse_link(struct span text, struct view_node *node)
+{
     node->connected = span_is(text, "connected");
     return node->connected || span_is(text, "disconnected");
 }
 
-static bool nodes_parse_slot(struct span text, uint16_t *ret_slot) {
+static bool nodes_parse_slot(struct span text, uint16_t *ret_slot)
+{
     uint64_t slot;
     if (!text_to_u64(text, SLOT_COUNT - 1, &slot))
         return false;
@@ -134,7 +141,8 @@ static bool nodes_parse_slot(struct span text, uint16_t *ret_slot) {
 
 /* [93->-<id>] migrating to, [77-<-<id>] importing from; shown by myself only. */
 static bool nodes_parse_open_slot(struct nodes_build *build, struct span text,
-                                  const struct view_node *node) {
+                                  const struct view_node *node)
+{
     if (!(node->flags & NODE_MYSELF) || text.len < 2 || text.ptr[text.len - 1] != ']')
         return false;
     struct span rest = {text.ptr + 1, text.len - 2};
@@ -155,7 +163,8 @@ static bool nodes_parse_open_slot(struct nodes_build *build, struct span text,
 }
 
 /* <slot> or <first>-<last>, added to what the node owns. */
-static bool nodes_parse_range(struct span text, struct slot_set *owned, uint32_t *slot_count) {
+static bool nodes_parse_range(struct span text, struct slot_set *owned, uint32_t *slot_count)
+{
     struct slot_range range;
     bool single = span_find(text, '-') < 0;
     if (!nodes_parse_slot(span_until(&text, '-'), &range.first))
@@ -170,7 +179,8 @@ static bool nodes_parse_range(struct span text, struct slot_set *owned, uint32_t
 
 /* The node's slots as maximal ranges in order, however they were written. */
 static bool nodes_add_ranges(struct nodes_build *build, const struct slot_set *owned,
-                             struct view_node *node) {
+                             struct view_node *node)
+{
     if (slot_set_count(owned) != node->slot_count || slot_set_intersects(owned, &build->assigned))
         return false;
     node->range_first = (uint32_t)build->range_count;
@@ -184,7 +194,8 @@ static bool nodes_add_ranges(struct nodes_build *build, const struct slot_set *o
 }
 
 static int nodes_parse_slots(struct nodes_build *build, struct span rest, struct view_node *node,
-                             struct err *err) {
+                             struct err *err)
+{
     struct slot_set owned = {0};
     struct span token;
     while (span_token(&rest, &token)) {
@@ -212,7 +223,8 @@ static const struct {
     {"link state", nodes_parse_link},
 };
 
-static int nodes_parse_line(struct nodes_build *build, struct span line, struct err *err) {
+static int nodes_parse_line(struct nodes_build *build, struct span line, struct err *err)
+{
     struct view_node node = {0};
     for (size_t i = 0; i < ARRAY_LEN(nodes_columns); i++) {
         struct span token;
@@ -230,7 +242,8 @@ static int nodes_parse_line(struct nodes_build *build, struct span line, struct 
 
 /* Upper bounds of what the text holds, from its lines and tokens, so that the arrays fit it. */
 static int nodes_build_init(struct nodes_build *build, struct span text, struct arena *arena,
-                            struct err *err) {
+                            struct err *err)
+{
     size_t lines = 0;
     size_t ranges = 0;
     size_t open_slots = 0;
@@ -255,7 +268,8 @@ static int nodes_build_init(struct nodes_build *build, struct span text, struct 
 }
 
 int cluster_nodes_parse(struct span text, struct arena *arena, struct view *ret_view,
-                        struct err *err) {
+                        struct err *err)
+{
     if (text.len > NODES_TEXT_MAX)
         return err_set(err, E_LIMIT, "CLUSTER NODES: longer than %zu bytes", NODES_TEXT_MAX);
     struct nodes_build build;
@@ -283,7 +297,8 @@ int cluster_nodes_parse(struct span text, struct arena *arena, struct view *ret_
     return 0;
 }
 
-static void nodes_format_flags(uint32_t flags, struct buf *buf) {
+static void nodes_format_flags(uint32_t flags, struct buf *buf)
+{
     const char *separator = " ";
     for (size_t i = 0; i < ARRAY_LEN(flag_words); i++) {
         if (!(flags & flag_words[i].flag))
@@ -296,7 +311,8 @@ static void nodes_format_flags(uint32_t flags, struct buf *buf) {
 }
 
 static void nodes_format_slots(const struct view *view, const struct view_node *node,
-                               struct buf *buf) {
+                               struct buf *buf)
+{
     for (size_t i = 0; i < node->range_count; i++) {
         struct slot_range range = view->ranges[node->range_first + i];
         (void)buf_format(buf, " %u", range.first);
@@ -310,7 +326,8 @@ static void nodes_format_slots(const struct view *view, const struct view_node *
     }
 }
 
-int cluster_nodes_format(const struct view *view, struct buf *buf) {
+int cluster_nodes_format(const struct view *view, struct buf *buf)
+{
     for (size_t i = 0; i < view->node_count; i++) {
         const struct view_node *node = &view->nodes[i];
         (void)buf_format(buf, "%s %s:%u@%u", node->id.hex, node->ip, node->port, node->bus_port);

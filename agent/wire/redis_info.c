@@ -104,7 +104,8 @@ _Static_assert(ARRAY_LEN(info_fields) == INFO_FIELDS && INFO_FIELDS <= FIELDS_MA
 _Static_assert(ARRAY_LEN(cluster_fields) == CLUSTER_FIELDS, "a row each");
 
 /* A pre-release may carry a suffix: "8.0.0-rc1". */
-static bool version_parse(struct span text, int64_t *ret_version) {
+static bool version_parse(struct span text, int64_t *ret_version)
+{
     uint64_t major;
     uint64_t minor;
     uint64_t patch;
@@ -116,7 +117,8 @@ static bool version_parse(struct span text, int64_t *ret_version) {
     return true;
 }
 
-static bool field_parse(const struct field *field, struct span value, int64_t *ret_number) {
+static bool field_parse(const struct field *field, struct span value, int64_t *ret_number)
+{
     switch (field->type) {
     case FIELD_NUMBER:
         return text_to_i64(value, field->min, field->max, ret_number);
@@ -132,7 +134,8 @@ static bool field_parse(const struct field *field, struct span value, int64_t *r
     return false;
 }
 
-static const struct field *field_find(const struct field *fields, size_t count, struct span name) {
+static const struct field *field_find(const struct field *fields, size_t count, struct span name)
+{
     for (size_t i = 0; i < count; i++)
         if (span_is(name, fields[i].name))
             return &fields[i];
@@ -140,7 +143,8 @@ static const struct field *field_find(const struct field *fields, size_t count, 
 }
 
 static int fields_put(const struct field *fields, size_t count, struct span name, struct span value,
-                      struct field_values *values, struct err *err) {
+                      struct field_values *values, struct err *err)
+{
     const struct field *field = field_find(fields, count, name);
     if (!field)
         return 0;
@@ -154,12 +158,14 @@ static int fields_put(const struct field *fields, size_t count, struct span name
     return 0;
 }
 
-static bool fields_seen(const struct field_values *values, size_t i) {
+static bool fields_seen(const struct field_values *values, size_t i)
+{
     return values->seen & (1u << i);
 }
 
 /* "db0:keys=12,expires=0,avg_ttl=0": the keys are added to *keys. Other lines are left alone. */
-static int keyspace_parse(struct span name, struct span value, int64_t *keys, struct err *err) {
+static int keyspace_parse(struct span name, struct span value, int64_t *keys, struct err *err)
+{
     struct span digits = name;
     uint64_t db;
     if (!span_starts(name, "db"))
@@ -179,7 +185,8 @@ static int keyspace_parse(struct span name, struct span value, int64_t *keys, st
 
 /* The first field of those listed that was not seen, as an error. */
 static int fields_require(const struct field *fields, const struct field_values *values,
-                          const size_t *indexes, size_t count, struct err *err) {
+                          const size_t *indexes, size_t count, struct err *err)
+{
     for (size_t i = 0; i < count; i++)
         if (!fields_seen(values, indexes[i]))
             return err_set(err, E_PROTO, "no %s", fields[indexes[i]].name);
@@ -187,7 +194,8 @@ static int fields_require(const struct field *fields, const struct field_values 
 }
 
 static int info_take_server(const struct field_values *values, struct server *server,
-                            struct err *err) {
+                            struct err *err)
+{
     static const size_t needed[] = {F_REDIS_VERSION, F_RUN_ID, F_UPTIME};
     int r = fields_require(info_fields, values, needed, ARRAY_LEN(needed), err);
     if (r < 0)
@@ -204,9 +212,10 @@ static int info_take_server(const struct field_values *values, struct server *se
 }
 
 static int info_take_replication(const struct field_values *values, struct server *server,
-                                 struct err *err) {
-    static const size_t needed[] = {F_ROLE,         F_PRIMARY_OFFSET, F_PRIMARY_HOST,
-                                    F_PRIMARY_PORT, F_LINK_STATUS,    F_SYNCING,
+                                 struct err *err)
+{
+    static const size_t needed[] = {F_ROLE,          F_PRIMARY_OFFSET, F_PRIMARY_HOST,
+                                    F_PRIMARY_PORT,  F_LINK_STATUS,    F_SYNCING,
                                     F_REPLICA_OFFSET};
     bool primary = fields_seen(values, F_ROLE) && values->number[F_ROLE];
     int r = fields_require(info_fields, values, needed, primary ? 2 : ARRAY_LEN(needed), err);
@@ -228,7 +237,8 @@ static int info_take_replication(const struct field_values *values, struct serve
 
 /* Splits "name:value" lines; a comment or an empty line has no name. */
 static int info_split(struct span line, struct span *ret_name, struct span *ret_value,
-                      struct err *err) {
+                      struct err *err)
+{
     *ret_name = (struct span){line.ptr, 0};
     *ret_value = line;
     if (!line.len || line.ptr[0] == '#')
@@ -240,7 +250,8 @@ static int info_split(struct span line, struct span *ret_name, struct span *ret_
 }
 
 static int info_read(struct span info, struct field_values *values, unsigned *found, int64_t *keys,
-                     struct err *err) {
+                     struct err *err)
+{
     struct span line;
     while (span_line(&info, &line)) {
         struct span name;
@@ -262,7 +273,8 @@ static int info_read(struct span info, struct field_values *values, unsigned *fo
     return 0;
 }
 
-static int info_parse(struct span info, unsigned required, struct server *server, struct err *err) {
+static int info_parse(struct span info, unsigned required, struct server *server, struct err *err)
+{
     struct field_values values = {0};
     unsigned found = 0;
     int64_t keys = 0;
@@ -290,7 +302,8 @@ static int info_parse(struct span info, unsigned required, struct server *server
 }
 
 int redis_info_parse(struct span info, unsigned required, struct server *ret_server,
-                     struct err *err) {
+                     struct err *err)
+{
     struct server server = *ret_server;
     int r = info_parse(info, required, &server, err);
     if (r < 0) {
@@ -301,7 +314,8 @@ int redis_info_parse(struct span info, unsigned required, struct server *ret_ser
     return 0;
 }
 
-static int cluster_info_read(struct span info, struct field_values *values, struct err *err) {
+static int cluster_info_read(struct span info, struct field_values *values, struct err *err)
+{
     if (info.len > INFO_TEXT_MAX)
         return err_set(err, E_LIMIT, "longer than %zu bytes", INFO_TEXT_MAX);
     struct span line;
@@ -320,7 +334,8 @@ static int cluster_info_read(struct span info, struct field_values *values, stru
     return 0;
 }
 
-int cluster_info_parse(struct span info, struct server *ret_server, struct err *err) {
+int cluster_info_parse(struct span info, struct server *ret_server, struct err *err)
+{
     struct field_values values = {0};
     int r = cluster_info_read(info, &values, err);
     if (r < 0) {
@@ -338,7 +353,8 @@ int cluster_info_parse(struct span info, struct server *ret_server, struct err *
 }
 
 int server_setting_parse(struct span key, struct span value, struct server *ret_server,
-                         struct err *err) {
+                         struct err *err)
+{
     const struct field *field = field_find(setting_fields, ARRAY_LEN(setting_fields), key);
     if (!field)
         return 0;
@@ -362,13 +378,15 @@ int server_setting_parse(struct span key, struct span value, struct server *ret_
     return 0;
 }
 
-int server_id_parse(struct span reply, struct server *ret_server, struct err *err) {
+int server_id_parse(struct span reply, struct server *ret_server, struct err *err)
+{
     if (!node_id_parse(reply, &ret_server->id))
         return err_set(err, E_PROTO, "CLUSTER MYID: not an id");
     return 0;
 }
 
-void server_version_format(const struct server *server, char *dst, size_t size) {
+void server_version_format(const struct server *server, char *dst, size_t size)
+{
     const char *kind = "unknown";
     switch (server->kind) {
     case SERVER_UNKNOWN:

@@ -26,19 +26,22 @@ static const char *const samples[] = {
 
 static struct arena arena;
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     (void)state;
     arena_init(&arena, MIB(16));
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     (void)state;
     arena_deinit(&arena);
     return 0;
 }
 
-static struct view parse_sample(const char *name) {
+static struct view parse_sample(const char *name)
+{
     size_t len;
     auto_free char *text = wire_sample(name, &len);
     struct err err = {0};
@@ -48,7 +51,8 @@ static struct view parse_sample(const char *name) {
     return view;
 }
 
-static struct view parse_text(const char *text) {
+static struct view parse_text(const char *text)
+{
     struct err err = {0};
     struct view view;
     if (cluster_nodes_parse(span_of(text), &arena, &view, &err) < 0)
@@ -57,7 +61,8 @@ static struct view parse_text(const char *text) {
 }
 
 /* Refused with this code and a message that holds `part`, the output left as it was. */
-static void assert_refused(struct span text, int code, const char *part) {
+static void assert_refused(struct span text, int code, const char *part)
+{
     struct err err = {0};
     struct view view;
     struct view before;
@@ -70,7 +75,8 @@ static void assert_refused(struct span text, int code, const char *part) {
     assert_int_equal(cluster_nodes_parse(text, &arena, &view, NULL), code);
 }
 
-static const struct view_node *find(const struct view *view, const char *hex) {
+static const struct view_node *find(const struct view *view, const char *hex)
+{
     struct node_id id;
     assert_true(node_id_parse(span_of(hex), &id));
     const struct view_node *node = view_find(view, &id);
@@ -78,8 +84,9 @@ static const struct view_node *find(const struct view *view, const char *hex) {
     return node;
 }
 
-static void assert_same_node(const struct view *a, const struct view_node *na,
-                             const struct view *b, const struct view_node *nb) {
+static void assert_same_node(const struct view *a, const struct view_node *na, const struct view *b,
+                             const struct view_node *nb)
+{
     assert_string_equal(na->id.hex, nb->id.hex);
     assert_string_equal(na->primary.hex, nb->primary.hex);
     assert_string_equal(na->ip, nb->ip);
@@ -91,12 +98,14 @@ static void assert_same_node(const struct view *a, const struct view_node *na,
     assert_int_equal(na->slot_count, nb->slot_count);
     assert_int_equal(na->range_count, nb->range_count);
     for (size_t i = 0; i < na->range_count; i++) {
-        assert_int_equal(a->ranges[na->range_first + i].first, b->ranges[nb->range_first + i].first);
+        assert_int_equal(a->ranges[na->range_first + i].first,
+                         b->ranges[nb->range_first + i].first);
         assert_int_equal(a->ranges[na->range_first + i].last, b->ranges[nb->range_first + i].last);
     }
 }
 
-static void assert_same(const struct view *a, const struct view *b) {
+static void assert_same(const struct view *a, const struct view *b)
+{
     assert_int_equal(a->node_count, b->node_count);
     assert_int_equal(a->range_count, b->range_count);
     assert_int_equal(a->open_count, b->open_count);
@@ -111,7 +120,8 @@ static void assert_same(const struct view *a, const struct view *b) {
     }
 }
 
-static void assert_round_trip(const struct view *view) {
+static void assert_round_trip(const struct view *view)
+{
     auto_buf struct buf text;
     buf_init(&text, NODES_TEXT_MAX);
     assert_int_equal(cluster_nodes_format(view, &text), 0);
@@ -119,7 +129,8 @@ static void assert_round_trip(const struct view *view) {
     assert_same(view, &again);
 }
 
-static void test_virgin_redis_has_no_address_and_no_slots(void **state) {
+static void test_virgin_redis_has_no_address_and_no_slots(void **state)
+{
     (void)state;
     struct view view = parse_sample("cluster_nodes/redis-7.0-virgin");
     assert_int_equal(view.node_count, 1);
@@ -135,7 +146,8 @@ static void test_virgin_redis_has_no_address_and_no_slots(void **state) {
     assert_true(view.hash == view_hash(&view));
 }
 
-static void test_handshake_has_no_role(void **state) {
+static void test_handshake_has_no_role(void **state)
+{
     (void)state;
     struct view view = parse_sample("cluster_nodes/redis-7.0-handshake");
     assert_int_equal(view.node_count, 2);
@@ -144,7 +156,8 @@ static void test_handshake_has_no_role(void **state) {
     assert_false(other->connected);
 }
 
-static void test_real_cluster_with_an_open_slot(void **state) {
+static void test_real_cluster_with_an_open_slot(void **state)
+{
     (void)state;
     struct view view = parse_sample("cluster_nodes/redis-7.0-open-slot");
     assert_int_equal(view.node_count, 4);
@@ -164,7 +177,8 @@ static void test_real_cluster_with_an_open_slot(void **state) {
     assert_int_equal(view.ranges[last->range_first].last, 16383);
 }
 
-static void test_hostname_is_left_out_and_fail_is_seen(void **state) {
+static void test_hostname_is_left_out_and_fail_is_seen(void **state)
+{
     (void)state;
     struct view view = parse_sample("cluster_nodes/redis-7.0-failed");
     assert_string_equal(view.myself->ip, "127.0.0.1");
@@ -174,14 +188,16 @@ static void test_hostname_is_left_out_and_fail_is_seen(void **state) {
 }
 
 /* Valkey 9.1 copies its primary's open slots to a replica, which then shows them of itself. */
-static void test_replica_of_valkey_9_shows_open_slots(void **state) {
+static void test_replica_of_valkey_9_shows_open_slots(void **state)
+{
     (void)state;
     struct view view = parse_sample("cluster_nodes/valkey-9.1-replica");
     assert_int_equal(view.myself->flags, NODE_MYSELF | NODE_REPLICA);
     assert_int_equal(view.open_count, 1);
 }
 
-static void test_ipv6_noaddr_and_every_flag(void **state) {
+static void test_ipv6_noaddr_and_every_flag(void **state)
+{
     (void)state;
     struct view view = parse_sample("cluster_nodes/ipv6-noaddr");
     assert_string_equal(view.myself->ip, "fd00:10:244::7");
@@ -197,7 +213,8 @@ static void test_ipv6_noaddr_and_every_flag(void **state) {
     assert_int_equal(find(&view, C)->flags, 0);
 }
 
-static void test_replica_without_a_known_primary(void **state) {
+static void test_replica_without_a_known_primary(void **state)
+{
     (void)state;
     struct view view =
         parse_text(MYSELF "\n" B " 10.0.0.2:6379@16379 slave - 0 1 0 disconnected\n");
@@ -205,7 +222,8 @@ static void test_replica_without_a_known_primary(void **state) {
     assert_false(node_id_is_set(&find(&view, B)->primary));
 }
 
-static void test_ranges_become_maximal_and_sorted(void **state) {
+static void test_ranges_become_maximal_and_sorted(void **state)
+{
     (void)state;
     struct view scattered = parse_text(MYSELF " 7 5-6 0-1 2-2");
     struct view plain = parse_text(MYSELF " 0-2 5-7\n");
@@ -213,13 +231,15 @@ static void test_ranges_become_maximal_and_sorted(void **state) {
     assert_int_equal(scattered.range_count, 2);
 }
 
-static void test_last_line_needs_no_newline_and_crlf_is_taken(void **state) {
+static void test_last_line_needs_no_newline_and_crlf_is_taken(void **state)
+{
     (void)state;
     struct view view = parse_text(MYSELF "\r\n" B " 10.0.0.2:6379@16379 master - 0 1 2 connected");
     assert_int_equal(view.node_count, 2);
 }
 
-static void test_samples_survive_a_round_trip(void **state) {
+static void test_samples_survive_a_round_trip(void **state)
+{
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
         struct view view = parse_sample(samples[i]);
@@ -227,7 +247,8 @@ static void test_samples_survive_a_round_trip(void **state) {
     }
 }
 
-static void test_malformed_lines_are_refused(void **state) {
+static void test_malformed_lines_are_refused(void **state)
+{
     (void)state;
     static const struct {
         const char *line;
@@ -293,7 +314,8 @@ static void test_malformed_lines_are_refused(void **state) {
     assert_refused((struct span){MYSELF "\0", sizeof MYSELF}, E_PROTO, "malformed link state");
 }
 
-static void test_sizes_are_bounded(void **state) {
+static void test_sizes_are_bounded(void **state)
+{
     (void)state;
     auto_free char *bytes = xcalloc(NODES_TEXT_MAX + 1, 1);
     memset(bytes, '\n', NODES_TEXT_MAX + 1);
@@ -305,7 +327,8 @@ static void test_sizes_are_bounded(void **state) {
     assert_refused((struct span){bytes, NODES_TEXT_MAX}, E_PROTO, "malformed id");
 }
 
-static void test_a_thousand_nodes_with_single_slots(void **state) {
+static void test_a_thousand_nodes_with_single_slots(void **state)
+{
     (void)state;
     auto_buf struct buf text;
     buf_init(&text, NODES_TEXT_MAX);
@@ -323,7 +346,8 @@ static void test_a_thousand_nodes_with_single_slots(void **state) {
     assert_round_trip(&view);
 }
 
-static void test_format_fails_when_the_buffer_is_full(void **state) {
+static void test_format_fails_when_the_buffer_is_full(void **state)
+{
     (void)state;
     struct view view = parse_sample("cluster_nodes/redis-7.0-virgin");
     auto_buf struct buf text;
@@ -332,7 +356,8 @@ static void test_format_fails_when_the_buffer_is_full(void **state) {
 }
 
 /* Whatever happens to one byte: refused as a whole, or understood so that it survives a round trip. */
-static void test_every_mutation_of_a_sample(void **state) {
+static void test_every_mutation_of_a_sample(void **state)
+{
     (void)state;
     size_t len;
     auto_free char *sample = wire_sample("cluster_nodes/redis-7.0-open-slot", &len);
@@ -357,7 +382,8 @@ static void test_every_mutation_of_a_sample(void **state) {
     assert_in_range(refused, len * WIRE_MUTATIONS / 2, len * WIRE_MUTATIONS - len);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_virgin_redis_has_no_address_and_no_slots),
         cmocka_unit_test(test_handshake_has_no_role),

@@ -17,15 +17,18 @@
 
 typedef int (*parse_fn)(struct span text, struct server *server, struct err *err);
 
-static int parse_all(struct span text, struct server *server, struct err *err) {
+static int parse_all(struct span text, struct server *server, struct err *err)
+{
     return redis_info_parse(text, ALL, server, err);
 }
 
-static int parse_some(struct span text, struct server *server, struct err *err) {
+static int parse_some(struct span text, struct server *server, struct err *err)
+{
     return redis_info_parse(text, 0, server, err);
 }
 
-static struct server parse_sample(parse_fn parse, const char *name) {
+static struct server parse_sample(parse_fn parse, const char *name)
+{
     size_t len;
     auto_free char *text = wire_sample(name, &len);
     struct err err = {0};
@@ -35,7 +38,8 @@ static struct server parse_sample(parse_fn parse, const char *name) {
     return server;
 }
 
-static struct server parse_text(parse_fn parse, const char *text) {
+static struct server parse_text(parse_fn parse, const char *text)
+{
     struct err err = {0};
     struct server server = {.keys = -1, .offset = -7, .memory_bytes = -1};
     if (parse(span_of(text), &server, &err) < 0)
@@ -43,7 +47,8 @@ static struct server parse_text(parse_fn parse, const char *text) {
     return server;
 }
 
-static void assert_refused(parse_fn parse, struct span text, int code, const char *part) {
+static void assert_refused(parse_fn parse, struct span text, int code, const char *part)
+{
     struct err err = {0};
     struct server server;
     struct server before;
@@ -56,7 +61,8 @@ static void assert_refused(parse_fn parse, struct span text, int code, const cha
     assert_int_equal(parse(text, &server, NULL), code);
 }
 
-static void test_primary_of_redis(void **state) {
+static void test_primary_of_redis(void **state)
+{
     (void)state;
     struct server server = parse_sample(parse_all, "redis_info/redis-7.0-primary");
     assert_int_equal(server.kind, SERVER_REDIS);
@@ -73,7 +79,8 @@ static void test_primary_of_redis(void **state) {
     assert_in_range(server.memory_bytes, 1000000, 10000000);
 }
 
-static void test_replica_of_redis(void **state) {
+static void test_replica_of_redis(void **state)
+{
     (void)state;
     struct server server = parse_sample(parse_all, "redis_info/redis-7.0-replica");
     assert_string_equal(server.run_id, "a94fdba247bb41957698793eec3e9c2dcfbd032e");
@@ -85,14 +92,16 @@ static void test_replica_of_redis(void **state) {
     assert_int_equal(server.memory_bytes, 1826720);
 }
 
-static void test_standalone_redis_is_told_apart_and_all_its_keys_count(void **state) {
+static void test_standalone_redis_is_told_apart_and_all_its_keys_count(void **state)
+{
     (void)state;
     struct server server = parse_sample(parse_all, "redis_info/redis-7.0-standalone");
     assert_false(server.cluster_enabled);
     assert_int_equal(server.keys, 3);
 }
 
-static void test_valkey_says_its_own_version(void **state) {
+static void test_valkey_says_its_own_version(void **state)
+{
     (void)state;
     struct server server = parse_sample(parse_all, "redis_info/valkey-9.1-two-databases");
     assert_int_equal(server.kind, SERVER_VALKEY);
@@ -105,7 +114,8 @@ static void test_valkey_says_its_own_version(void **state) {
 }
 
 /* extended-redis-compatibility yes: server_name is redis, and redis_mode is back. */
-static void test_valkey_that_poses_as_redis(void **state) {
+static void test_valkey_that_poses_as_redis(void **state)
+{
     (void)state;
     size_t len;
     auto_free char *text = wire_sample("redis_info/valkey-9.1-replica", &len);
@@ -117,7 +127,8 @@ static void test_valkey_that_poses_as_redis(void **state) {
     assert_true(server.cluster_enabled);
 }
 
-static void test_link_is_down_while_synchronizing(void **state) {
+static void test_link_is_down_while_synchronizing(void **state)
+{
     (void)state;
     size_t len;
     auto_free char *text = wire_sample("redis_info/redis-7.0-replica", &len);
@@ -130,7 +141,8 @@ static void test_link_is_down_while_synchronizing(void **state) {
     assert_int_equal(parse_text(parse_all, offset).offset, -1);
 }
 
-static void test_a_section_alone_leaves_the_rest(void **state) {
+static void test_a_section_alone_leaves_the_rest(void **state)
+{
     (void)state;
     struct server server = parse_text(parse_some, "# Keyspace\r\ndb0:keys=5,expires=0\r\n"
                                                   "db12:keys=6,expires=0,avg_ttl=0\r\ndbx:1\r\n");
@@ -147,13 +159,13 @@ static void test_a_section_alone_leaves_the_rest(void **state) {
     assert_int_equal(server.keys, -1);
 }
 
-static void test_what_is_required_must_be_there(void **state) {
+static void test_what_is_required_must_be_there(void **state)
+{
     (void)state;
     static const char *const fields[] = {
-        "redis_version", "redis_mode",         "run_id",
-        "uptime_in_sec", "role",               "master_repl_offset",
-        "master_host",   "master_port",        "master_link_status",
-        "slave_repl",    "master_sync_in_pro", "used_memory:",
+        "redis_version",      "redis_mode",   "run_id",      "uptime_in_sec",      "role",
+        "master_repl_offset", "master_host",  "master_port", "master_link_status", "slave_repl",
+        "master_sync_in_pro", "used_memory:",
     };
     size_t len;
     auto_free char *text = wire_sample("redis_info/redis-7.0-replica", &len);
@@ -174,7 +186,8 @@ static void test_what_is_required_must_be_there(void **state) {
     assert_int_equal(server.keys, -1);
 }
 
-static void test_malformed_values_are_refused(void **state) {
+static void test_malformed_values_are_refused(void **state)
+{
     (void)state;
     static const struct {
         const char *text;
@@ -214,7 +227,8 @@ static void test_malformed_values_are_refused(void **state) {
     assert_refused(parse_some, (struct span){bytes, INFO_TEXT_MAX + 1}, E_LIMIT, "longer than");
 }
 
-static void test_version_of_a_pre_release(void **state) {
+static void test_version_of_a_pre_release(void **state)
+{
     (void)state;
     struct server server = parse_text(
         parse_some,
@@ -222,7 +236,8 @@ static void test_version_of_a_pre_release(void **state) {
     assert_int_equal(server.version, 255 * 10000 + 255 * 100 + 255);
 }
 
-static void test_cluster_info(void **state) {
+static void test_cluster_info(void **state)
+{
     (void)state;
     struct server server = parse_sample(cluster_info_parse, "redis_info/redis-7.0-cluster-info");
     assert_true(server.state_ok);
@@ -237,7 +252,8 @@ static void test_cluster_info(void **state) {
     assert_int_equal(server.keys, -1);
 }
 
-static void test_cluster_info_is_complete_or_refused(void **state) {
+static void test_cluster_info_is_complete_or_refused(void **state)
+{
     (void)state;
     static const char *const fields[] = {
         "cluster_state", "cluster_slots_assigned", "cluster_slots_ok", "cluster_known_nodes",
@@ -261,7 +277,8 @@ static void test_cluster_info_is_complete_or_refused(void **state) {
     assert_refused(cluster_info_parse, (struct span){bytes, INFO_TEXT_MAX + 1}, E_LIMIT, "longer");
 }
 
-static void test_settings(void **state) {
+static void test_settings(void **state)
+{
     (void)state;
     static const struct {
         const char *key;
@@ -295,18 +312,19 @@ static void test_settings(void **state) {
     assert_string_equal(server.announce_ip, "fd00::7");
 }
 
-static void test_id(void **state) {
+static void test_id(void **state)
+{
     (void)state;
     struct server server = {0};
     struct err err;
-    assert_int_equal(server_id_parse(span_of("c48cc923b98c01f650cfc78a7eb04585597ba295"), &server,
-                                     &err),
-                     0);
+    assert_int_equal(
+        server_id_parse(span_of("c48cc923b98c01f650cfc78a7eb04585597ba295"), &server, &err), 0);
     assert_string_equal(server.id.hex, "c48cc923b98c01f650cfc78a7eb04585597ba295");
     assert_int_equal(server_id_parse(span_of("c48c"), &server, &err), E_PROTO);
 }
 
-static void test_version_for_people(void **state) {
+static void test_version_for_people(void **state)
+{
     (void)state;
     char text[32];
     server_version_format(&(struct server){.kind = SERVER_REDIS, .version = 70015}, text,
@@ -320,7 +338,8 @@ static void test_version_for_people(void **state) {
 }
 
 /* A changed byte is refused or changes something harmless; it never leaves a half-filled server. */
-static void test_every_mutation_of_a_sample(void **state) {
+static void test_every_mutation_of_a_sample(void **state)
+{
     (void)state;
     size_t len;
     auto_free char *sample = wire_sample("redis_info/redis-7.0-replica", &len);
@@ -347,7 +366,8 @@ static void test_every_mutation_of_a_sample(void **state) {
     assert_in_range(refused, 500, len * WIRE_MUTATIONS - 500);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_primary_of_redis),
         cmocka_unit_test(test_replica_of_redis),

@@ -14,7 +14,8 @@
 
 #define SAMPLE_MAX 65536
 
-char *wire_sample(const char *name, size_t *ret_len) {
+char *wire_sample(const char *name, size_t *ret_len)
+{
     char path[512];
     (void)snprintf(path, sizeof path, "%s/fuzz/corpus/%s", MUSTER_TESTS_DIR, name);
     FILE *file = fopen(path, "rb");
@@ -27,7 +28,8 @@ char *wire_sample(const char *name, size_t *ret_len) {
     return text;
 }
 
-size_t wire_mutate(struct span text, size_t at, unsigned kind, char *dst) {
+size_t wire_mutate(struct span text, size_t at, unsigned kind, char *dst)
+{
     static const char bytes[] = {'\0', '\n', ' ', ',', ':', '-', '9', 'z', '"', '\xff'};
     size_t tail = text.len - at - 1;
     memcpy(dst, text.ptr, at);
@@ -43,13 +45,15 @@ size_t wire_mutate(struct span text, size_t at, unsigned kind, char *dst) {
 
 _Static_assert(WIRE_MUTATIONS == 12, "dropped, doubled, and each of the bytes");
 
-struct span wire_exact(struct span text) {
+struct span wire_exact(struct span text)
+{
     char *copy = xcalloc(text.len, 1);
     memcpy(copy, text.ptr, text.len);
     return (struct span){copy, text.len};
 }
 
-char *wire_replace(const char *text, const char *what, const char *by) {
+char *wire_replace(const char *text, const char *what, const char *by)
+{
     const char *hit = strstr(text, what);
     if (!hit)
         fail_msg("'%s' is not in the sample", what);
