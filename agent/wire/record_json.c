@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/record_json.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "wire/json_util.h"
+#include "wire/kube_json.h"
+
+static const char *record_state_name(enum record_state state)
+{
+    switch (state) {
+    case RECORD_STATE_NONE:
+        break;
+    case RECORD_FORMING:
+        return "forming";
+    case RECORD_FORMED:
+        return "formed";
+    }
+    return "";
+}
+
+static bool is_uid(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              c == '-'))
+            return false;
+    }
+    return true;
+}
+
+static bool is_node_id(struct span text)
+{
+    struct node_id id;
+    return node_id_parse(text, &id);
+}
+
+static enum record_state read_state(struct json_reader *reader, const cJSON *root)
+{
+    char name[KUBE_LABEL_SIZE] = "";
+    JSON_GET_TEXT(reader, root, "state", NULL, name);
+    for (enum record_state state = RECORD_FORMING; state <= RECORD_FORMED; state++)
+        if (strcmp(name, record_state_name(state)) == 0)
+            return state;
+    json_fail(reader, E_INVALID, NULL, "state", "neither forming nor formed");
+    return RECORD_STATE_NONE;
+}
+
+/* First of all: nothing else of another version means what it means here. */
+static void read_version(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    int64_t version = 0;
+    json_get_int(reader, root, "version", 1, INT32_MAX, &version);
+    record->version = (int)version;
+    if (reader->result == 0 && version != RECORD_VERSION)
+        reader->result = err_set(reader->err, E_INVALID,
+                                 "version %d, but this release of muster reads version %d only",
+                                 record->version, RECORD_VERSION);
+}
+
+static void read_member(struct json_reader *reader, const cJSON *item, uint16_t shards,
+                        struct record_member *member)
+{
+    int64_t shard = NO_SHARD;
+    int64_t epoch = 0;
+    member->diskless_delay_s = -1;
+    JSON_GET_TEXT(reader, item, "pod", kube_is_label, member->pod);
+    JSON_GET_TEXT(reader, item, "id", is_node_id, member->id.hex);
+    json_get_int(reader, item, "shard", 0, shards - 1, &shard);
+    json_get_bool(reader, item, "primary", &member->primary);
+    json_get_int(reader, item, "epoch", 0, JSON_INT_MAX, &epoch);
+    json_get_int(reader, item, "nodeTimeoutMs", 0, JSON_INT_MAX, &member->node_timeout_ms);
+    json_get_int(reader, item, "disklessDelayS", -1, JSON_INT_MAX, &member->diskless_delay_s);
+    json_require(reader, item, "pod", member->pod);
+    json_require(reader, item, "id", member->id.hex);
+    member->shard = (uint16_t)shard;
+    member->epoch = (uint64_t)epoch;
+    if (member->primary && member->shard == NO_SHARD)
+        json_fail(reader, E_INVALID, NULL, member->pod, "primary of no shard");
+}
+
+/* The array `key`, or NULL for none; its length is checked. */
+static const cJSON *read_array(struct json_reader *reader, const cJSON *root, const char *key)
+{
+    const cJSON *items = json_get_array(reader, root, key);
+    if (cJSON_GetArraySize(items) > NODES_MAX)
+        json_fail(reader, E_LIMIT, NULL, key, "too many");
+    return reader->result < 0 ? NULL : items;
+}
+
+static int member_cmp(const void *a, const void *b)
+{
+    const struct record_member *ma = a;
+    const struct record_member *mb = b;
+    int oa = kube_pod_ordinal(ma->pod);
+    int ob = kube_pod_ordinal(mb->pod);
+    if (oa != ob)
+        return oa < ob ? -1 : 1;
+    return strcmp(ma->pod, mb->pod);
+}
+
+static void read_members(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    const cJSON *items = read_array(reader, root, "members");
+    size_t count = (size_t)cJSON_GetArraySize(items);
+    struct record_member *members = ARENA_NEW(reader->arena, struct record_member, count);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, items)
+    {
+        read_member(reader, item, record->shards, &members[record->member_count++]);
+    }
+    if (count)
+        qsort(members, count, sizeof *members, member_cmp);
+    record->members = members;
+}
+
+static void read_forget(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    const cJSON *items = read_array(reader, root, "forget");
+    size_t count = (size_t)cJSON_GetArraySize(items);
+    struct node_id *ids = ARENA_NEW(reader->arena, struct node_id, count);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, items)
+    {
+        if (!cJSON_IsString(item) ||
+            !node_id_parse(span_of(item->valuestring), &ids[record->forget_count++]))
+            json_fail(reader, E_PROTO, NULL, "forget", "not a node id");
+    }
+    record->forget = ids;
+}
+
+static int id_cmp(const void *a, const void *b)
+{
+    return node_id_cmp(a, b);
+}
+
+/* No id is in it twice, be it as a member or as one to be forgotten. */
+static void check_ids(struct json_reader *reader, const struct record *record)
+{
+    size_t count = record->member_count + record->forget_count;
+    struct node_id *ids = ARENA_NEW(reader->arena, struct node_id, count);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = i < record->member_count ? record->members[i].id
+                                          : record->forget[i - record->member_count];
+    if (count)
+        qsort(ids, count, sizeof *ids, id_cmp);
+    for (size_t i = 1; i < count; i++)
+        if (node_id_eq(&ids[i - 1], &ids[i]))
+            json_fail(reader, E_INVALID, NULL, ids[i].hex, "node id twice");
+}
+
+/* No pod twice, and no two primaries of one shard: each would be given the same slots. */
+static void check_members(struct json_reader *reader, const struct record *record)
+{
+    bool *taken = ARENA_NEW(reader->arena, bool, record->shards);
+    for (size_t i = 0; i < record->member_count; i++) {
+        const struct record_member *member = &record->members[i];
+        if (i && strcmp(member[-1].pod, member->pod) == 0)
+            json_fail(reader, E_INVALID, NULL, member->pod, "pod twice");
+        if (!member->primary || reader->result < 0)
+            continue;
+        if (taken[member->shard])
+            json_fail(reader, E_INVALID, NULL, member->pod, "second primary of its shard");
+        taken[member->shard] = true;
+    }
+}
+
+static void read_record(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    int64_t shards = 0;
+    read_version(reader, root, record);
+    JSON_GET_TEXT(reader, root, "uid", is_uid, record->uid);
+    json_require(reader, root, "uid", record->uid);
+    json_get_int(reader, root, "generation", 0, JSON_INT_MAX, &record->generation);
+    JSON_GET_TEXT(reader, root, "setUid", is_uid, record->set_uid);
+    record->state = read_state(reader, root);
+    json_get_int(reader, root, "shards", 0, NODES_MAX, &shards);
+    record->shards = (uint16_t)shards;
+    read_members(reader, root, record);
+    read_forget(reader, root, record);
+    if (reader->result < 0)
+        return;
+    check_ids(reader, record);
+    check_members(reader, record);
+}
+
+int record_parse(struct span text, struct arena *arena, struct record *ret_record, struct err *err)
+{
+    auto_json cJSON *root = NULL;
+    int r = json_parse(text, RECORD_TEXT_MAX, &root, err);
+    if (r == 0) {
+        struct json_reader reader = {.err = err, .arena = arena};
+        struct record record = {0};
+        read_record(&reader, root, &record);
+        r = reader.result;
+        if (r == 0)
+            *ret_record = record;
+    }
+    if (r < 0)
+        (void)err_wrap(err, "record");
+    return r;
+}
+
+static void format_member(const struct record_member *member, struct buf *buf)
+{
+    (void)buf_append_str(buf, "{\"pod\":");
+    json_put_text(buf, member->pod, sizeof member->pod);
+    json_put_field(buf, "id", member->id.hex);
+    if (member->shard != NO_SHARD)
+        (void)buf_format(buf, ",\"shard\":%u", member->shard);
+    if (member->primary)
+        (void)buf_append_str(buf, ",\"primary\":true");
+    if (member->epoch)
+        (void)buf_format(buf, ",\"epoch\":%" PRIu64, member->epoch);
+    if (member->node_timeout_ms)
+        (void)buf_format(buf, ",\"nodeTimeoutMs\":%" PRId64, member->node_timeout_ms);
+    if (member->diskless_delay_s != -1)
+        (void)buf_format(buf, ",\"disklessDelayS\":%" PRId64, member->diskless_delay_s);
+    (void)buf_append_str(buf, "}");
+}
+
+int record_format(const struct record *record, struct buf *buf)
+{
+    assert(record->version == RECORD_VERSION && record->state != RECORD_STATE_NONE);
+    (void)buf_format(buf, "{\"version\":%d", record->version);
+    json_put_field(buf, "uid", record->uid);
+    (void)buf_format(buf, ",\"generation\":%" PRId64, record->generation);
+    json_put_field(buf, "setUid", record->set_uid);
+    json_put_field(buf, "state", record_state_name(record->state));
+    (void)buf_format(buf, ",\"shards\":%u,\n\"members\":[", record->shards);
+    for (size_t i = 0; i < record->member_count; i++) {
+        (void)buf_append_str(buf, i ? ",\n" : "\n");
+        format_member(&record->members[i], buf);
+    }
+    (void)buf_append_str(buf, "],\n\"forget\":[");
+    for (size_t i = 0; i < record->forget_count; i++)
+        (void)buf_format(buf, "%s\"%s\"", i ? ",\n" : "\n", record->forget[i].hex);
+    (void)buf_append_str(buf, "]}\n");
+    return buf->failed ? E_LIMIT : 0;
+}
