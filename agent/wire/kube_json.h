@@ -52,9 +52,10 @@ struct kube_meta {
     char name[KUBE_NAME_SIZE];
     char namespace[KUBE_LABEL_SIZE]; /* "" for nodes */
     char uid[UID_SIZE];
-    char resource_version[RESOURCE_VERSION_SIZE]; /* opaque, of [-A-Za-z0-9._~:=+/]: to be encoded */
-    int64_t generation;                           /* 0 where the kind has none */
-    bool deleting;                                /* has a deletionTimestamp */
+    char
+        resource_version[RESOURCE_VERSION_SIZE]; /* opaque, of [-A-Za-z0-9._~:=+/]: to be encoded */
+    int64_t generation;                          /* 0 where the kind has none */
+    bool deleting;                               /* has a deletionTimestamp */
 };
 
 /* The owner reference with controller: true. */
@@ -76,10 +77,10 @@ struct kube_pod {
     struct kube_meta meta;
     int ordinal; /* -1 if the name does not end in one */
     struct kube_owner controller;
-    char ip[IP_SIZE];                    /* "" = none yet */
-    char node[NODE_NAME_SIZE];           /* "" = not scheduled */
-    char zone[ZONE_SIZE];                /* label topology.kubernetes.io/zone, or "" */
-    char revision[KUBE_LABEL_SIZE];      /* label controller-revision-hash, or "" */
+    char ip[IP_SIZE];               /* "" = none yet */
+    char node[NODE_NAME_SIZE];      /* "" = not scheduled */
+    char zone[ZONE_SIZE];           /* label topology.kubernetes.io/zone, or "" */
+    char revision[KUBE_LABEL_SIZE]; /* label controller-revision-hash, or "" */
     enum kube_phase phase;
     bool ready; /* condition Ready is True */
 };
@@ -93,8 +94,8 @@ struct kube_stateful_set {
      * pods are told apart by their controller.
      */
     char selector[KUBE_SELECTOR_SIZE];
-    bool volumes;                      /* has volumeClaimTemplates */
-    bool ordered_ready;                /* podManagementPolicy is not Parallel */
+    bool volumes;       /* has volumeClaimTemplates */
+    bool ordered_ready; /* podManagementPolicy is not Parallel */
     char current_revision[KUBE_NAME_SIZE];
     char update_revision[KUBE_NAME_SIZE];
 };
@@ -133,7 +134,7 @@ struct kube_node {
 struct kube_config_map {
     struct kube_meta meta;
     bool readable;
-    struct record record;        /* if readable; its arrays are in the arena */
+    struct record record;       /* if readable; its arrays are in the arena */
     char problem[ERR_MSG_SIZE]; /* if not */
 };
 
@@ -176,7 +177,7 @@ typedef int (*kube_item_fn)(void *context, const struct kube_object *object, str
 struct kube_list {
     char resource_version[RESOURCE_VERSION_SIZE]; /* where to watch from */
     char next[KUBE_CONTINUE_SIZE]; /* metadata.continue, likewise opaque; "" = the last page */
-    size_t count;                                 /* items of this page */
+    size_t count;                  /* items of this page */
 };
 
 /*

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/kube_read.h"
+
+#include <string.h>
+
+static void read_controller(struct json_reader *reader, const cJSON *meta,
+                            struct kube_owner *controller)
+{
+    const cJSON *owner;
+    cJSON_ArrayForEach(owner, json_get_array(reader, meta, "ownerReferences"))
+    {
+        bool is_controller = false;
+        json_get_bool(reader, owner, "controller", &is_controller);
+        if (!is_controller)
+            continue;
+        JSON_GET_TEXT(reader, owner, "kind", kube_is_label_value, controller->kind);
+        JSON_GET_TEXT(reader, owner, "name", kube_is_subdomain, controller->name);
+        JSON_GET_TEXT(reader, owner, "uid", kube_is_label_value, controller->uid);
+        json_require(reader, owner, "uid", controller->uid);
+        return; /* the API allows one */
+    }
+}
+
+static enum kube_phase read_phase(struct json_reader *reader, const cJSON *status)
+{
+    static const struct {
+        const char *name;
+        enum kube_phase phase;
+    } phases[] = {
+        {"Pending", KUBE_PHASE_PENDING},
+        {"Running", KUBE_PHASE_RUNNING},
+        {"Succeeded", KUBE_PHASE_SUCCEEDED},
+        {"Failed", KUBE_PHASE_FAILED},
+    };
+    char name[KUBE_LABEL_SIZE] = "";
+    JSON_GET_TEXT(reader, status, "phase", NULL, name);
+    for (size_t i = 0; i < ARRAY_LEN(phases); i++)
+        if (strcmp(name, phases[i].name) == 0)
+            return phases[i].phase;
+    return KUBE_PHASE_UNKNOWN;
+}
+
+static bool read_ready(struct json_reader *reader, const cJSON *status)
+{
+    const cJSON *condition;
+    cJSON_ArrayForEach(condition, json_get_array(reader, status, "conditions"))
+    {
+        char type[KUBE_SELECTOR_SIZE] = ""; /* a qualified name, by custom of any length */
+        char value[KUBE_LABEL_SIZE] = "";
+        JSON_GET_TEXT(reader, condition, "type", NULL, type);
+        JSON_GET_TEXT(reader, condition, "status", NULL, value);
+        if (strcmp(type, "Ready") == 0)
+            return strcmp(value, "True") == 0;
+    }
+    return false;
+}
+
+void kube_read_pod(struct json_reader *reader, const cJSON *object, struct kube_pod *pod)
+{
+    kube_read_meta(reader, object, &pod->meta);
+    const cJSON *meta = json_get_object(reader, object, "metadata");
+    const cJSON *labels = json_get_object(reader, meta, "labels");
+    const cJSON *spec = json_get_object(reader, object, "spec");
+    const cJSON *status = json_get_object(reader, object, "status");
+    pod->ordinal = kube_pod_ordinal(pod->meta.name);
+    read_controller(reader, meta, &pod->controller);
+    JSON_GET_TEXT(reader, status, "podIP", kube_is_address, pod->ip);
+    JSON_GET_TEXT(reader, spec, "nodeName", kube_is_subdomain, pod->node);
+    kube_read_zone(reader, object, pod->zone, sizeof pod->zone);
+    JSON_GET_TEXT(reader, labels, "controller-revision-hash", kube_is_label_value, pod->revision);
+    pod->phase = read_phase(reader, status);
+    pod->ready = read_ready(reader, status);
+}
