@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's life, its clock, and the turn: world -> plan -> execute (agent.c, agent_world.c). */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sim.h"
+
+/* agent.h */
+#define TICK_US MS(1000)
+#define DEBOUNCE_US MS(20)
+#define SETTLE_MS WORLD_FRESH_MS
+#define STALL_US MS(2000)
+#define LEASE_SECONDS 15
+
+static void on_turn(struct sim *sim, const struct event *event);
+static void on_resume(struct sim *sim, const struct event *event);
+
+int64_t agent_clock_ms(const struct sim *sim, const struct agent *agent) {
+    int64_t ms = sim->now_us / 1000;
+    return agent->clock_offset_ms + ms + ms * agent->clock_ppm / 1000000;
+}
+
+bool agent_absent(struct sim *sim, const struct event *event, struct agent **ret_agent) {
+    struct agent *agent = &sim->agents[event->who];
+    *ret_agent = agent;
+    if (!agent->alive || agent->run != event->run)
+        return true;
+    if (sim->now_us >= agent->paused_until_us)
+        return false;
+    sim_after(sim, agent->paused_until_us - sim->now_us, event->fn, event->who, event->other,
+              event->run, event->data);
+    return true;
+}
+
+static void agent_turn_at(struct sim *sim, struct agent *agent, int64_t delay_us) {
+    agent->turn_us = sim->now_us + delay_us;
+    sim_after(sim, delay_us, on_turn, agent->index, 0, agent->run, NULL);
+}
+
+/* Each wake arms the timer anew, as loop_timer_arm() does. */
+void agent_wake(struct sim *sim, struct agent *agent) {
+    if (agent->turn_us != sim->now_us + DEBOUNCE_US)
+        agent_turn_at(sim, agent, DEBOUNCE_US);
+}
+
+void agent_start(struct sim *sim, int pod, const char *pod_uid, int addr) {
+    struct agent *agent = &sim->agents[pod];
+    assert(!agent->alive);
+    uint64_t run = agent->run + 1;
+    int64_t offset = sim_between(sim, 1000, 100000000);
+    int ppm = (int)sim_between(sim, -sim->setup.clock_ppm, sim->setup.clock_ppm);
+    memset(agent, 0, sizeof *agent);
+    agent->index = pod;
+    agent->alive = true;
+    agent->run = run;
+    agent->clock_offset_ms = offset;
+    agent->clock_ppm = ppm;
+    agent->addr = addr;
+    text_format(agent->pod_uid, sizeof agent->pod_uid, "%s", pod_uid);
+    agent->attempts.rng.state = rng_next(&sim->rng);
+    agent->entropy[0] = rng_next(&sim->rng);
+    agent->entropy[1] = rng_next(&sim->rng);
+    agent->rule = "";
+    char holder[LEASE_HOLDER_SIZE];
+    text_format(holder, sizeof holder, SET_NAME "-%d_%s", pod, pod_uid);
+    lease_init(&agent->lease, holder, LEASE_SECONDS, rng_next(&sim->rng));
+    agent_kube_start(sim, agent);
+    agent_wake(sim, agent);
+}
+
+void agent_forget(struct sim *sim, struct agent *agent) {
+    (void)sim;
+    for (int i = 0; i < PODS_MAX; i++)
+        agent_peer_drop(&agent->peers[i]);
+}
+
+void agent_stop(struct sim *sim, struct agent *agent) {
+    if (!agent->alive)
+        return;
+    agent_forget(sim, agent);
+    agent->alive = false;
+    agent->run++;
+}
+
+/*
+ * The stall is noticed by a timer: answers and timers that are due with it may come before it or
+ * after it.
+ */
+void agent_pause(struct sim *sim, struct agent *agent, int64_t for_us) {
+    if (!agent->alive)
+        return;
+    sim_trace(sim, sim->redis[agent->index].name, "agent paused for %lld ms",
+              (long long)(for_us / 1000));
+    agent->paused_until_us = sim->now_us + for_us;
+    int64_t late = sim_chance(sim, 500) ? MS(50) : 0;
+    if (for_us > STALL_US)
+        sim_after(sim, for_us + late, on_resume, agent->index, 0, agent->run, NULL);
+}
+
+static void on_resume(struct sim *sim, const struct event *event) {
+    struct agent *agent;
+    if (agent_absent(sim, event, &agent))
+        return;
+    agent->settle_until_ms = agent_clock_ms(sim, agent) + SETTLE_MS;
+    agent_wake(sim, agent);
+}
+
+static void turn_put_pod(struct agent *agent, const struct api_pod *from, int ordinal,
+                         struct pod *pod) {
+    *pod = (struct pod){.ordinal = ordinal,
+                        .port = MODEL_PORT,
+                        .terminating = from->terminating,
+                        .ready = from->ready};
+    text_format(pod->name, sizeof pod->name, SET_NAME "-%d", ordinal);
+    memcpy(pod->uid, from->uid, sizeof pod->uid);
+    sim_addr_text(from->addr, pod->ip, sizeof pod->ip);
+    if (from->node >= 0) {
+        text_format(pod->node, sizeof pod->node, "node-%d", from->node);
+        text_format(pod->zone, sizeof pod->zone, "zone-%d", from->zone);
+    }
+    pod->agent = strcmp(from->uid, agent->pod_uid) == 0 ? AGENT_OK : AGENT_UNKNOWN;
+    const struct agent_peer *peer = &agent->peers[ordinal];
+    if (peer->used && strcmp(peer->uid, from->uid) == 0)
+        pod->server = peer->server;
+}
+
+static void turn_observe(struct sim *sim, struct agent *agent) {
+    struct world *w = &agent->world;
+    *w = (struct world){
+        .now_ms = agent_clock_ms(sim, agent),
+        .me = NO_POD,
+        .leader = agent_may_act(sim, agent),
+        .api_seen_ms = agent_api_seen_ms(agent),
+        .replicas_per_primary = sim->setup.replicas_per_primary,
+        .attempts = &agent->attempts,
+        .entropy = {agent->entropy[0], agent->entropy[1]},
+        .record_problem = "",
+        .guards_off = sim->options.guards_off,
+    };
+    w->settling = w->now_ms < agent->settle_until_ms;
+    text_format(w->my_pod, sizeof w->my_pod, SET_NAME "-%d", agent->index);
+    sim_addr_text(agent->addr, w->my_ip, sizeof w->my_ip);
+    struct span holder = span_of(lease_holder(&agent->lease, w->now_ms));
+    (void)TEXT_COPY(w->leader_pod, span_until(&holder, '_'));
+    if (agent->synced[API_RECORD]) {
+        w->record_presence = agent->record ? PRESENCE_PRESENT : PRESENCE_ABSENT;
+        w->record = agent->record ? &agent->record->record : NULL;
+    }
+    w->record_copy = agent->record_copy ? &agent->record_copy->record : NULL;
+    text_format(w->set.name, sizeof w->set.name, "%s", SET_NAME);
+    if (!agent->synced[API_SET])
+        return;
+    w->set.known = true;
+    text_format(w->set.uid, sizeof w->set.uid, "%s", "set-uid-1");
+    w->set.replicas = sim->api.history[agent->cursor[API_SET]].replicas;
+    w->set.volumes = sim->setup.volumes;
+    w->set.ordered_ready = sim->setup.ordered_ready;
+    w->pods = agent->pods;
+    if (!agent->synced[API_PODS])
+        return;
+    const struct api_pod *pods = sim->api.history[agent->cursor[API_PODS]].pods;
+    for (int i = 0; i < PODS_MAX; i++) {
+        if (!pods[i].exists)
+            continue;
+        if (strcmp(pods[i].uid, agent->pod_uid) == 0)
+            w->me = w->pod_count;
+        turn_put_pod(agent, &pods[i], i, &agent->pods[w->pod_count++]);
+    }
+}
+
+static void turn_publish(struct sim *sim, struct agent *agent, const struct plan *plan) {
+    stats_rule(sim->stats, plan->rule);
+    agent->idle = plan->action_count == 0;
+    if (strcmp(agent->reason, plan->reason) == 0)
+        return;
+    memcpy(agent->reason, plan->reason, sizeof agent->reason);
+    if (strcmp(plan->rule, "leader") != 0 || strcmp(agent->rule, plan->rule) != 0)
+        sim_trace(sim, sim->redis[agent->index].name, "plan %s: %s", plan->rule, plan->reason);
+    agent->rule = plan->rule;
+}
+
+static void on_turn(struct sim *sim, const struct event *event) {
+    struct agent *agent = &sim->agents[event->who];
+    bool current = agent->turn_us == event->at_us;
+    if (agent_absent(sim, event, &agent)) {
+        if (current && agent->alive && agent->run == event->run)
+            agent->turn_us = agent->paused_until_us;
+        return;
+    }
+    if (!current)
+        return;
+    turn_observe(sim, agent);
+    agent_peers_follow(sim, agent);
+    arena_reset(&sim->turn_arena);
+    struct plan plan;
+    plan_next(&agent->world, &sim->turn_arena, &plan);
+    sim->stats->turns++;
+    turn_publish(sim, agent, &plan);
+    bool formed = agent->world.record && agent->world.record->state == RECORD_FORMED;
+    if (plan.action_count || (agent->world.leader && !formed))
+        agent_peers_hurry(sim, agent);
+    agent->turn_us = 0;
+    if (plan.action_count)
+        agent_execute(sim, agent, &plan);
+    if (agent->turn_us < sim->now_us)
+        agent_turn_at(sim, agent, TICK_US);
+}

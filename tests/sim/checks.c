@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "checks.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/placement.h"
+#include "sim.h"
+
+void check_is_foreign(struct sim *sim, uint32_t id) {
+    assert(sim->checks.foreign_count < FOREIGN_IDS_MAX);
+    sim->checks.foreign_ids[sim->checks.foreign_count++] = id;
+}
+
+static bool is_foreign(const struct sim *sim, uint32_t id) {
+    for (int i = 0; i < sim->checks.foreign_count; i++)
+        if (sim->checks.foreign_ids[i] == id)
+            return true;
+    return false;
+}
+
+/* Nodes.conf of a server of ours exists, whether it runs or not. */
+static bool holds_conf(const struct redis *r) {
+    return r->ours && r->has_conf && r->node_high;
+}
+
+static bool is_stranger(const struct sim *sim, const struct redis *r) {
+    return !r->ours || (r->node_high && is_foreign(sim, r->nodes[0].id));
+}
+
+/* The atoms that this server claims for itself. */
+static uint64_t claims(const struct redis *r) {
+    return r->nodes[0].flags & NODE_PRIMARY ? r->nodes[0].slots : 0;
+}
+
+void check_send(struct sim *sim, const struct agent *agent, const struct action *action) {
+    char text[128];
+    action_format(action, text, sizeof text);
+    const char *name = sim->redis[agent->index].name;
+    if (sim->checks.quiet)
+        sim_violation(sim, "I10: %s sends \"%s\" although everything is in order", name, text);
+    if (agent_clock_ms(sim, agent) < agent->settle_until_ms)
+        sim_violation(sim, "%s sends \"%s\" while it should only observe", name, text);
+    if (action->authority != AUTHORITY_LEADER)
+        return;
+    if (!agent_may_act(sim, agent))
+        sim_violation(sim, "%s sends \"%s\" behind the fence", name, text);
+    for (int i = 0; i < PODS_MAX; i++)
+        if (i != agent->index && sim->agents[i].alive &&
+            sim->now_us > sim->checks.two_leaders_until_us &&
+            agent_may_act(sim, &sim->agents[i]))
+            sim_violation(sim, "two leaders: %s sends \"%s\" while %s may act, too", name, text,
+                          sim->redis[i].name);
+}
+
+const char *check_and_command(struct sim *sim, const struct agent *agent, struct redis *r,
+                              const struct action *action, const struct action_args *args) {
+    if (is_stranger(sim, r) && action->authority == AUTHORITY_LEADER) {
+        char text[128];
+        action_format(action, text, sizeof text);
+        sim_violation(sim, "I1: %s sends \"%s\" to a stranger's server at %s's address",
+                      sim->redis[agent->index].name, text, r->name);
+    }
+    return redis_command(sim, r, args);
+}
+
+void check_add_slots(struct sim *sim, const struct redis *r, uint64_t atoms) {
+    for (int i = 0; i < sim->redis_count; i++) {
+        const struct redis *other = &sim->redis[i];
+        if (other == r || !holds_conf(other) || is_stranger(sim, other) ||
+            !(claims(other) & atoms))
+            continue;
+        sim_violation(sim, "I1: slots are added on %s that %s%s owns already", r->name, other->name,
+                      other->phase == REDIS_DOWN ? ", stopped with its volume," : "");
+    }
+}
+
+void check_forget(struct sim *sim, const struct redis *r, const struct redis_node *n) {
+    for (int i = 0; i < sim->redis_count; i++) {
+        struct redis *other = &sim->redis[i];
+        if (!holds_conf(other) || is_stranger(sim, other))
+            continue;
+        if (other->nodes[0].id == n->id)
+            sim_violation(sim, "I14: %s forgets the living node of %s", r->name, other->name);
+        if (other->phase == REDIS_DOWN)
+            continue;
+        const struct redis_node *seen = redis_find(other, n->id);
+        if (seen && seen->slots)
+            sim_violation(sim, "I14: %s forgets a node that owns slots in the view of %s", r->name,
+                          other->name);
+        if (other->nodes[0].primary == n->id)
+            sim_violation(sim, "I14: %s forgets the primary of %s", r->name, other->name);
+    }
+}
+
+void check_node_added(struct sim *sim, const struct redis *r, uint32_t id) {
+    bool here = is_stranger(sim, r);
+    if (here == is_foreign(sim, id))
+        return;
+    sim_violation(sim, "I1: %s has met a node of another cluster, %s", r->name,
+                  redis_name_of(sim, id));
+}
+
+void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary) {
+    for (int k = 0; k < sim->atom_count; k++) {
+        if (!r->data[k] || primary->data[k])
+            continue;
+        sim->stats->wipes++;
+        if (r->repl.by_command)
+            sim_violation(sim, "I8: our REPLICATE replaced the data of %s by the empty %s", r->name,
+                          primary->name);
+        else
+            sim_trace(sim, r->name, "data replaced by the empty %s, by Redis itself", primary->name);
+        return;
+    }
+}
+
+void check_record(struct sim *sim, const struct record *before, const struct record *after) {
+    struct checks *c = &sim->checks;
+    bool lives = false;
+    for (int i = 0; i < sim->redis_count; i++)
+        lives |= holds_conf(&sim->redis[i]) && !is_stranger(sim, &sim->redis[i]) &&
+                 claims(&sim->redis[i]);
+    if (c->record_uid[0] && strcmp(c->record_uid, after->uid) != 0 && lives)
+        sim_violation(sim, "I1: the record's uid changes from %.8s to %.8s while the cluster lives",
+                      c->record_uid, after->uid);
+    if (before && before->generation > after->generation)
+        sim_violation(sim, "the record's generation goes back from %lld to %lld",
+                      (long long)before->generation, (long long)after->generation);
+    if (before && before->state == RECORD_FORMED && after->state == RECORD_FORMING && lives)
+        sim_violation(sim, "I1: a formed cluster is to be formed again");
+    text_format(c->record_uid, sizeof c->record_uid, "%s", after->uid);
+}
+
+bool check_healthy(struct sim *sim) {
+    const struct stored_record *stored = sim->api.now.record;
+    if (!pods_all_running(sim) || !stored || stored->record.state != RECORD_FORMED)
+        return false;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        const struct redis *r = &sim->redis[i];
+        bool replica = r->nodes[0].flags & NODE_REPLICA;
+        if (!r->state_ok || (replica && r->repl.state != REPL_UP))
+            return false;
+    }
+    return true;
+}
+
+/* ---- the end ---- */
+
+static char missing[256];
+
+static const char *lacks_server(struct sim *sim, int pod) {
+    struct redis *r = &sim->redis[pod];
+    unsigned expected = (unsigned)sim->api.now.replicas;
+    const struct redis_node *me = redis_myself(r);
+    if (!r->state_ok)
+        return "cluster_state is fail";
+    if (redis_slots_assigned(sim, r) != SLOT_COUNT)
+        return "slots are not assigned";
+    if (redis_known(r) != expected)
+        return "it does not know exactly the set's nodes";
+    if (me->flags & NODE_REPLICA && r->repl.state != REPL_UP)
+        return "its replication link is down";
+    if (me->flags & NODE_REPLICA && sim_host_at(sim, r->repl.addr) != r->repl.peer)
+        return "it replicates from a wrong address";
+    if (me->flags & NODE_PRIMARY && !me->slots)
+        return "it is a primary without slots";
+    if (r->set.node_timeout_ms != r->configured.node_timeout_ms)
+        return "cluster-node-timeout was not given back";
+    if (r->set.diskless_delay_s != r->configured.diskless_delay_s)
+        return "repl-diskless-sync-delay was not given back";
+    if (r->set.replica_migration)
+        return "cluster-allow-replica-migration is on";
+    if (r->set.announce != r->addr)
+        return "it announces a wrong address";
+    return NULL;
+}
+
+/* What `r` has wrong about the server of another pod. */
+static const char *lacks_view(struct redis *r, struct redis *other) {
+    const struct redis_node *n = redis_find(r, redis_myself(other)->id);
+    const struct redis_node *truth = redis_myself(other);
+    if (!n)
+        return "does not know";
+    if (n == redis_myself(r))
+        return NULL;
+    if (n->flags & (NODE_PFAIL | NODE_FAIL | NODE_HANDSHAKE | NODE_NOADDR))
+        return "has a bad flag for";
+    if (n->addr != other->addr || n->link.state != LINK_UP)
+        return "has no link to";
+    if (n->slots != (truth->flags & NODE_PRIMARY ? truth->slots : 0))
+        return "is wrong about the slots of";
+    if ((n->flags ^ truth->flags) & (NODE_PRIMARY | NODE_REPLICA) || n->primary != truth->primary)
+        return "is wrong about the role of";
+    return NULL;
+}
+
+static const char *lacks_record(struct sim *sim) {
+    const struct stored_record *stored = sim->api.now.record;
+    if (!stored || stored->record.state != RECORD_FORMED)
+        return "the record does not say formed";
+    if (stored->record.forget_count)
+        return "the record still lists ids to forget";
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        struct node_id id;
+        redis_id_hex(sim->redis[i].nodes[0].id, &id);
+        const struct record_member *m = record_find_pod(&stored->record, sim->redis[i].name);
+        if (!m || !node_id_eq(&m->id, &id))
+            return "the record does not have the id of every pod";
+    }
+    return NULL;
+}
+
+/* Every shard has the replicas that the number of pods allows. */
+static const char *lacks_replicas(struct sim *sim) {
+    unsigned pods = (unsigned)sim->api.now.replicas;
+    int copies[PODS_MAX] = {0};
+    unsigned shards = 0;
+    for (unsigned i = 0; i < pods; i++)
+        shards += claims(&sim->redis[i]) != 0;
+    for (unsigned i = 0; i < pods; i++)
+        for (unsigned j = 0; j < pods; j++)
+            copies[i] += sim->redis[j].nodes[0].primary == sim->redis[i].nodes[0].id;
+    if (!shards)
+        return "nobody owns slots";
+    for (unsigned i = 0; i < pods; i++)
+        if (claims(&sim->redis[i]) && (unsigned)copies[i] < (pods - shards) / shards &&
+            pods == (unsigned)sim->setup.pods)
+            return "a shard lacks a replica while another has more";
+    return NULL;
+}
+
+const char *check_converged(struct sim *sim) {
+    if (!pods_all_running(sim))
+        return "not all pods run";
+    const char *what = lacks_record(sim);
+    if (what)
+        return what;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        what = lacks_server(sim, i);
+        if (what) {
+            text_format(missing, sizeof missing, "%s: %s", sim->redis[i].name, what);
+            return missing;
+        }
+        if (!sim->agents[i].idle)
+            return "an agent still has something to do";
+        for (int j = 0; j < sim->api.now.replicas; j++) {
+            what = lacks_view(&sim->redis[i], &sim->redis[j]);
+            if (what) {
+                text_format(missing, sizeof missing, "%s %s %s", sim->redis[i].name, what,
+                            sim->redis[j].name);
+                return missing;
+            }
+        }
+    }
+    return sim->faults.uneven ? NULL : lacks_replicas(sim);
+}

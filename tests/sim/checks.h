@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The invariants of FAULTS 4, as far as forming and joining can break them. Each is checked where it
+ * could be broken: at a send, at a command's arrival, at a write of the record, at a full sync.
+ *
+ *   I1   no second cluster: slots are added only where no server of ours, running or stopped with its
+ *        volume, claims them; the record's uid never changes; no stranger enters a node table
+ *   I2   hence no slot has two owners by our doing
+ *   I3   at the end every slot has one owner in every view
+ *   I8   a REPLICATE of ours never replaces data by nothing
+ *   I9   implied: agents crash, pause and restart at any event
+ *   I10  converged within a limit after the last fault, and nothing is sent after that
+ *   I14  only what FACTS 4 allows is forgotten
+ *   and  two agents never may act at once, unless the Lease was deleted by hand; nothing is sent while settling; a record is only ever
+ *        replaced by its successor; the formation's settings are given back
+ */
+#ifndef MUSTER_SIM_CHECKS_H
+#define MUSTER_SIM_CHECKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/action.h"
+#include "core/record.h"
+
+struct sim;
+struct agent;
+struct redis;
+struct redis_node;
+
+#define FOREIGN_IDS_MAX 32
+
+struct checks {
+    char record_uid[UID_SIZE]; /* of the first record; "" = none yet */
+    uint32_t foreign_ids[FOREIGN_IDS_MAX];
+    int foreign_count;
+    bool quiet; /* nothing may be sent any more (I10) */
+    /* A Lease deleted by hand makes two leaders, until the first one's renewal fails: harmlessness is
+     * what then must hold (DESIGN 4), and all the other checks. */
+    int64_t two_leaders_until_us;
+};
+
+/* From now on a node with this id is a stranger. */
+void check_is_foreign(struct sim *sim, uint32_t id);
+
+void check_send(struct sim *sim, const struct agent *agent, const struct action *action);
+const char *check_and_command(struct sim *sim, const struct agent *agent, struct redis *r,
+                              const struct action *action, const struct action_args *args);
+void check_add_slots(struct sim *sim, const struct redis *r, uint64_t atoms);
+void check_forget(struct sim *sim, const struct redis *r, const struct redis_node *n);
+void check_node_added(struct sim *sim, const struct redis *r, uint32_t id);
+void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary);
+void check_record(struct sim *sim, const struct record *before, const struct record *after);
+
+/* Every server of ours up, in sync and content: faults that lose data wait for it. */
+bool check_healthy(struct sim *sim);
+
+/* NULL if the cluster is as it should be in the end; else what is missing, in a static buffer. */
+const char *check_converged(struct sim *sim);
+
+#endif

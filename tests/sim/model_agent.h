@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's shell in the simulation: what agent.c, peers, executor, kube_state and lease_client do,
+ * around the real planner, attempts, Lease and preconditions of core. Its clock runs at its own rate
+ * from its own start.
+ */
+#ifndef MUSTER_SIM_MODEL_AGENT_H
+#define MUSTER_SIM_MODEL_AGENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/action.h"
+#include "core/attempts.h"
+#include "core/lease.h"
+#include "core/plan.h"
+#include "core/world.h"
+#include "model_api.h"
+
+#define RUN_ACTIONS_MAX 32
+
+/* The run of a plan's actions to one server (io/executor.h). */
+struct agent_run {
+    bool busy;
+    struct action actions[RUN_ACTIONS_MAX];
+    int count;
+    int next;
+    int64_t probe_ms; /* when the probe was asked, on the agent's clock; 0 = none yet */
+    struct probe probe;
+};
+
+struct snapshot;
+
+/* A server that the agent talks to (io/peers.h). */
+struct agent_peer {
+    bool used;
+    char uid[UID_SIZE];
+    int addr;
+    uint64_t gen; /* changes when it becomes another server */
+    struct server server;
+    struct snapshot *snap; /* of server.view */
+    bool polling;
+    int64_t asked_ms;       /* of the poll in flight */
+    enum reach failing;     /* it will end like this; REACH_UNKNOWN: it gets through */
+    int64_t due_us;         /* of the next poll */
+    int64_t hurry_until_ms;
+    int64_t settings_ms;    /* when the settings were read; 0 = to be read */
+    struct agent_run run;
+};
+
+struct agent {
+    int index; /* its pod */
+    bool alive;
+    uint64_t run; /* +1 for each start and end */
+    char pod_uid[UID_SIZE];
+    int addr;
+    int64_t paused_until_us;
+    int64_t clock_offset_ms;
+    int clock_ppm;
+
+    /* What the watches brought: indexes into the API's history. */
+    size_t cursor[API_KINDS];
+    bool synced[API_KINDS];
+    int64_t seen_ms[API_KINDS];
+    unsigned missed; /* kinds whose events were lost: a new list is due */
+    bool relisting;
+    const struct stored_record *record; /* NULL = absent, when synced */
+    const struct stored_record *record_copy;
+    bool record_busy;
+
+    struct lease_state lease;
+    unsigned lease_renewals;
+
+    struct agent_peer peers[PODS_MAX];
+    struct attempts attempts;
+    struct pod pods[PODS_MAX];
+    struct world world;
+    uint64_t entropy[2];
+    int64_t settle_until_ms;
+    int64_t turn_us; /* of the turn in the queue */
+    const char *rule; /* of the last plan */
+    char reason[PLAN_REASON_SIZE];
+    bool idle; /* the last plan had no actions */
+};
+
+void agent_start(struct sim *sim, int pod, const char *pod_uid, int addr);
+void agent_stop(struct sim *sim, struct agent *agent);
+void agent_pause(struct sim *sim, struct agent *agent, int64_t for_us);
+void agent_forget(struct sim *sim, struct agent *agent); /* frees what it holds */
+
+/* The agent's own clock, milliseconds. */
+int64_t agent_clock_ms(const struct sim *sim, const struct agent *agent);
+
+/* True if the event's agent is gone; if it is paused, the event comes again when it resumes. */
+bool agent_absent(struct sim *sim, const struct event *event, struct agent **ret_agent);
+
+/* agent_turn.c */
+void agent_wake(struct sim *sim, struct agent *agent);
+
+/* agent_kube.c: watches, Lease, record. */
+void agent_kube_start(struct sim *sim, struct agent *agent);
+void agent_kube_changed(struct sim *sim, struct agent *agent, enum api_kind kind, size_t index);
+void agent_put_record(struct sim *sim, struct agent *agent, const struct action *action);
+bool agent_may_act(const struct sim *sim, const struct agent *agent);
+int64_t agent_api_seen_ms(const struct agent *agent);
+
+/* agent_peers.c: which servers are asked, and when. */
+void agent_peers_follow(struct sim *sim, struct agent *agent);
+void agent_peers_hurry(struct sim *sim, struct agent *agent);
+void agent_peer_drop(struct agent_peer *peer);
+
+/* agent_exec.c */
+void agent_execute(struct sim *sim, struct agent *agent, const struct plan *plan);
+
+#endif

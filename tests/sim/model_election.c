@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Config epochs: who owns a slot, collisions, automatic failover and its votes (FACTS 0.3, 3).
+ * Manual failover comes with the issue that orders it.
+ */
+#include <assert.h>
+
+#include "sim.h"
+
+/* cluster-replica-validity-factor and repl-ping-replica-period of the default configuration. */
+#define VALIDITY_FACTOR 10
+#define REPL_PING_US SECONDS(10)
+
+/* clusterUpdateSlotsConfigWith: the higher epoch wins each slot; who lost all of them follows. */
+void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *sender, uint64_t epoch,
+                       uint64_t slots) {
+    struct redis_node *me = redis_myself(r);
+    struct redis_node *current = me->flags & NODE_PRIMARY ? me : redis_find(r, me->primary);
+    if (sender == me)
+        return;
+    uint64_t lost = 0;
+    uint64_t dirty = 0;
+    for (int k = 0; k < sim->atom_count; k++) {
+        uint64_t bit = UINT64_C(1) << k;
+        struct redis_node *owner = r->owner[k] < 0 ? NULL : &r->nodes[r->owner[k]];
+        if (!(slots & bit) || owner == sender || (owner && owner->epoch >= epoch))
+            continue;
+        if (owner && owner == current)
+            lost |= bit;
+        if (owner == me && r->data[k])
+            dirty |= bit;
+        redis_set_owner(r, k, sender);
+    }
+    if (!lost)
+        return;
+    /* "no migration": follow only if the sender took exactly what the shard had (FACTS 5). */
+    if (current->slots == 0 && (r->set.replica_migration || slots == lost)) {
+        sim_trace(sim, r->name, "lost its last slot: becomes a replica of the new owner");
+        redis_set_primary(sim, r, sender, false);
+        return;
+    }
+    for (int k = 0; k < sim->atom_count; k++)
+        if (dirty >> k & 1)
+            r->data[k] = 0;
+}
+
+/* clusterHandleConfigEpochCollision: of two primaries with one epoch the smaller id takes a new one. */
+void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender) {
+    struct redis_node *me = redis_myself(r);
+    if (redis_id_cmp(sender->id, me->id) <= 0)
+        return;
+    r->current_epoch++;
+    me->epoch = r->current_epoch;
+    redis_touch(r);
+    sim_trace(sim, r->name, "config epoch collision: takes epoch %llu",
+              (unsigned long long)me->epoch);
+}
+
+static bool election_wanted(const struct sim *sim, struct redis *r, const struct redis_node *primary) {
+    if (!primary || !(primary->flags & NODE_FAIL) || !primary->slots)
+        return false;
+    int64_t nt = MS(r->set.node_timeout_ms);
+    int64_t age = r->repl.state == REPL_UP ? 0 : sim->now_us - r->repl.down_since_us;
+    if (age > nt)
+        age -= nt;
+    return age <= REPL_PING_US + nt * VALIDITY_FACTOR;
+}
+
+static unsigned election_rank(struct redis *r, uint32_t primary) {
+    unsigned rank = 0;
+    for (int i = 1; i < r->node_high; i++) {
+        const struct redis_node *n = &r->nodes[i];
+        if (n->used && n->flags & NODE_REPLICA && n->primary == primary &&
+            n->offset > r->repl.offset)
+            rank++;
+    }
+    return rank;
+}
+
+static int64_t election_delay(struct sim *sim, struct redis *r, uint32_t primary) {
+    unsigned rank = election_rank(r, primary);
+    if (r->traits->fast_election) {
+        int64_t delay = r->set.node_timeout_ms / 30;
+        delay = MS(delay > 500 ? 500 : delay);
+        return rank ? delay + sim_between(sim, 0, delay) + rank * SECONDS(1) : 0;
+    }
+    return MS(500) + sim_between(sim, 0, MS(500)) + rank * SECONDS(1);
+}
+
+static void election_win(struct sim *sim, struct redis *r, struct redis_node *old) {
+    struct redis_node *me = redis_myself(r);
+    if (me->epoch < r->election.epoch)
+        me->epoch = r->election.epoch;
+    uint64_t slots = old->slots;
+    redis_set_primary_flag(r, me);
+    repl_unset(sim, r);
+    for (int k = 0; k < sim->atom_count; k++)
+        if (slots >> k & 1)
+            redis_set_owner(r, k, me);
+    redis_touch(r);
+    sim->stats->elections++;
+    sim_trace(sim, r->name, "won the election, epoch %llu", (unsigned long long)me->epoch);
+    redis_update_state(sim, r);
+    bus_broadcast(sim, r, BUS_PONG);
+}
+
+/* clusterHandleSlaveFailover. */
+void election_step(struct sim *sim, struct redis *r) {
+    struct redis_node *me = redis_myself(r);
+    struct redis_election *e = &r->election;
+    if (!(me->flags & NODE_REPLICA) || me->flags & NODE_NOFAILOVER)
+        return;
+    struct redis_node *primary = redis_find(r, me->primary);
+    if (!election_wanted(sim, r, primary))
+        return;
+    int64_t timeout = 2 * MS(r->set.node_timeout_ms);
+    if (timeout < SECONDS(2))
+        timeout = SECONDS(2);
+    int64_t age = sim->now_us - e->at_us;
+    if (!e->at_us || age > 2 * timeout) {
+        *e = (struct redis_election){.at_us = sim->now_us + election_delay(sim, r, primary->id)};
+        return;
+    }
+    if (sim->now_us < e->at_us || age > timeout)
+        return;
+    if (!e->sent) {
+        r->current_epoch++;
+        e->epoch = r->current_epoch;
+        e->sent = true;
+        bus_broadcast(sim, r, BUS_AUTH_REQUEST);
+        return;
+    }
+    if (e->votes >= r->size / 2 + 1)
+        election_win(sim, r, primary);
+}
+
+/* clusterSendFailoverAuthIfNeeded: who asks with older data or slots gets no vote. */
+void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
+                   const struct bus_packet *p) {
+    struct redis_node *me = redis_myself(r);
+    if (!(me->flags & NODE_PRIMARY) || !me->slots)
+        return;
+    if (p->current_epoch < r->current_epoch || r->vote_epoch == r->current_epoch)
+        return;
+    struct redis_node *primary =
+        sender->flags & NODE_REPLICA ? redis_find(r, sender->primary) : NULL;
+    if (!primary || !(primary->flags & NODE_FAIL))
+        return;
+    int64_t wait = 2 * MS(r->set.node_timeout_ms);
+    if (r->traits->votes_wait_2nt && primary->voted_us && sim->now_us - primary->voted_us < wait)
+        return;
+    for (int k = 0; k < sim->atom_count; k++)
+        if (p->slots >> k & 1 && r->owner[k] >= 0 &&
+            r->nodes[r->owner[k]].epoch > p->config_epoch)
+            return;
+    r->vote_epoch = r->current_epoch;
+    primary->voted_us = sim->now_us;
+    bus_send_to(sim, r, sender, BUS_AUTH_ACK);
+}

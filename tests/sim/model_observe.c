@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a server answers when it is asked: the values that the agent's parsers would make of it. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "sim.h"
+
+/* A view that several agents hold; it never changes after it was made. */
+struct snapshot {
+    unsigned refs;
+    struct view view;
+    struct slot_range ranges[ATOMS_MAX];
+    struct view_node nodes[];
+};
+
+void snapshot_release(struct snapshot *snap) {
+    if (snap && --snap->refs == 0)
+        free(snap);
+}
+
+static bool range_before(struct slot_range a, struct slot_range b) {
+    return a.first < b.first;
+}
+
+/* The node's atoms as sorted, joined ranges at the end of the view's. */
+static void snapshot_ranges(const struct sim *sim, uint64_t slots, struct snapshot *snap,
+                            struct view_node *node) {
+    node->range_first = (uint32_t)snap->view.range_count;
+    struct slot_range *out = snap->ranges + node->range_first;
+    uint32_t count = 0;
+    for (int k = 0; k < sim->atom_count; k++) {
+        if (!(slots >> k & 1))
+            continue;
+        uint32_t i = count++;
+        for (; i > 0 && range_before(sim->atoms[k], out[i - 1]); i--)
+            out[i] = out[i - 1];
+        out[i] = sim->atoms[k];
+        node->slot_count += slot_range_count(sim->atoms[k]);
+    }
+    uint32_t joined = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (joined && out[joined - 1].last + 1 == out[i].first)
+            out[joined - 1].last = out[i].last;
+        else
+            out[joined++] = out[i];
+    }
+    node->range_count = joined;
+    snap->view.range_count += joined;
+}
+
+static void snapshot_node(struct sim *sim, struct redis *r, const struct redis_node *n,
+                          struct snapshot *snap, struct view_node *out) {
+    redis_id_hex(n->id, &out->id);
+    redis_id_hex(n->primary, &out->primary);
+    sim_addr_text(n->addr, out->ip, sizeof out->ip);
+    out->port = n->addr ? MODEL_PORT : 0;
+    out->bus_port = n->addr ? MODEL_PORT + 10000 : 0;
+    out->flags = n->flags & ~NODE_MEET;
+    out->connected = n == redis_myself(r) || n->link.state == LINK_UP;
+    const struct redis_node *owner = n->primary ? redis_find(r, n->primary) : n;
+    out->epoch = owner ? owner->epoch : n->epoch;
+    snapshot_ranges(sim, n->slots, snap, out);
+}
+
+const struct view *snapshot_take(struct sim *sim, struct redis *r, struct snapshot **ret_ref) {
+    if (!r->snap) {
+        unsigned known = redis_known(r);
+        struct snapshot *snap = xcalloc(1, sizeof *snap + known * sizeof *snap->nodes);
+        snap->refs = 1;
+        snap->view.ranges = snap->ranges;
+        for (int i = 0; i < r->node_high; i++)
+            if (r->nodes[i].used)
+                snapshot_node(sim, r, &r->nodes[i], snap, &snap->nodes[snap->view.node_count++]);
+        bool sound = view_finish(&snap->view, snap->nodes);
+        assert(sound);
+        (void)sound;
+        r->snap = snap;
+    }
+    r->snap->refs++;
+    *ret_ref = r->snap;
+    return &r->snap->view;
+}
+
+static int64_t observe_keys(const struct sim *sim, const struct redis *r) {
+    int64_t keys = 0;
+    for (int k = 0; k < sim->atom_count; k++)
+        keys += r->data[k] != 0;
+    return keys;
+}
+
+static void observe_cluster_info(const struct sim *sim, struct redis *r, struct server *s) {
+    s->state_ok = r->state_ok;
+    s->slots_assigned = redis_slots_assigned(sim, r);
+    s->slots_ok = 0;
+    for (int k = 0; k < sim->atom_count; k++)
+        if (r->owner[k] >= 0 && !(r->nodes[r->owner[k]].flags & (NODE_FAIL | NODE_PFAIL)))
+            s->slots_ok += slot_range_count(sim->atoms[k]);
+    s->known_nodes = redis_known(r);
+    s->size = r->size;
+    s->current_epoch = r->current_epoch;
+    const struct redis_node *me = redis_myself(r);
+    const struct redis_node *primary = me->primary ? redis_find(r, me->primary) : NULL;
+    s->my_epoch = primary ? primary->epoch : me->epoch;
+}
+
+void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server) {
+    struct server *s = ret_server;
+    redis_id_hex(redis_myself(r)->id, &s->id);
+    text_format(s->run_id, sizeof s->run_id, "%08d%032llu", r->index, (unsigned long long)r->run);
+    s->kind = r->traits->kind;
+    s->version = r->traits->version;
+    s->uptime_ms = (sim->now_us - r->up_us) / 1000;
+    s->cluster_enabled = true;
+    s->primary = redis_myself(r)->flags & NODE_PRIMARY;
+    sim_addr_text(r->repl.addr, s->primary_ip, sizeof s->primary_ip);
+    s->primary_port = r->repl.addr ? MODEL_PORT : 0;
+    s->link_up = r->repl.state == REPL_UP;
+    s->offset = r->repl.offset;
+    s->keys = observe_keys(sim, r);
+    s->memory_bytes = 1 << 20;
+    observe_cluster_info(sim, r, s);
+}
+
+void redis_observe_settings(const struct redis *r, struct server *ret_server) {
+    ret_server->node_timeout_ms = r->set.node_timeout_ms;
+    ret_server->diskless_delay_s = r->set.diskless_delay_s;
+    ret_server->replica_migration = r->set.replica_migration;
+    sim_addr_text(r->set.announce, ret_server->announce_ip, sizeof ret_server->announce_ip);
+}
+
+void redis_probe(const struct sim *sim, struct redis *r, struct probe *ret_probe) {
+    redis_id_hex(redis_myself(r)->id, &ret_probe->id);
+    ret_probe->primary = redis_myself(r)->flags & NODE_PRIMARY;
+    ret_probe->known_nodes = redis_known(r);
+    ret_probe->slots_assigned = redis_slots_assigned(sim, r);
+    ret_probe->keys = observe_keys(sim, r);
+}

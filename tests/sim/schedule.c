@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schedule.h"
+
+#include <string.h>
+
+#include "core/placement.h"
+
+/* After the last fault: detection, election and its retries go by NT; bans and backoffs do not. */
+#define CONVERGE_US(nt_ms) (SECONDS(150) + 6 * MS(nt_ms))
+#define STILL_SECONDS 5
+#define QUIET_US SECONDS(120)
+
+static void on_write(struct sim *sim, const struct event *event) {
+    (void)event;
+    int k = (int)rng_below(&sim->rng, (uint64_t)sim->atom_count);
+    int first = (int)rng_below(&sim->rng, PODS_MAX);
+    for (int i = 0; i < PODS_MAX; i++) {
+        struct redis *r = &sim->redis[(first + i) % PODS_MAX];
+        if (!redis_running(sim, r) || !r->state_ok || r->owner[k] != 0)
+            continue;
+        repl_write(sim, r, k, ++sim->writes);
+        sim->acked[k] = sim->writes;
+        break;
+    }
+    sim_after(sim, sim_between(sim, MS(200), SECONDS(4)), on_write, 0, 0, 0, NULL);
+}
+
+static void setup_latencies(struct sim *sim) {
+    for (int a = 0; a < HOSTS; a++) {
+        for (int b = 0; b <= a; b++) {
+            int64_t way = sim_between(sim, sim->setup.lan_us / 2, sim->setup.lan_us * 2);
+            sim->latency_us[a][b] = sim->latency_us[b][a] = a == b ? 20 : way;
+        }
+    }
+}
+
+/* Cuts the slots where any formation may cut them, so that masks need not be cut in flight. */
+static void setup_atoms(struct sim *sim) {
+    for (unsigned shards = 1; shards <= (unsigned)sim->setup.pods; shards++) {
+        bool possible = shards * (1u + (unsigned)sim->setup.replicas_per_primary) <=
+                        (unsigned)sim->setup.pods;
+        for (unsigned i = 0; possible && i < shards; i++)
+            (void)sim_atoms(sim, slots_of_shard(i, shards));
+    }
+}
+
+static int setup_pods(struct sim *sim) {
+    if (sim->options.pods)
+        return sim->options.pods;
+    return sim_chance(sim, 500) ? 6 : (int)sim_between(sim, 3, 9);
+}
+
+void schedule_setup(struct sim *sim) {
+    static const int64_t timeouts[] = {15000, 15000, 15000, 5000, 2000};
+    struct setup *s = &sim->setup;
+    s->pods = setup_pods(sim);
+    s->replicas_per_primary = sim_chance(sim, 700) ? 1 : (int)sim_between(sim, 0, 2);
+    if (s->pods < 1 + s->replicas_per_primary)
+        s->replicas_per_primary = 0;
+    s->traits = sim_chance(sim, 600) ? &redis_traits_70 : &redis_traits_valkey9;
+    s->volumes = sim_chance(sim, 600);
+    s->ordered_ready = sim_chance(sim, 150);
+    s->announce_by_hook = !sim_chance(sim, 150);
+    s->node_timeout_ms = timeouts[rng_below(&sim->rng, 5)];
+    s->diskless_delay_s = sim_chance(sim, 700) ? 5 : 0;
+    s->zones = (int)sim_between(sim, 1, 3);
+    s->lan_us = sim_between(sim, 50, 1000);
+    s->api_us = sim_between(sim, MS(1), MS(20));
+    s->loss_permille = sim_chance(sim, 700) ? 0 : (unsigned)sim_between(sim, 1, 20);
+    s->clock_ppm = sim_chance(sim, 850) ? 100 : (int)sim_between(sim, 1000, 100000);
+    setup_latencies(sim);
+    setup_atoms(sim);
+    api_init(sim);
+    for (int i = 0; i < s->pods; i++)
+        sim->pods[i].late_us = sim_chance(sim, 150) ? sim_between(sim, SECONDS(1), SECONDS(30)) : 0;
+    pods_init(sim, s->pods);
+    sim_trace(sim, "setup", "%d pods, %d replicas per primary, %s, %s, NT %lld ms, %s%s", s->pods,
+              s->replicas_per_primary, s->traits->name, s->volumes ? "volumes" : "no volumes",
+              (long long)s->node_timeout_ms, s->ordered_ready ? "ordered" : "parallel",
+              s->announce_by_hook ? "" : ", servers start without an announced address");
+    sim_after(sim, SECONDS(1), on_write, 0, 0, 0, NULL);
+}
+
+static bool schedule_step(struct sim *sim) {
+    sim_run(sim, sim->now_us + SECONDS(1));
+    return !sim->violation[0];
+}
+
+/* True once everything has been in order for some seconds. */
+static bool schedule_converge(struct sim *sim) {
+    int still = 0;
+    int64_t since = sim->now_us;
+    while (still < STILL_SECONDS) {
+        if (!schedule_step(sim))
+            return false;
+        if (sim->faults.planned > 0 || sim->now_us < sim->faults.last_us) {
+            since = sim->now_us;
+            still = 0;
+            continue;
+        }
+        const char *what = check_converged(sim);
+        still = what ? 0 : still + 1;
+        if (what && sim->now_us - since > CONVERGE_US(sim->setup.node_timeout_ms)) {
+            sim_violation(sim, "I10: not in order %lld s after the last fault: %s",
+                          (long long)((sim->now_us - since) / SECONDS(1)), what);
+            return false;
+        }
+    }
+    uint64_t took = (uint64_t)((sim->now_us - since) / 1000);
+    sim->stats->converge_ms_sum += took;
+    if (took > sim->stats->converge_ms_max)
+        sim->stats->converge_ms_max = took;
+    return true;
+}
+
+bool schedule_finish(struct sim *sim) {
+    if (!schedule_converge(sim))
+        return false;
+    sim->checks.quiet = true;
+    sim_trace(sim, "sim", "in order: from here on nothing may be sent");
+    int64_t end = sim->now_us + QUIET_US;
+    if (end < SECONDS(SCHEDULE_SECONDS_MIN))
+        end = SECONDS(SCHEDULE_SECONDS_MIN);
+    sim_run(sim, end);
+    const char *what = sim->violation[0] ? NULL : check_converged(sim);
+    if (what)
+        sim_violation(sim, "I10: it was in order, and now %s", what);
+    return !sim->violation[0];
+}
+
+bool schedule_run(struct sim *sim, uint64_t seed, const struct options *options,
+                  struct stats *stats) {
+    sim_init(sim, seed, options, stats);
+    schedule_setup(sim);
+    sim->faults.kinds = UINT64_MAX;
+    int count = (int)sim_between(sim, SCHEDULE_FAULTS_MIN, 8);
+    int early = (int)sim_between(sim, 0, count / 2);
+    faults_plan(sim, early, SECONDS(1), SECONDS(12));
+    faults_plan(sim, count - early, SECONDS(1), sim_between(sim, SECONDS(30), SECONDS(300)));
+    bool ok = schedule_finish(sim);
+    stats->schedules++;
+    stats->failures += !ok;
+    stats->simulated_s += (uint64_t)(sim->now_us / SECONDS(1));
+    return ok;
+}

@@ -1,0 +1,2 @@
+#include "selftest.h"
+int selftest_run(void){return 1;}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stats.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/plan.h"
+#include "faults.h"
+
+void stats_rule(struct stats *stats, const char *rule) {
+    const char *name;
+    for (size_t i = 0; i < STATS_RULES_MAX && (name = plan_rule_name(i)) != NULL; i++) {
+        if (name == rule || strcmp(name, rule) == 0) {
+            stats->rules[i]++;
+            return;
+        }
+    }
+}
+
+void stats_add(struct stats *sum, const struct stats *more) {
+    uint64_t longest = sum->converge_ms_max > more->converge_ms_max ? sum->converge_ms_max
+                                                                    : more->converge_ms_max;
+    uint64_t *to = (uint64_t *)sum;
+    const uint64_t *from = (const uint64_t *)more;
+    for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
+        to[i] += from[i];
+    sum->converge_ms_max = longest;
+}
+
+void stats_print(const struct stats *s, double seconds) {
+    printf("schedules %" PRIu64 " (%.1f/s), failures %" PRIu64 ", simulated %" PRIu64 " h\n",
+           s->schedules, (double)s->schedules / seconds, s->failures, s->simulated_s / 3600);
+    printf("turns %" PRIu64 ", polls %" PRIu64 ", commands ok %" PRIu64 ", failed %" PRIu64
+           ", superseded %" PRIu64 ", fenced %" PRIu64 "\n",
+           s->turns, s->polls, s->actions_ok, s->actions_failed, s->superseded, s->fenced);
+    printf("elections %" PRIu64 ", syncs %" PRIu64 ", data wiped by Redis itself %" PRIu64 "\n",
+           s->elections, s->syncs, s->wipes);
+    if (s->schedules)
+        printf("converged after the last fault within: mean %.1f s, longest %.1f s\n",
+               (double)s->converge_ms_sum / 1000 / (double)s->schedules,
+               (double)s->converge_ms_max / 1000);
+    printf("rules:");
+    for (size_t i = 0; i < STATS_RULES_MAX && plan_rule_name(i); i++)
+        printf(" %s=%" PRIu64, plan_rule_name(i), s->rules[i]);
+    printf("\nfaults:");
+    for (size_t i = 0; i < faults_count(); i++)
+        printf(" %s=%" PRIu64, faults_name(i), s->faults[i]);
+    printf("\n");
+}
+
+const char *stats_unreached_rule(const struct stats *stats) {
+    const char *name;
+    for (size_t i = 0; i < STATS_RULES_MAX && (name = plan_rule_name(i)) != NULL; i++)
+        if (!stats->rules[i])
+            return name;
+    return NULL;
+}

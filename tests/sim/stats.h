@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a batch of schedules has done: plain counters, added up over processes. */
+#ifndef MUSTER_SIM_STATS_H
+#define MUSTER_SIM_STATS_H
+
+#include <stdint.h>
+
+#define STATS_RULES_MAX 48
+#define STATS_FAULTS_MAX 40
+
+struct stats {
+    uint64_t schedules;
+    uint64_t failures;
+    uint64_t simulated_s;
+    uint64_t turns;
+    uint64_t polls;
+    uint64_t actions_ok;
+    uint64_t actions_failed;
+    uint64_t superseded;
+    uint64_t fenced;
+    uint64_t elections;
+    uint64_t syncs;
+    uint64_t wipes;    /* data replaced by nothing, by Redis itself */
+    uint64_t converge_ms_max;
+    uint64_t converge_ms_sum;
+    uint64_t rules[STATS_RULES_MAX]; /* turns whose sentence came from this rule, by plan_rule_name() */
+    uint64_t faults[STATS_FAULTS_MAX];
+};
+
+void stats_rule(struct stats *stats, const char *rule);
+void stats_add(struct stats *sum, const struct stats *more);
+void stats_print(const struct stats *stats, double seconds);
+
+/* The name of a rule that no turn has reached, or NULL. */
+const char *stats_unreached_rule(const struct stats *stats);
+
+#endif
