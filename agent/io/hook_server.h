@@ -10,7 +10,7 @@
  *
  * The last verdict on readiness is kept in the file `ready` beside the socket, for a hook that is
  * asked while the agent is silent. Every client is bounded: HOOK_CLIENTS_MAX of them, of which the
- * oldest that is neither life line nor gate gives way; HOOK_MESSAGE_MAX bytes; HOOK_REQUEST_MS to
+ * oldest that only asks or has its answer gives way; HOOK_MESSAGE_MAX bytes; HOOK_REQUEST_MS to
  * ask.
  */
 #ifndef MUSTER_IO_HOOK_SERVER_H
