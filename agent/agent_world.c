@@ -28,6 +28,7 @@ static void agent_put_pod(struct agent *agent, const struct kube_pod *from, stru
     text_format(pod->ip, sizeof pod->ip, "%s", from->ip);
     text_format(pod->node, sizeof pod->node, "%s", from->node);
     text_format(pod->zone, sizeof pod->zone, "%s", kube_state_zone(agent->state, from));
+    pod->zone_pending = kube_state_zone_pending(agent->state, from);
     bool me = strcmp(pod->uid, agent->identity.pod_uid) == 0;
     pod->agent = me ? AGENT_OK : agent_mate_state(agent, pod->uid, &pod->agent_seen_ms);
     if (me)

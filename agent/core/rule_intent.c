@@ -11,6 +11,9 @@
 #include "core/placement.h"
 #include "core/rules.h"
 
+/* Roles are spread over zones from the first moment, but not at the price of a cluster. */
+#define FORM_ZONE_WAIT_MS 10000
+
 static bool unformed(const struct planner *p)
 {
     return !p->world->record ||
@@ -77,6 +80,9 @@ enum rule_verdict rule_form_wait(struct planner *p)
             return planner_wait(p, "forming waits: %s is terminating", pod->name);
         if (!pod->server.cluster_enabled)
             return planner_wait(p, "%s runs without cluster-enabled yes: it cannot join a cluster",
+                                pod->name);
+        if (pod->zone_pending && pod->server.uptime_ms < FORM_ZONE_WAIT_MS)
+            return planner_wait(p, "forming waits a moment: the zone of %s is not told yet",
                                 pod->name);
         if (!pod->server.node_timeout_ms)
             return planner_wait(p, "forming waits: the settings of %s were not read yet",

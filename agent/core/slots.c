@@ -48,20 +48,27 @@ bool slot_set_intersects(const struct slot_set *a, const struct slot_set *b)
     return false;
 }
 
+/* The first slot at or after `from` that is in the set (or not in it), or SLOT_COUNT. */
+static unsigned slot_set_seek(const struct slot_set *set, unsigned from, bool in)
+{
+    while (from < SLOT_COUNT) {
+        uint64_t word = in ? set->words[from / 64] : ~set->words[from / 64];
+        word >>= from % 64;
+        if (word)
+            return from + (unsigned)__builtin_ctzll(word);
+        from = (from / 64 + 1) * 64;
+    }
+    return SLOT_COUNT;
+}
+
 bool slot_set_next(const struct slot_set *set, unsigned *from, struct slot_range *ret_range)
 {
-    unsigned first = *from;
-    while (first < SLOT_COUNT && !slot_set_has(set, first))
-        first++;
-    if (first == SLOT_COUNT) {
-        *from = SLOT_COUNT;
+    unsigned first = slot_set_seek(set, *from, true);
+    unsigned end = slot_set_seek(set, first, false);
+    *from = end;
+    if (first == SLOT_COUNT)
         return false;
-    }
-    unsigned last = first;
-    while (last + 1 < SLOT_COUNT && slot_set_has(set, last + 1))
-        last++;
-    *from = last + 1;
-    *ret_range = (struct slot_range){(uint16_t)first, (uint16_t)last};
+    *ret_range = (struct slot_range){(uint16_t)first, (uint16_t)(end - 1)};
     return true;
 }
 

@@ -92,6 +92,7 @@ struct pod {
     uint16_t port;             /* client port of its server */
     char node[NODE_NAME_SIZE]; /* "" = not scheduled */
     char zone[ZONE_SIZE];      /* "" = unknown */
+    bool zone_pending;         /* unknown, and a source that may tell it has not answered yet */
     bool terminating;
     bool ready;
     enum agent_state agent;

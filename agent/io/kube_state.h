@@ -57,6 +57,9 @@ const struct kube_pod *kube_state_find_pod(const struct kube_state *state, const
 /* The pod's zone by its label, else by its endpoint; "" = unknown. */
 const char *kube_state_zone(const struct kube_state *state, const struct kube_pod *pod);
 
+/* kube_zones_pending() for a pod without a label. */
+bool kube_state_zone_pending(const struct kube_state *state, const struct kube_pod *pod);
+
 /*
  * The record. PRESENT with `*ret_record` NULL: it is there and cannot be read (see
  * kube_state_problem). The record is valid until the next turn of the loop.

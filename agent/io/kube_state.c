@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/kube_state.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "io/kube_pods.h"
+#include "io/kube_watch.h"
+#include "io/kube_zones.h"
+#include "io/record_copy.h"
+
+#define STATE_BACKOFF_MS 500
+#define STATE_BACKOFF_CAP_MS 30000
+#define STATE_OBJECT_ARENA_MAX MIB(4)
+/* RECORD_TEXT_MAX bytes make at most this much of members and ids. */
+#define STATE_RECORD_ARENA_MAX MIB(16)
+/* Zones that could not be read are asked for again. */
+#define STATE_IDLE_MS 30000
+
+struct kube_state {
+    struct loop *loop;
+    struct kube_client *client;
+    char *pod_name;  /* owned */
+    bool configured; /* the set's name was given, not found */
+    uint64_t seed;
+    void (*on_change)(void *ctx);
+    void *ctx;
+
+    struct loop_timer *timer;     /* owned: next try to find the set's name; then zones */
+    struct kube_request *request; /* for the own pod; the client's */
+    unsigned failures;
+    struct rng rng;
+    struct err name_problem; /* why the set's name is not known */
+
+    char set_name[KUBE_NAME_SIZE];
+    struct kube_watch *set_watch;    /* owned; NULL while the name is unknown */
+    struct kube_watch *record_watch; /* owned; likewise */
+    struct kube_watch *pod_watch;    /* owned; NULL while the set is unknown */
+    struct kube_zones *zones;        /* owned */
+
+    bool set_known;
+    bool set_listed; /* seen in the list under way */
+    struct kube_stateful_set set;
+    char followed_uid[UID_SIZE]; /* of the set whose pods are watched */
+    char followed_selector[KUBE_SELECTOR_SIZE];
+
+    struct kube_pods pods;
+    struct kube_pods staged; /* the list under way */
+
+    enum presence record_presence;
+    bool record_listed;   /* seen in the list under way */
+    bool record_readable; /* the present one */
+    bool record_ever;     /* record and arena hold one */
+    struct record record;
+    struct arena record_arena;
+    char record_version[RESOURCE_VERSION_SIZE];
+    char record_problem[ERR_MSG_SIZE];
+    char problem[ERR_MSG_SIZE];
+};
+
+static void state_follow_set(struct kube_state *state, const char *name);
+static void state_on_timer(void *ctx);
+
+static void state_changed(struct kube_state *state)
+{
+    state->on_change(state->ctx);
+}
+
+/* One node at a time: each answer is a change, which comes back here. */
+static void state_want_zones(struct kube_state *state)
+{
+    for (size_t i = 0; i < state->pods.count; i++) {
+        const struct kube_pod *pod = &state->pods.items[i];
+        if (!kube_state_zone(state, pod)[0])
+            kube_zones_want(state->zones, pod);
+    }
+}
+
+/* ---- pods ---- */
+
+/* The own pod tells whether the set we follow is still its controller. */
+static void state_check_owner(struct kube_state *state)
+{
+    if (state->configured)
+        return;
+    const struct kube_pod *own = kube_pods_find(&state->pods, state->pod_name);
+    if (own && strcmp(own->controller.kind, "StatefulSet") == 0 &&
+        strcmp(own->controller.name, state->set_name) != 0)
+        state_follow_set(state, own->controller.name);
+}
+
+static void state_pods_begin(void *ctx)
+{
+    struct kube_state *state = ctx;
+    kube_pods_deinit(&state->staged);
+}
+
+static void state_pods_item(void *ctx, const struct kube_object *object)
+{
+    struct kube_state *state = ctx;
+    kube_pods_put(&state->staged, &object->pod);
+}
+
+static void state_pods_changed(struct kube_state *state)
+{
+    state_want_zones(state);
+    state_changed(state);
+    state_check_owner(state);
+}
+
+static void state_pods_commit(void *ctx)
+{
+    struct kube_state *state = ctx;
+    kube_pods_deinit(&state->pods);
+    state->pods = state->staged;
+    state->staged = (struct kube_pods){0};
+    state_pods_changed(state);
+}
+
+static void state_pods_event(void *ctx, enum kube_watch_type type, const struct kube_object *object)
+{
+    struct kube_state *state = ctx;
+    if (type == KUBE_DELETED)
+        kube_pods_remove(&state->pods, object->meta.name);
+    else
+        kube_pods_put(&state->pods, &object->pod);
+    state_pods_changed(state);
+}
+
+static void state_on_watch_state(void *ctx)
+{
+    struct kube_state *state = ctx;
+    state_changed(state);
+}
+
+static void state_follow_pods(struct kube_state *state)
+{
+    kube_zones_follow(state->zones, state->set.service_name);
+    if (state->pod_watch && strcmp(state->followed_uid, state->set.meta.uid) == 0 &&
+        strcmp(state->followed_selector, state->set.selector) == 0)
+        return;
+    memcpy(state->followed_uid, state->set.meta.uid, sizeof state->followed_uid);
+    memcpy(state->followed_selector, state->set.selector, sizeof state->followed_selector);
+    kube_watch_free(state->pod_watch);
+    struct kube_watch_config config = {
+        .what = "pods",
+        .group = "",
+        .resource = "pods",
+        .kind = KUBE_POD,
+        .label_selector = state->set.selector,
+        .store = {state_pods_begin, state_pods_item, state_pods_commit, state_pods_event,
+                  state_on_watch_state, state},
+        .seed = rng_next(&state->rng),
+    };
+    state->pod_watch = kube_watch_new(state->loop, state->client, &config);
+}
+
+/* ---- StatefulSet ---- */
+
+static void state_take_set(struct kube_state *state, const struct kube_stateful_set *set)
+{
+    /* The field selector names one object, but a server that ignores it must not mislead us. */
+    if (strcmp(set->meta.name, state->set_name) != 0)
+        return;
+    state->set = *set;
+    state->set_known = state->set_listed = true;
+    state_follow_pods(state);
+}
+
+static void state_set_begin(void *ctx)
+{
+    struct kube_state *state = ctx;
+    state->set_listed = false;
+}
+
+static void state_set_item(void *ctx, const struct kube_object *object)
+{
+    state_take_set(ctx, &object->stateful_set);
+}
+
+static void state_set_commit(void *ctx)
+{
+    struct kube_state *state = ctx;
+    state->set_known = state->set_listed;
+    state_changed(state);
+}
+
+static void state_set_event(void *ctx, enum kube_watch_type type, const struct kube_object *object)
+{
+    struct kube_state *state = ctx;
+    if (type == KUBE_DELETED)
+        state->set_known = false;
+    else
+        state_take_set(state, &object->stateful_set);
+    state_changed(state);
+}
+
+/* ---- record ---- */
+
+static void state_keep_record(struct kube_state *state, const struct record *record)
+{
+    arena_reset(&state->record_arena);
+    record_copy(record, &state->record_arena, &state->record);
+    state->record_ever = true;
+}
+
+static void state_take_record(struct kube_state *state, const struct kube_config_map *map)
+{
+    char expected[KUBE_NAME_SIZE];
+    text_format(expected, sizeof expected, "%s-muster", state->set_name);
+    if (strcmp(map->meta.name, expected) != 0)
+        return;
+    state->record_listed = true;
+    state->record_presence = PRESENCE_PRESENT;
+    state->record_readable = map->readable;
+    memcpy(state->record_version, map->meta.resource_version, sizeof state->record_version);
+    text_format(state->record_problem, sizeof state->record_problem, "%s", map->problem);
+    if (map->readable)
+        state_keep_record(state, &map->record);
+}
+
+static void state_lose_record(struct kube_state *state)
+{
+    state->record_presence = PRESENCE_ABSENT;
+    state->record_version[0] = '\0';
+    state->record_problem[0] = '\0';
+}
+
+static void state_record_begin(void *ctx)
+{
+    struct kube_state *state = ctx;
+    state->record_listed = false;
+}
+
+static void state_record_item(void *ctx, const struct kube_object *object)
+{
+    state_take_record(ctx, &object->config_map);
+}
+
+static void state_record_commit(void *ctx)
+{
+    struct kube_state *state = ctx;
+    if (!state->record_listed)
+        state_lose_record(state);
+    state_changed(state);
+}
+
+static void state_record_event(void *ctx, enum kube_watch_type type,
+                               const struct kube_object *object)
+{
+    struct kube_state *state = ctx;
+    if (type == KUBE_DELETED)
+        state_lose_record(state);
+    else
+        state_take_record(state, &object->config_map);
+    state_changed(state);
+}
+
+/* ---- the set's name ---- */
+
+static void state_watch_named(struct kube_state *state)
+{
+    char field[sizeof "metadata.name=" + KUBE_NAME_SIZE];
+    text_format(field, sizeof field, "metadata.name=%s", state->set_name);
+    struct kube_watch_config set = {
+        .what = "statefulset",
+        .group = "apps/v1",
+        .resource = "statefulsets",
+        .kind = KUBE_STATEFUL_SET,
+        .field_selector = field,
+        .store = {state_set_begin, state_set_item, state_set_commit, state_set_event,
+                  state_on_watch_state, state},
+        .seed = rng_next(&state->rng),
+    };
+    state->set_watch = kube_watch_new(state->loop, state->client, &set);
+
+    text_format(field, sizeof field, "metadata.name=%s-muster", state->set_name);
+    struct kube_watch_config record = {
+        .what = "record",
+        .group = "",
+        .resource = "configmaps",
+        .kind = KUBE_CONFIG_MAP,
+        .field_selector = field,
+        .store = {state_record_begin, state_record_item, state_record_commit, state_record_event,
+                  state_on_watch_state, state},
+        .seed = rng_next(&state->rng),
+    };
+    state->record_watch = kube_watch_new(state->loop, state->client, &record);
+}
+
+/* Everything that hangs on the name starts anew; nothing known under the old one is kept. */
+static void state_follow_set(struct kube_state *state, const char *name)
+{
+    kube_watch_free(state->set_watch);
+    kube_watch_free(state->record_watch);
+    kube_watch_free(state->pod_watch);
+    state->set_watch = state->record_watch = state->pod_watch = NULL;
+    kube_zones_follow(state->zones, "");
+    kube_pods_deinit(&state->pods);
+    kube_pods_deinit(&state->staged);
+    state->set_known = false;
+    state->record_presence = PRESENCE_UNKNOWN;
+    state->record_ever = state->record_readable = false;
+    state->record_version[0] = '\0';
+    text_format(state->set_name, sizeof state->set_name, "%s", name);
+    LOG(LOG_INFO, "statefulset_found", LOG_S("name", name));
+    state_watch_named(state);
+    loop_timer_arm(state->timer, STATE_IDLE_MS);
+    state_changed(state);
+}
+
+static int state_take_own_pod(struct kube_state *state, struct span body, struct err *err)
+{
+    struct arena arena;
+    struct kube_object object;
+    arena_init(&arena, STATE_OBJECT_ARENA_MAX);
+    int rc = kube_object_parse(body, KUBE_POD, &arena, &object, err);
+    arena_deinit(&arena);
+    if (rc < 0)
+        return rc;
+    const struct kube_owner *owner = &object.pod.controller;
+    if (strcmp(owner->kind, "StatefulSet") != 0)
+        return err_set(err, E_INVALID, "pod %s is controlled by %s, not by a StatefulSet",
+                       state->pod_name, owner->kind[0] ? owner->kind : "nothing");
+    state_follow_set(state, owner->name);
+    return 0;
+}
+
+static void state_find_set_later(struct kube_state *state, const struct err *err,
+                                 int64_t retry_after_ms)
+{
+    if (strcmp(state->name_problem.msg, err->msg) != 0)
+        LOG(LOG_WARN, "statefulset_unknown", LOG_S("reason", err->msg));
+    state->name_problem = *err;
+    state->failures++;
+    int64_t delay_ms =
+        backoff_ms(&state->rng, state->failures, STATE_BACKOFF_MS, STATE_BACKOFF_CAP_MS);
+    loop_timer_arm(state->timer, delay_ms + retry_after_ms);
+}
+
+static void state_on_own_pod(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_state *state = ctx;
+    struct err err = answer->err;
+    state->request = NULL;
+    if (err.code == E_OK)
+        (void)state_take_own_pod(state, answer->body, &err);
+    if (err.code != E_OK)
+        state_find_set_later(state, &err, answer->retry_after_ms);
+    else
+        state->name_problem = (struct err){0};
+}
+
+static void state_find_set(struct kube_state *state)
+{
+    auto_buf struct buf path;
+    buf_init(&path, KIB(2));
+    kube_path(state->client, &path, "", "pods", state->pod_name);
+    struct kube_call call = {
+        .verb = KUBE_GET, .path = buf_str(&path), .on_done = state_on_own_pod, .ctx = state};
+    struct err err = {0};
+    state->request = kube_start(state->client, &call, &err);
+    if (!state->request)
+        state_find_set_later(state, &err, 0);
+}
+
+static void state_on_timer(void *ctx)
+{
+    struct kube_state *state = ctx;
+    if (!state->set_name[0]) {
+        state_find_set(state);
+        return;
+    }
+    state_want_zones(state);
+    loop_timer_arm(state->timer, STATE_IDLE_MS);
+}
+
+/* ---- interface ---- */
+
+static void state_on_zones(void *ctx)
+{
+    struct kube_state *state = ctx;
+    state_want_zones(state);
+    state_changed(state);
+}
+
+struct kube_state *kube_state_new(struct loop *loop, struct kube_client *client,
+                                  const struct kube_state_config *config)
+{
+    struct kube_state *state = xcalloc(1, sizeof *state);
+    state->loop = loop;
+    state->client = client;
+    state->pod_name = xstrdup(config->pod_name);
+    state->configured = config->stateful_set && config->stateful_set[0];
+    state->rng.state = config->seed;
+    state->on_change = config->on_change;
+    state->ctx = config->ctx;
+    state->timer = loop_timer_new(loop, state_on_timer, state);
+    state->zones = kube_zones_new(loop, client, rng_next(&state->rng), state_on_zones, state);
+    arena_init(&state->record_arena, STATE_RECORD_ARENA_MAX);
+    if (state->configured)
+        state_follow_set(state, config->stateful_set);
+    else
+        state_find_set(state);
+    return state;
+}
+
+void kube_state_free(struct kube_state *state)
+{
+    if (!state)
+        return;
+    kube_cancel(state->request);
+    kube_watch_free(state->set_watch);
+    kube_watch_free(state->record_watch);
+    kube_watch_free(state->pod_watch);
+    kube_zones_free(state->zones);
+    loop_timer_free(state->timer);
+    kube_pods_deinit(&state->pods);
+    kube_pods_deinit(&state->staged);
+    arena_deinit(&state->record_arena);
+    free(state->pod_name);
+    free(state);
+}
+
+const struct kube_stateful_set *kube_state_set(const struct kube_state *state)
+{
+    return state->set_known ? &state->set : NULL;
+}
+
+const char *kube_state_set_name(const struct kube_state *state)
+{
+    return state->set_name;
+}
+
+const struct kube_pod *kube_state_pods(const struct kube_state *state, size_t *ret_count)
+{
+    *ret_count = state->pods.count;
+    return state->pods.items;
+}
+
+const struct kube_pod *kube_state_find_pod(const struct kube_state *state, const char *name)
+{
+    return kube_pods_find(&state->pods, name);
+}
+
+const char *kube_state_zone(const struct kube_state *state, const struct kube_pod *pod)
+{
+    return pod->zone[0] ? pod->zone : kube_zones_find(state->zones, pod);
+}
+
+bool kube_state_zone_pending(const struct kube_state *state, const struct kube_pod *pod)
+{
+    return !pod->zone[0] && kube_zones_pending(state->zones, pod);
+}
+
+enum presence kube_state_record(const struct kube_state *state, const struct record **ret_record)
+{
+    bool usable = state->record_presence == PRESENCE_PRESENT && state->record_readable;
+    *ret_record = usable ? &state->record : NULL;
+    return state->record_presence;
+}
+
+const struct record *kube_state_record_copy(const struct kube_state *state)
+{
+    return state->record_ever ? &state->record : NULL;
+}
+
+const char *kube_state_record_version(const struct kube_state *state)
+{
+    return state->record_version;
+}
+
+void kube_state_record_written(struct kube_state *state, const struct record *record,
+                               const char *version)
+{
+    state_keep_record(state, record);
+    state->record_presence = PRESENCE_PRESENT;
+    state->record_readable = true;
+    state->record_problem[0] = '\0';
+    text_format(state->record_version, sizeof state->record_version, "%s", version);
+}
+
+int64_t kube_state_seen_ms(const struct kube_state *state)
+{
+    const struct kube_watch *needed[] = {state->set_watch, state->pod_watch, state->record_watch};
+    int64_t oldest_ms = INT64_MAX;
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+        if (!needed[i] || !kube_watch_synced(needed[i]))
+            return 0;
+        int64_t seen_ms = kube_watch_seen_ms(needed[i]);
+        if (seen_ms < oldest_ms)
+            oldest_ms = seen_ms;
+    }
+    return oldest_ms;
+}
+
+static const char *state_watch_problem(const struct kube_state *state)
+{
+    const struct kube_watch *needed[] = {state->set_watch, state->pod_watch, state->record_watch};
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        if (needed[i] && kube_watch_problem(needed[i])[0])
+            return kube_watch_problem(needed[i]);
+    return "";
+}
+
+const char *kube_state_problem(const struct kube_state *state)
+{
+    if (!state->set_name[0])
+        return state->name_problem.msg;
+    const char *problem = state_watch_problem(state);
+    if (problem[0])
+        return problem;
+    if (state->pods.overflow)
+        return "more pods match the StatefulSet's selector than Muster handles";
+    return state->record_problem;
+}
