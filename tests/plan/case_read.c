@@ -241,6 +241,7 @@ static bool read_pod(struct reader *r, size_t pod, struct span words)
     case_copy(words, "node", p->node, sizeof p->node);
     case_copy(words, "zone", p->zone, sizeof p->zone);
     p->terminating = case_word(words, "terminating");
+    p->zone_pending = case_word(words, "zone-pending");
     if (case_word(words, "gone"))
         r->truth->listed[pod] = false;
     return true;

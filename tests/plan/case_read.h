@@ -14,7 +14,7 @@
  *     record unknown|absent|deleted|forming|formed [set-uid=U] [generation=N]
  *     member NAME [id=@N] [shard=N|-] [role=primary|replica] [epoch=N] [nt=MS] [delay=S] [gone]
  *     forget @N                           on the record's list
- *     pod NAME [ip=IP|-] [node=N|-] [zone=Z|-] [terminating] [gone]
+ *     pod NAME [ip=IP|-] [node=N|-] [zone=Z|-] [zone-pending] [terminating] [gone]
  *     new-id NAME @N                      the pod's server lost its volume: alone, under this id
  *     node @N [pod=NAME|-] [component=N] [role=primary|@N] [epoch=N] [flags=a,b] [slots=1-2,3|-]
  *             [ip=IP]                     the truth of one node, also of one that is nobody's
@@ -22,7 +22,7 @@
  *     nodes NAME                          its CLUSTER NODES instead, in the indented lines that follow
  *     server NAME [reach=R] [age=MS] [view-age=MS] [view=none] [id=@N] [role=R] [keys=N] [nt=MS]
  *            [delay=S] [migration=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [state=fail]
- *            [known=N] [epoch=N] [current=N] [assigned=N]      overrules what follows from the views
+ *            [known=N] [epoch=N] [current=N] [assigned=N] [uptime=MS]  overrules what follows from the views
  *     guard-off virgin|record|member|restore|forget
  *     tried                               everything planned a moment ago was sent; what now?
  */
