@@ -4,7 +4,8 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <dirent.h>
-#include <poll.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,6 +75,7 @@ static void io_accept_all(int listener, struct io_shared *shared, io_serve_fn se
         if (fork() == 0) {
             (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
             close(listener);
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
             serve(fd, shared, nth);
             _exit(0);
         }
