@@ -271,7 +271,7 @@ static int parse_file(struct span yaml, const char *file, struct config *config,
 int config_parse(struct span yaml, const char *file, char *const *environment,
                  struct config *ret_config, struct err *err)
 {
-    struct config config = {0};
+    struct config config = {.discovery = DISCOVERY_KUBERNETES};
     for (size_t i = 0; i < config_key_count; i++)
         if (config_keys[i].type != CONFIG_SECTION && config_keys[i].type != CONFIG_PEERS &&
             !config_set(&config_keys[i], span_of(config_keys[i].fallback), &config))

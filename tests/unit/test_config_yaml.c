@@ -435,8 +435,9 @@ static void test_every_mutation_of_a_file(void **state)
         for (unsigned kind = 0; kind < WIRE_MUTATIONS; kind++) {
             size_t size = wire_mutate((struct span){sample, len}, at, kind, mutated);
             struct span text = wire_exact((struct span){mutated, size});
-            struct config got = {0};
+            struct config got;
             err = (struct err){0};
+            memset(&got, 0, sizeof got);
             if (config_parse(text, "f", NULL, &got, &err) < 0) {
                 assert_int_equal(strncmp(err.msg, "f:", 2), 0);
                 assert_int_equal(got.discovery, 0);
