@@ -30,11 +30,14 @@ static void facts_gather_pods(const struct world *world, struct arena *arena, st
 {
     bool *fresh = ARENA_NEW(arena, bool, world->pod_count);
     bool *virgin = ARENA_NEW(arena, bool, world->pod_count);
+    bool *belongs = ARENA_NEW(arena, bool, world->pod_count);
     index_init(&facts->ids, arena, world->pod_count);
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
         fresh[i] = world_server_fresh(world, pod);
         virgin[i] = world_server_virgin(world, pod);
+        belongs[i] = fresh[i] && facts->member_of[i] != INDEX_NONE &&
+                     node_id_eq(&world->record->members[facts->member_of[i]].id, &pod->server.id);
         if (fresh[i] && node_id_is_set(&pod->server.id) && !facts_is_copy(world, facts, i))
             index_add(&facts->ids, pod->server.id.hex, i);
         if (fresh[i] && pod->server.view && pod->server.view->open_count)
@@ -43,6 +46,7 @@ static void facts_gather_pods(const struct world *world, struct arena *arena, st
     index_sort(&facts->ids);
     facts->fresh = fresh;
     facts->virgin = virgin;
+    facts->belongs = belongs;
 }
 
 static void facts_gather_expected(const struct world *world, struct facts *facts)

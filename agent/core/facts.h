@@ -27,8 +27,9 @@ struct facts {
     const size_t *pod_of_member; /* by index in record->members: the pod of that name, or NO_POD */
 
     /* By pod index. */
-    const bool *fresh;  /* world_server_fresh */
-    const bool *virgin; /* world_server_virgin */
+    const bool *fresh;   /* world_server_fresh */
+    const bool *virgin;  /* world_server_virgin */
+    const bool *belongs; /* fresh, and answers with the id that the record has for the pod */
 
     size_t expected;       /* spec.replicas */
     size_t expected_fresh; /* of the expected ordinals: pods whose server is fresh */

@@ -151,35 +151,41 @@ static void placement_deal(const struct place *places, size_t count, struct aren
     placement_sort(ret_order, count, turns, arena);
 }
 
-/* The copies that each shard has so far: `width` places for each. */
+/* The copies that each shard has so far: `width` pods for each, its primary first. */
 struct copies {
-    const struct place **places;
+    const struct place *places;
+    size_t *pods;
     unsigned *counts;
     size_t width;
 };
 
-static void copies_add(struct copies *copies, unsigned shard, const struct place *place)
+static void copies_add(struct copies *copies, unsigned shard, size_t pod)
 {
-    copies->places[shard * copies->width + copies->counts[shard]++] = place;
+    copies->pods[shard * copies->width + copies->counts[shard]++] = pod;
 }
 
-/* How badly a place fits as a further copy of the shard: 2 the same node, 1 the same zone. */
-static unsigned copies_clash(const struct copies *copies, unsigned shard, const struct place *place)
+/*
+ * How badly a pod fits as a copy of the shard in the place of its copy `except` (SIZE_MAX: as a
+ * further one): 2 the same node, 1 the same zone as another copy.
+ */
+static unsigned copies_clash(const struct copies *copies, unsigned shard, size_t pod, size_t except)
 {
     unsigned clash = 0;
     for (unsigned i = 0; i < copies->counts[shard]; i++) {
-        const struct place *other = copies->places[shard * copies->width + i];
-        if (placement_same(other->node, place->node))
+        size_t other = copies->pods[shard * copies->width + i];
+        if (other == except)
+            continue;
+        if (placement_same(copies->places[other].node, copies->places[pod].node))
             return 2;
-        if (placement_same(other->zone, place->zone))
+        if (placement_same(copies->places[other].zone, copies->places[pod].zone))
             clash = 1;
     }
     return clash;
 }
 
-/* Of the shards with `replicas` replicas, the one where `place` clashes least, looking from `from`. */
+/* Of the shards with `replicas` replicas, the one where the pod clashes least, from `from` on. */
 static unsigned copies_choose(const struct copies *copies, unsigned shards, unsigned replicas,
-                              unsigned from, const struct place *place)
+                              unsigned from, size_t pod)
 {
     unsigned best = shards;
     unsigned best_clash = UINT32_MAX;
@@ -187,7 +193,7 @@ static unsigned copies_choose(const struct copies *copies, unsigned shards, unsi
         unsigned shard = (from + k) % shards;
         if (copies->counts[shard] != 1 + replicas)
             continue;
-        unsigned clash = copies_clash(copies, shard, place);
+        unsigned clash = copies_clash(copies, shard, pod, SIZE_MAX);
         if (clash < best_clash) {
             best = shard;
             best_clash = clash;
@@ -195,6 +201,42 @@ static unsigned copies_choose(const struct copies *copies, unsigned shards, unsi
     }
     assert(best < shards);
     return best;
+}
+
+static void copies_replace(struct copies *copies, unsigned shard, size_t old, size_t pod)
+{
+    for (unsigned i = 0; i < copies->counts[shard]; i++)
+        if (copies->pods[shard * copies->width + i] == old)
+            copies->pods[shard * copies->width + i] = pod;
+}
+
+/* Two replicas change places if that clashes less. True if they did. */
+static bool copies_swap(struct copies *copies, struct role *roles, size_t a, size_t b)
+{
+    unsigned sa = roles[a].shard;
+    unsigned sb = roles[b].shard;
+    if (sa == sb || roles[b].primary)
+        return false;
+    unsigned now = copies_clash(copies, sa, a, a) + copies_clash(copies, sb, b, b);
+    unsigned then = copies_clash(copies, sa, b, a) + copies_clash(copies, sb, a, b);
+    if (then >= now)
+        return false;
+    copies_replace(copies, sa, a, b);
+    copies_replace(copies, sb, b, a);
+    roles[a].shard = (uint16_t)sb;
+    roles[b].shard = (uint16_t)sa;
+    return true;
+}
+
+/* The last ones of a draft may be left with bad matches only: each looks for a better partner. */
+static void copies_repair(struct copies *copies, struct role *roles, size_t count)
+{
+    for (size_t a = 0; a < count; a++) {
+        if (roles[a].primary)
+            continue;
+        for (size_t b = 0; b < count && copies_clash(copies, roles[a].shard, a, a); b++)
+            (void)copies_swap(copies, roles, a, b);
+    }
 }
 
 static void placement_search(const struct place *places, struct role *roles, size_t count,
@@ -227,21 +269,25 @@ void placement_form(const struct place *places, size_t count, unsigned shards, s
     assert(shards > 0 && shards <= count);
     size_t *order = ARENA_NEW(arena, size_t, count);
     placement_deal(places, count, arena, order);
-    struct copies copies = {.width = (count + shards - 1) / shards,
-                            .counts = ARENA_NEW(arena, unsigned, shards)};
-    copies.places = ARENA_NEW(arena, const struct place *, shards *copies.width);
+    struct copies copies = {
+        .places = places,
+        .width = (count + shards - 1) / shards,
+        .counts = ARENA_NEW(arena, unsigned, shards),
+    };
+    copies.pods = ARENA_NEW(arena, size_t, shards * copies.width);
     for (unsigned s = 0; s < shards; s++) {
         ret_roles[order[s]] = (struct role){.shard = (uint16_t)s, .primary = true};
-        copies_add(&copies, s, &places[order[s]]);
+        copies_add(&copies, s, order[s]);
     }
     for (size_t i = shards; i < count; i++) {
         /* In rounds, one replica for each shard; the neighbour in the deal is the likely match. */
         unsigned round = (unsigned)(i / shards - 1);
         unsigned shard =
-            copies_choose(&copies, shards, round, (unsigned)((i + 1) % shards), &places[order[i]]);
-        copies_add(&copies, shard, &places[order[i]]);
+            copies_choose(&copies, shards, round, (unsigned)((i + 1) % shards), order[i]);
+        copies_add(&copies, shard, order[i]);
         ret_roles[order[i]] = (struct role){.shard = (uint16_t)shard};
     }
+    copies_repair(&copies, ret_roles, count);
     if (count <= PLACEMENT_SEARCH_MAX)
         placement_search(places, ret_roles, count, shards);
 }

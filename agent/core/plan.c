@@ -29,6 +29,7 @@ static const struct rule {
     {"form-replan", "a member that lost its id before the cluster stood gets its part anew",
      rule_form_replan},
     {"form-servers", "each member alone: quick settings, config epoch, slots", rule_form_servers},
+    {"serving", "what is not served is said before anything else", rule_serving},
     {"members", "the record follows the pods' node ids; strangers are left alone", rule_members},
     {"meet", "members that do not know each other's address are introduced", rule_meet},
     {"form-acquaint", "every member must know all the others", rule_form_acquaint},
@@ -195,6 +196,24 @@ bool planner_meets(size_t i, size_t j, size_t count)
     if (count <= MEET_ALL_PAIRS_MAX)
         return i < j;
     return i == 0 || j == (i + 1) % count || j == (i + 2) % count;
+}
+
+bool planner_partner(size_t i, size_t k, size_t count, size_t *ret_j)
+{
+    if (count <= MEET_ALL_PAIRS_MAX || i == 0) {
+        *ret_j = k < i ? k : k + 1;
+        return *ret_j < count;
+    }
+    const size_t steps[] = {count - 2, count - 1, 1, 2};
+    size_t partners[1 + sizeof steps / sizeof steps[0]] = {0};
+    size_t known = 1;
+    for (size_t s = 0; s < sizeof steps / sizeof steps[0]; s++)
+        if ((i + steps[s]) % count != 0)
+            partners[known++] = (i + steps[s]) % count;
+    if (k >= known)
+        return false;
+    *ret_j = partners[k];
+    return true;
 }
 
 void plan_next(const struct world *world, struct arena *arena, struct plan *ret_plan)

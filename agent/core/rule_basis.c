@@ -90,6 +90,16 @@ static enum rule_verdict basis_take_over(struct planner *p)
                         w->set.name, answering, w->record->member_count);
 }
 
+/* "; 5 of 6 servers answer, missing muster-4 (no address yet)", or "". */
+static const char *basis_missing(struct planner *p)
+{
+    const struct facts *f = p->facts;
+    if (f->first_missing_ordinal < 0)
+        return "";
+    return arena_format(p->arena, "; %zu of %zu servers answer, missing %s", f->expected_fresh,
+                        f->expected, planner_missing(p, f->first_missing_ordinal));
+}
+
 enum rule_verdict rule_record(struct planner *p)
 {
     const struct world *w = p->world;
@@ -115,33 +125,41 @@ enum rule_verdict rule_record(struct planner *p)
     return RULE_PASS;
 }
 
-/* What an operator must know first: is something not served, then is something not there. */
+/* What an operator must know first, whatever else is being done. */
+enum rule_verdict rule_serving(struct planner *p)
+{
+    const struct facts *f = p->facts;
+    if (planner_forming(p) || !f->reference)
+        return RULE_PASS;
+    if (f->slots_assigned < SLOT_COUNT)
+        planner_say(p,
+                    "%u of %u slots belong to no node: a person must assign them (CLUSTER "
+                    "ADDSLOTSRANGE)%s",
+                    SLOT_COUNT - f->slots_assigned, SLOT_COUNT, basis_missing(p));
+    else if (f->slots_covered < SLOT_COUNT)
+        planner_say(p,
+                    "%u of %u slots are not served: waiting for Redis's own election or for their "
+                    "pod%s",
+                    SLOT_COUNT - f->slots_covered, SLOT_COUNT, basis_missing(p));
+    return RULE_PASS;
+}
+
 enum rule_verdict rule_steady(struct planner *p)
 {
     const struct facts *f = p->facts;
-    const char *missing =
-        f->first_missing_ordinal < 0
-            ? ""
-            : arena_format(p->arena, "; %zu of %zu servers answer, missing %s", f->expected_fresh,
-                           f->expected, planner_missing(p, f->first_missing_ordinal));
+    const char *missing = basis_missing(p);
+    const char *shards = planner_count(p, f->shard_count, "shard");
     if (!f->reference)
         return planner_wait(p, "no server's view of the cluster can be read%s", missing);
-    if (f->slots_assigned < SLOT_COUNT)
-        return planner_wait(p,
-                            "%u of %u slots belong to no node: a person must assign them (CLUSTER "
-                            "ADDSLOTSRANGE)%s",
-                            SLOT_COUNT - f->slots_assigned, SLOT_COUNT, missing);
-    if (f->slots_covered < SLOT_COUNT)
-        return planner_wait(p,
-                            "%u of %u slots are not served: waiting for Redis's own election or "
-                            "for their pod%s",
-                            SLOT_COUNT - f->slots_covered, SLOT_COUNT, missing);
     if (f->open_pod != NO_POD)
         return planner_wait(p, "slot %u of %s is half-moved: left as it is%s",
                             p->world->pods[f->open_pod].server.view->open_slots[0].slot,
                             p->world->pods[f->open_pod].name, missing);
     if (missing[0])
-        return planner_wait(p, "every slot is served by %zu shards%s", f->shard_count, missing);
-    return planner_wait(p, "nothing to do: %zu servers answer, every slot is served by %zu shards",
-                        f->expected_fresh, f->shard_count);
+        return planner_wait(p, "every slot is served by %s%s", shards, missing);
+    return planner_wait(p, "nothing to do: %s, every slot is served by %s",
+                        f->expected_fresh == 1
+                            ? "1 server answers"
+                            : arena_format(p->arena, "%zu servers answer", f->expected_fresh),
+                        shards);
 }

@@ -235,8 +235,9 @@ enum rule_verdict rule_form_finish(struct planner *p)
     *formed = *record;
     formed->state = RECORD_FORMED;
     (void)planner_put_record(p, formed);
-    return planner_wait(p, "formed: %zu servers, %u shards, every slot covered",
-                        record->member_count, record->shards);
+    return planner_wait(p, "formed: %s, %s, every slot covered",
+                        planner_count(p, record->member_count, "server"),
+                        planner_count(p, record->shards, "shard"));
 }
 
 enum rule_verdict rule_restore(struct planner *p)

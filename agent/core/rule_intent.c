@@ -229,6 +229,12 @@ enum rule_verdict rule_form_replan(struct planner *p)
         if (!pod || !p->facts->virgin[at] || !pod->server.node_timeout_ms ||
             node_id_eq(&pod->server.id, &members[i].id))
             continue;
+        const struct record_member *twin = facts_member(w, p->facts, &pod->server.id);
+        if (twin)
+            return planner_wait(p,
+                                "forming: %s answers with the node id of %s (a copied volume?): a "
+                                "person must empty one of them",
+                                pod->name, twin->pod);
         if (form_heir(p, &members[i]) == HEIR_WAITED_FOR)
             return planner_wait(p,
                                 "forming: %s came back empty under a new id; waiting for one of "

@@ -201,11 +201,12 @@ static void join_say_members(struct planner *p, const struct record *record)
             planner_count(p, p->world->record->forget_count - record->forget_count, "old node id"));
     else if (!changed)
         planner_say(p, "bringing the record up to date");
+    else if (changed == 1)
+        planner_say(p, "%s has a new node id (%.8s): entering it in the record", first->pod,
+                    first->id.hex);
     else
-        planner_say(p, "%s has a new node id (%.8s)%s: entering it in the record", first->pod,
-                    first->id.hex,
-                    changed > 1 ? arena_format(p->arena, " and %zu more pods too", changed - 1)
-                                : "");
+        planner_say(p, "%zu pods have new node ids, first %s (%.8s): entering them in the record",
+                    changed, first->pod, first->id.hex);
 }
 
 enum rule_verdict rule_members(struct planner *p)
@@ -235,16 +236,9 @@ enum rule_verdict rule_members(struct planner *p)
     return RULE_STOP;
 }
 
-/* The pod answers with the id that the record has for it. */
 static bool join_belongs(const struct planner *p, size_t pod)
 {
-    if (!p->facts->fresh[pod])
-        return false;
-    if (p->world->guards_off & GUARD_MEMBER)
-        return true;
-    size_t at = p->facts->member_of[pod];
-    return at != INDEX_NONE &&
-           node_id_eq(&p->world->record->members[at].id, &p->world->pods[pod].server.id);
+    return p->world->guards_off & GUARD_MEMBER ? p->facts->fresh[pod] : p->facts->belongs[pod];
 }
 
 /*
@@ -279,10 +273,9 @@ static void join_introduce(struct planner *p, size_t to, struct introduction *sa
 {
     const struct world *w = p->world;
     size_t by = 0;
-    for (size_t from = 0; from < w->pod_count; from++) {
-        if (from == to ||
-            !(planner_meets(from, to, w->pod_count) || planner_meets(to, from, w->pod_count)) ||
-            !world_view_fresh(w, &w->pods[from]) || !join_belongs(p, from) ||
+    size_t from;
+    for (size_t k = 0; planner_partner(to, k, w->pod_count, &from); k++) {
+        if (!join_belongs(p, from) || !world_view_fresh(w, &w->pods[from]) ||
             !join_must_meet(p, from, to))
             continue;
         by++;
@@ -307,8 +300,8 @@ enum rule_verdict rule_meet(struct planner *p)
         if (p->world->pods[to].ip[0] && join_belongs(p, to))
             join_introduce(p, to, &said);
     if (said.first && formed(p))
-        planner_say(p, "%s is not known at %s by %s: introducing it%s", said.first->name,
-                    said.first->ip, planner_count(p, said.by, "member"),
+        planner_say(p, "%s is not known or not reached at %s by %s: introducing it%s",
+                    said.first->name, said.first->ip, planner_count(p, said.by, "member"),
                     said.more ? arena_format(p->arena, " and %zu more", said.more) : "");
     return RULE_PASS;
 }
@@ -440,13 +433,18 @@ static void join_take(struct planner *p, struct placement_shard *shard, struct p
 enum rule_verdict rule_replicate(struct planner *p)
 {
     const struct facts *f = p->facts;
-    if (!formed(p) || !f->shard_count || f->reference_votes <= f->views / 2)
+    if (!formed(p) || !f->shard_count)
         return RULE_PASS;
     struct placement_shard *shards = NULL;
     for (size_t i = 0; i < p->world->pod_count; i++) {
         if (!join_is_idle(p, i))
             continue;
         const struct pod *pod = &p->world->pods[i];
+        if (f->reference_votes <= f->views / 2) {
+            planner_say(p, "%s waits: the servers do not agree on the cluster (%zu of %zu do)",
+                        pod->name, f->reference_votes, f->views);
+            return RULE_PASS;
+        }
         if (pod->server.keys) {
             planner_say(p, "%s serves no slots but holds %s: left alone", pod->name,
                         planner_count(p, (size_t)pod->server.keys, "key"));

@@ -71,6 +71,12 @@ const char *planner_missing(struct planner *p, int ordinal);
  */
 bool planner_meets(size_t i, size_t j, size_t count);
 
+/*
+ * The k-th member that is introduced to member `i` or to which `i` is, so that nobody asks all pairs
+ * of a large cluster; false behind the last.
+ */
+bool planner_partner(size_t i, size_t k, size_t count, size_t *ret_j);
+
 /* The rules, in the order of the table in plan.c. */
 enum rule_verdict rule_settle(struct planner *p);
 enum rule_verdict rule_own_settings(struct planner *p);
@@ -87,6 +93,7 @@ enum rule_verdict rule_form_roles(struct planner *p);
 enum rule_verdict rule_form_verify(struct planner *p);
 enum rule_verdict rule_form_finish(struct planner *p);
 enum rule_verdict rule_restore(struct planner *p);
+enum rule_verdict rule_serving(struct planner *p);
 enum rule_verdict rule_members(struct planner *p);
 enum rule_verdict rule_meet(struct planner *p);
 enum rule_verdict rule_forget(struct planner *p);
