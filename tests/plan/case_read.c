@@ -22,6 +22,7 @@ struct reader {
     struct span nodes_text[LATER_MAX];
     size_t nodes_count;
     bool deleted;
+    bool broken;
     bool tried;
 };
 
@@ -167,6 +168,8 @@ static bool read_record(struct reader *r, struct span words)
         t->world.record_presence = PRESENCE_ABSENT;
     else if (case_word(words, "deleted"))
         r->deleted = true;
+    else if (case_word(words, "broken"))
+        r->broken = true;
     else if (case_word(words, "forming"))
         t->record.state = RECORD_FORMING;
     else if (case_word(words, "formed"))
@@ -463,6 +466,10 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
     if (r->deleted) {
         w->record = NULL;
         w->record_presence = PRESENCE_ABSENT;
+    }
+    if (r->broken) {
+        w->record = NULL;
+        w->record_problem = "members: not a list";
     }
     ret_case->world = w;
     ret_case->tried = r->tried;

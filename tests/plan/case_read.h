@@ -11,7 +11,7 @@
  *     viewers N                           the view is read from the first so many pods only
  *     set [replicas=N] [uid=U] [unknown]
  *     api age=MS | api never
- *     record unknown|absent|deleted|forming|formed [set-uid=U] [generation=N]
+ *     record unknown|absent|deleted|broken|forming|formed [set-uid=U] [generation=N]
  *     member NAME [id=@N] [shard=N|-] [role=primary|replica] [epoch=N] [nt=MS] [delay=S] [gone]
  *     forget @N                           on the record's list
  *     pod NAME [ip=IP|-] [node=N|-] [zone=Z|-] [zone-pending] [terminating] [gone]
