@@ -33,9 +33,11 @@ struct http_request {
     bool stopped;   /* on_data said no */
     bool cancelled; /* no callbacks any more */
     bool opened;    /* on_data was told of the status */
+    bool added;     /* curl has it */
     http_data_fn on_data;
     http_done_fn on_done;
     void *ctx;
+    struct loop_deferred begin;
     struct loop_deferred reap;
 };
 
@@ -50,11 +52,13 @@ struct http_client {
 static void http_request_free(struct http_request *request)
 {
     struct http_client *client = request->client;
-    (void)curl_multi_remove_handle(client->multi, request->easy);
+    if (request->added)
+        (void)curl_multi_remove_handle(client->multi, request->easy);
     curl_easy_cleanup(request->easy);
     curl_slist_free_all(request->headers);
     buf_deinit(&request->sent);
     buf_deinit(&request->body);
+    loop_undefer(client->loop, &request->begin);
     loop_undefer(client->loop, &request->reap);
     if (request->prev)
         request->prev->next = request->next;
@@ -340,6 +344,20 @@ static bool http_set_message(struct http_request *request, const struct http_cal
     return curl_easy_setopt(easy, CURLOPT_URL, call->url) == CURLE_OK;
 }
 
+/* Outside of curl, which refuses to be called from its own callbacks. */
+static void http_on_begin(void *ctx)
+{
+    struct http_request *request = ctx;
+    struct http_client *client = request->client;
+    if (request->cancelled)
+        return;
+    request->added = curl_multi_add_handle(client->multi, request->easy) == CURLM_OK;
+    if (!request->added) {
+        request->result = CURLE_FAILED_INIT;
+        loop_defer(client->loop, &request->reap, http_on_reap, request);
+    }
+}
+
 struct http_request *http_start(struct http_client *client, const struct http_call *call,
                                 struct err *err)
 {
@@ -366,12 +384,12 @@ struct http_request *http_start(struct http_client *client, const struct http_ca
     http_set_tls(request->easy, call);
     http_set_transport(request->easy, call);
     http_set_callbacks(request);
-    if (!http_set_message(request, call) ||
-        curl_multi_add_handle(client->multi, request->easy) != CURLM_OK) {
+    if (!http_set_message(request, call)) {
         http_request_free(request);
-        (void)err_set(err, E_INVALID, "libcurl refuses the request");
+        (void)err_set(err, E_INVALID, "libcurl refuses the URL");
         return NULL;
     }
+    loop_defer(client->loop, &request->begin, http_on_begin, request);
     return request;
 }
 

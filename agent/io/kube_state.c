@@ -9,15 +9,13 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "io/kube_pods.h"
+#include "io/kube_record.h"
 #include "io/kube_watch.h"
 #include "io/kube_zones.h"
-#include "io/record_copy.h"
 
 #define STATE_BACKOFF_MS 500
 #define STATE_BACKOFF_CAP_MS 30000
 #define STATE_OBJECT_ARENA_MAX MIB(4)
-/* RECORD_TEXT_MAX bytes make at most this much of members and ids. */
-#define STATE_RECORD_ARENA_MAX MIB(16)
 /* Zones that could not be read are asked for again. */
 #define STATE_IDLE_MS 30000
 
@@ -26,7 +24,6 @@ struct kube_state {
     struct kube_client *client;
     char *pod_name;  /* owned */
     bool configured; /* the set's name was given, not found */
-    uint64_t seed;
     void (*on_change)(void *ctx);
     void *ctx;
 
@@ -51,15 +48,7 @@ struct kube_state {
     struct kube_pods pods;
     struct kube_pods staged; /* the list under way */
 
-    enum presence record_presence;
-    bool record_listed;   /* seen in the list under way */
-    bool record_readable; /* the present one */
-    bool record_ever;     /* record and arena hold one */
-    struct record record;
-    struct arena record_arena;
-    char record_version[RESOURCE_VERSION_SIZE];
-    char record_problem[ERR_MSG_SIZE];
-    char problem[ERR_MSG_SIZE];
+    struct kube_record record;
 };
 
 static void state_follow_set(struct kube_state *state, const char *name);
@@ -201,39 +190,18 @@ static void state_set_event(void *ctx, enum kube_watch_type type, const struct k
 
 /* ---- record ---- */
 
-static void state_keep_record(struct kube_state *state, const struct record *record)
-{
-    arena_reset(&state->record_arena);
-    record_copy(record, &state->record_arena, &state->record);
-    state->record_ever = true;
-}
-
 static void state_take_record(struct kube_state *state, const struct kube_config_map *map)
 {
     char expected[KUBE_NAME_SIZE];
     text_format(expected, sizeof expected, "%s-muster", state->set_name);
-    if (strcmp(map->meta.name, expected) != 0)
-        return;
-    state->record_listed = true;
-    state->record_presence = PRESENCE_PRESENT;
-    state->record_readable = map->readable;
-    memcpy(state->record_version, map->meta.resource_version, sizeof state->record_version);
-    text_format(state->record_problem, sizeof state->record_problem, "%s", map->problem);
-    if (map->readable)
-        state_keep_record(state, &map->record);
-}
-
-static void state_lose_record(struct kube_state *state)
-{
-    state->record_presence = PRESENCE_ABSENT;
-    state->record_version[0] = '\0';
-    state->record_problem[0] = '\0';
+    if (strcmp(map->meta.name, expected) == 0)
+        kube_record_take(&state->record, map);
 }
 
 static void state_record_begin(void *ctx)
 {
     struct kube_state *state = ctx;
-    state->record_listed = false;
+    kube_record_begin(&state->record);
 }
 
 static void state_record_item(void *ctx, const struct kube_object *object)
@@ -244,8 +212,7 @@ static void state_record_item(void *ctx, const struct kube_object *object)
 static void state_record_commit(void *ctx)
 {
     struct kube_state *state = ctx;
-    if (!state->record_listed)
-        state_lose_record(state);
+    kube_record_commit(&state->record);
     state_changed(state);
 }
 
@@ -254,7 +221,7 @@ static void state_record_event(void *ctx, enum kube_watch_type type,
 {
     struct kube_state *state = ctx;
     if (type == KUBE_DELETED)
-        state_lose_record(state);
+        kube_record_lose(&state->record);
     else
         state_take_record(state, &object->config_map);
     state_changed(state);
@@ -303,9 +270,7 @@ static void state_follow_set(struct kube_state *state, const char *name)
     kube_pods_deinit(&state->pods);
     kube_pods_deinit(&state->staged);
     state->set_known = false;
-    state->record_presence = PRESENCE_UNKNOWN;
-    state->record_ever = state->record_readable = false;
-    state->record_version[0] = '\0';
+    kube_record_forget(&state->record);
     text_format(state->set_name, sizeof state->set_name, "%s", name);
     LOG(LOG_INFO, "statefulset_found", LOG_S("name", name));
     state_watch_named(state);
@@ -401,7 +366,7 @@ struct kube_state *kube_state_new(struct loop *loop, struct kube_client *client,
     state->ctx = config->ctx;
     state->timer = loop_timer_new(loop, state_on_timer, state);
     state->zones = kube_zones_new(loop, client, rng_next(&state->rng), state_on_zones, state);
-    arena_init(&state->record_arena, STATE_RECORD_ARENA_MAX);
+    kube_record_init(&state->record);
     if (state->configured)
         state_follow_set(state, config->stateful_set);
     else
@@ -421,7 +386,7 @@ void kube_state_free(struct kube_state *state)
     loop_timer_free(state->timer);
     kube_pods_deinit(&state->pods);
     kube_pods_deinit(&state->staged);
-    arena_deinit(&state->record_arena);
+    kube_record_deinit(&state->record);
     free(state->pod_name);
     free(state);
 }
@@ -459,29 +424,24 @@ bool kube_state_zone_pending(const struct kube_state *state, const struct kube_p
 
 enum presence kube_state_record(const struct kube_state *state, const struct record **ret_record)
 {
-    bool usable = state->record_presence == PRESENCE_PRESENT && state->record_readable;
-    *ret_record = usable ? &state->record : NULL;
-    return state->record_presence;
+    *ret_record = kube_record_present(&state->record);
+    return state->record.presence;
 }
 
 const struct record *kube_state_record_copy(const struct kube_state *state)
 {
-    return state->record_ever ? &state->record : NULL;
+    return state->record.ever ? &state->record.copy : NULL;
 }
 
 const char *kube_state_record_version(const struct kube_state *state)
 {
-    return state->record_version;
+    return state->record.version;
 }
 
 void kube_state_record_written(struct kube_state *state, const struct record *record,
                                const char *version)
 {
-    state_keep_record(state, record);
-    state->record_presence = PRESENCE_PRESENT;
-    state->record_readable = true;
-    state->record_problem[0] = '\0';
-    text_format(state->record_version, sizeof state->record_version, "%s", version);
+    kube_record_written(&state->record, record, version);
 }
 
 int64_t kube_state_seen_ms(const struct kube_state *state)
@@ -516,5 +476,5 @@ const char *kube_state_problem(const struct kube_state *state)
         return problem;
     if (state->pods.overflow)
         return "more pods match the StatefulSet's selector than Muster handles";
-    return state->record_problem;
+    return state->record.problem;
 }
