@@ -56,7 +56,10 @@ struct executor_config {
 /* Owned by the caller; free before peers, records and loop. */
 struct executor *executor_new(struct loop *loop, const struct executor_config *config);
 
-/* What is in flight is forgotten without callbacks; what was sent stays sent. */
+/*
+ * What is in flight is forgotten without callbacks; what was sent stays sent. No turn of the loop may
+ * come between this and record_client_free().
+ */
 void executor_free(struct executor *executor);
 
 /*
