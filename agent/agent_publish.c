@@ -126,6 +126,7 @@ static void publish_pages(struct agent *agent)
         .now_ms = w->now_ms,
         .view_ms = me ? me->server.view_ms : 0,
         .server_up = me && world_server_fresh(w, me),
+        .info = peers_info(agent->peers, agent->identity.pod_uid),
     };
     buf_clear(&text);
     if (metrics_text_format(&text, &metrics) == 0)

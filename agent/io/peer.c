@@ -50,8 +50,10 @@ struct peer {
     int64_t light_sent_ms;
     int64_t full_sent_ms;
     int64_t settings_sent_ms;
+    int64_t wide_sent_ms;
 
     struct server server;
+    struct buf info;      /* the last whole INFO, as text */
     struct view views[2]; /* the present one, and the one being read */
     struct arena arenas[2];
     size_t present;
@@ -119,6 +121,10 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
     }
     if (peer->ask & POLL_LIGHT)
         draft.seen_ms = peer->sent_ms;
+    if (peer->ask & POLL_WIDE) {
+        buf_clear(&peer->info);
+        (void)buf_append(&peer->info, replies[0].text.ptr, replies[0].text.len);
+    }
     peer->server = draft;
     peer_set_reach(peer, REACH_OK);
 }
@@ -194,6 +200,8 @@ static unsigned peer_choose(const struct peer *peer, int64_t now_ms)
     if ((ask & POLL_LIGHT) && (peer_is_hurried(peer, now_ms) ||
                                peer_due(peer->settings_sent_ms, PEER_SETTINGS_MS) <= soon_ms))
         ask |= POLL_SETTINGS;
+    if ((ask & POLL_LIGHT) && peer_due(peer->wide_sent_ms, peer->rhythm.wide_ms) <= soon_ms)
+        ask |= POLL_WIDE;
     return ask;
 }
 
@@ -211,6 +219,8 @@ static void peer_send_poll(struct peer *peer, unsigned ask, int64_t now_ms)
         peer->full_sent_ms = now_ms;
     if (ask & POLL_SETTINGS)
         peer->settings_sent_ms = now_ms;
+    if (ask & POLL_WIDE)
+        peer->wide_sent_ms = now_ms;
     redis_link_send(peer->link, commands, count);
 }
 
@@ -387,6 +397,7 @@ struct peer *peer_new(struct loop *loop, const struct peer_config *config)
     for (size_t i = 0; i < ARRAY_LEN(peer->arenas); i++)
         arena_init(&peer->arenas[i], PEER_VIEW_ARENA_MAX);
     buf_init(&peer->user_text, PEER_COMMANDS_MAX * KIB(4));
+    buf_init(&peer->info, INFO_TEXT_MAX);
     poll_forget_settings(&peer->server);
     peer->digest = poll_digest(&peer->server);
     loop_timer_arm(peer->timer, 0);
@@ -405,6 +416,7 @@ void peer_free(struct peer *peer)
     for (size_t i = 0; i < ARRAY_LEN(peer->arenas); i++)
         arena_deinit(&peer->arenas[i]);
     buf_deinit(&peer->user_text);
+    buf_deinit(&peer->info);
     free(peer->ip);
     free(peer->bind_ip);
     free(peer);
@@ -424,6 +436,11 @@ void peer_hurry(struct peer *peer, int64_t period_ms, int64_t until_ms)
     peer->hurry_until_ms = until_ms;
     if (peer->open)
         peer_next(peer);
+}
+
+struct span peer_info(const struct peer *peer)
+{
+    return (struct span){buf_str(&peer->info), peer->info.len};
 }
 
 const struct server *peer_server(const struct peer *peer)

@@ -67,6 +67,7 @@ struct peer_rhythm {
     int64_t beat_ms;  /* INFO replication */
     int64_t light_ms; /* INFO, CLUSTER MYID and CLUSTER INFO */
     int64_t full_ms;  /* and CLUSTER NODES */
+    int64_t wide_ms;  /* and every usual section of INFO, kept for peer_info() */
 };
 
 struct peer_counters {
@@ -100,6 +101,9 @@ void peer_hurry(struct peer *peer, int64_t period_ms, int64_t until_ms);
 
 /* Never NULL. The view is valid until the second next successful full poll. */
 const struct server *peer_server(const struct peer *peer);
+
+/* The server's last whole INFO, for metrics; empty before. Borrowed until the loop runs again. */
+struct span peer_info(const struct peer *peer);
 
 /* Sends when the poll in flight has ended, before any other poll. One at a time: E_BUSY. */
 must_check int peer_send(struct peer *peer, const struct peer_exchange *exchange, struct err *err);

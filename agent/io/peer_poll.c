@@ -31,8 +31,10 @@ size_t poll_commands(unsigned ask, struct peer_command *ret_commands)
         POLL_ADD("INFO", "replication");
         return count;
     }
-    /* Several sections at once: since Redis 7.0. */
-    POLL_ADD("INFO", "server", "replication", "memory", "keyspace");
+    if (ask & POLL_WIDE)
+        POLL_ADD("INFO");
+    else /* several sections at once: since Redis 7.0 */
+        POLL_ADD("INFO", "server", "replication", "memory", "keyspace");
     POLL_ADD("CLUSTER", "MYID");
     POLL_ADD("CLUSTER", "INFO");
     if (ask & POLL_FULL)

@@ -20,9 +20,10 @@ enum poll_ask {
     POLL_LIGHT = 1 << 1,    /* INFO, CLUSTER MYID, CLUSTER INFO; contains the beat */
     POLL_FULL = 1 << 2,     /* CLUSTER NODES; with POLL_LIGHT only */
     POLL_SETTINGS = 1 << 3, /* CONFIG GET; with POLL_LIGHT only */
+    POLL_WIDE = 1 << 4,     /* INFO with all its usual sections; with POLL_LIGHT only */
 };
 
-/* The commands of a poll; returns their number. Words are constants. */
+/* The commands of a poll; returns their number. Words are constants; INFO is the first. */
 size_t poll_commands(unsigned ask, struct peer_command *ret_commands);
 
 /* What an error reply says of the server: REACH_LOADING, REACH_DENIED or REACH_ERROR. */

@@ -155,6 +155,13 @@ struct peer *peers_find(struct peers *peers, const char *uid)
     return found ? peers->items[at].peer : NULL;
 }
 
+struct span peers_info(const struct peers *peers, const char *uid)
+{
+    bool found;
+    size_t at = peers_place(peers, uid, &found);
+    return found ? peer_info(peers->items[at].peer) : span_of("");
+}
+
 const struct server *peers_server(const struct peers *peers, const char *uid)
 {
     bool found;

@@ -16,7 +16,8 @@
 struct peers;
 
 /* The rhythm for the own server, and for the others while the cluster is small (DESIGN 3). */
-#define PEERS_OWN_RHYTHM ((struct peer_rhythm){.beat_ms = 200, .light_ms = 1000, .full_ms = 1000})
+#define PEERS_OWN_RHYTHM \
+    ((struct peer_rhythm){.beat_ms = 200, .light_ms = 1000, .full_ms = 1000, .wide_ms = 5000})
 #define PEERS_OTHER_RHYTHM ((struct peer_rhythm){.light_ms = 1000, .full_ms = 1000})
 
 struct peer_target {
@@ -53,6 +54,9 @@ void peers_hurry(struct peers *peers, const char *uid, int64_t period_ms, int64_
 
 /* For the executor; NULL if the uid is no target. */
 struct peer *peers_find(struct peers *peers, const char *uid);
+
+/* peer_info() of the pod's server; empty if the uid is no target. */
+struct span peers_info(const struct peers *peers, const char *uid);
 
 size_t peers_count(const struct peers *peers);
 struct peer_counters peers_counters(const struct peers *peers);
