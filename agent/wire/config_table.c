@@ -233,8 +233,12 @@ bool config_set(const struct config_key *key, struct span value, struct config *
 void config_show(struct span value, char *dst)
 {
     size_t len = value.len < CONFIG_SHOWN_SIZE - 1 ? value.len : CONFIG_SHOWN_SIZE - 1;
-    for (size_t i = 0; i < len; i++)
-        dst[i] = value.ptr[i] >= ' ' && value.ptr[i] <= '~' ? value.ptr[i] : '?';
+    for (size_t i = 0; i < len; i++) {
+        char c = value.ptr[i];
+        if (c < ' ' || c > '~')
+            c = '?';
+        dst[i] = c;
+    }
     dst[len] = '\0';
 }
 

@@ -164,9 +164,8 @@ static int refuse_key(struct config_reader *reader, const char *section, const c
     return reader_fail(reader, name, text);
 }
 
-/* The key that the current event names within `section`. */
-static int read_key(struct config_reader *reader, const char *section,
-                    const struct config_key **ret_key)
+/* The key that the current event names within `section`; NULL with the error set if it may not. */
+static const struct config_key *read_key(struct config_reader *reader, const char *section)
 {
     char shown[CONFIG_SHOWN_SIZE] = "a nested value";
     char name[2 * CONFIG_KEY_SIZE];
@@ -175,14 +174,17 @@ static int read_key(struct config_reader *reader, const char *section,
         config_show(reader_scalar(reader), shown);
     text_format(name, sizeof name, "%s%s%s", section, *section ? "." : "", shown);
     const struct config_key *key = scalar ? config_find(name) : NULL;
-    if (!key || !is_within(key->name, section) || strlen(shown) != reader_scalar(reader).len)
-        return refuse_key(reader, section, name);
+    if (!key || !is_within(key->name, section) || strlen(shown) != reader_scalar(reader).len) {
+        (void)refuse_key(reader, section, name);
+        return NULL;
+    }
     uint64_t bit = UINT64_C(1) << (key - config_keys);
-    if (reader->seen & bit)
-        return reader_fail(reader, name, "given twice");
+    if (reader->seen & bit) {
+        (void)reader_fail(reader, name, "given twice");
+        return NULL;
+    }
     reader->seen |= bit;
-    *ret_key = key;
-    return 0;
+    return key;
 }
 
 static int read_mapping(struct config_reader *reader, const char *section);
@@ -212,10 +214,10 @@ static int read_mapping(struct config_reader *reader, const char *section)
             return r;
         if (reader->event.type == YAML_MAPPING_END_EVENT)
             return 0;
-        const struct config_key *key = NULL;
-        r = read_key(reader, section, &key);
-        if (r == 0)
-            r = reader_next(reader);
+        const struct config_key *key = read_key(reader, section);
+        if (!key)
+            return E_INVALID;
+        r = reader_next(reader);
         if (r == 0)
             r = read_value(reader, key);
         if (r < 0)

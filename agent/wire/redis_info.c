@@ -358,7 +358,7 @@ int server_setting_parse(struct span key, struct span value, struct server *ret_
     const struct field *field = field_find(setting_fields, ARRAY_LEN(setting_fields), key);
     if (!field)
         return 0;
-    int64_t number;
+    int64_t number = 0;
     if (!field_parse(field, value, &number))
         return err_set(err, E_PROTO, "CONFIG GET: %s: malformed value", field->name);
     switch ((enum setting_field)(field - setting_fields)) {

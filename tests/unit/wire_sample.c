@@ -34,10 +34,12 @@ size_t wire_mutate(struct span text, size_t at, unsigned kind, char *dst)
     size_t tail = text.len - at - 1;
     memcpy(dst, text.ptr, at);
     size_t len = at;
-    if (kind == 1)
+    if (kind == 1) {
         dst[len++] = text.ptr[at];
-    if (kind >= 1)
-        dst[len++] = kind == 1 ? text.ptr[at] : bytes[kind - 2];
+        dst[len++] = text.ptr[at];
+    } else if (kind > 1) {
+        dst[len++] = bytes[kind - 2];
+    }
     memcpy(dst + len, text.ptr + at + 1, tail);
     dst[len + tail] = '\0';
     return len + tail;
