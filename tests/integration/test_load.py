@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The load tells the truth: what it reports as lost, stale or as a gap really was, and only that.
+
+Everything else that this project measures rests on it. Runs against plain servers, without Muster.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+from typing import Any
+
+from plain_cluster import REPO, PlainCluster
+
+
+class LoadProcess:
+    """tests/lab/load.py against a cluster, driven as the lab drives it."""
+
+    def __init__(self, cluster: PlainCluster, *options: str) -> None:
+        for host in cluster.hosts[:cluster.shards]:
+            cluster.call(host, "FLUSHALL")       # what an earlier case left
+        self.path = cluster.directory / "load.sock"
+        seeds = ",".join(f"{h}:6379" for h in cluster.hosts)
+        self.process = subprocess.Popen(
+            [sys.executable, str(REPO / "tests/lab/load.py"), "--seeds", seeds,
+             "--socket", str(self.path), *options])
+
+    def __enter__(self) -> "LoadProcess":
+        end = time.monotonic() + 10
+        while not self.path.exists():
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise RuntimeError("load.py did not start")
+            time.sleep(0.02)
+        try:
+            self.ask("started")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.process.kill()
+        self.process.wait()
+        Path(self.path).unlink(missing_ok=True)
+
+    def ask(self, action: str, timeout: float = 20.0) -> Any:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(timeout + 20)
+            client.connect(str(self.path))
+            client.sendall(json.dumps({"action": action, "timeout": timeout}).encode() + b"\n")
+            reply = json.loads(client.makefile("rb").readline())
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply["result"]
+
+    def report(self) -> dict[str, Any]:
+        self.ask("stop")
+        result: dict[str, Any] = self.ask("report")
+        return result
+
+
+def a_written_key(cluster: PlainCluster, host: str) -> bytes:
+    """A key that a writer has just set there (not a pinned writer's)."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        key = cluster.call(host, "RANDOMKEY")
+        if key and b":w0:" in key:
+            return bytes(key)
+    raise RuntimeError("the load wrote nothing")
+
+
+class LoadReports(unittest.TestCase):
+    cluster: PlainCluster
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.cluster = PlainCluster(shards=3, replicas=1)
+        cls.cluster.__enter__()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.cluster.close()
+
+    def assert_busy(self, report: dict[str, Any]) -> None:
+        self.assertGreaterEqual(report["acknowledgedPerSecond"], 500, report)
+        self.assertEqual(report["unreadable"], 0, report)
+        self.assertEqual(len(report["gapMsByShard"]), 3, report)
+
+    def test_a_clean_run_reports_nothing(self) -> None:
+        with LoadProcess(self.cluster) as load:
+            time.sleep(3)
+            report = load.report()
+        self.assert_busy(report)
+        self.assertEqual((report["lost"], report["stale"], report["errors"]), (0, 0, 0), report)
+        self.assertLess(report["longestGapMs"], 150, report)
+        self.assertLessEqual(report["p50Ms"], report["p99Ms"], report)
+
+    def test_every_slot_gets_its_write(self) -> None:
+        with LoadProcess(self.cluster) as load:
+            time.sleep(13)
+            report = load.report()
+        counts = [self.cluster.call(h, "CLUSTER", "COUNTKEYSINSLOT", slot)
+                  for i, h in enumerate(self.cluster.hosts[:3])
+                  for slot in range(i * 5461, (i + 1) * 5461, 97)]
+        self.assertGreater(min(counts), 0, "a slot was never written")
+        self.assertEqual(report["lost"], 0, report)
+
+    def test_a_pause_of_one_shard_is_its_gap_and_no_other_s(self) -> None:
+        for kind in ("CLIENT PAUSE", "SIGSTOP"):
+            with self.subTest(kind), LoadProcess(self.cluster) as load:
+                time.sleep(1)
+                if kind == "SIGSTOP":
+                    self.cluster.stop_server(self.cluster.hosts[1], 0.150)
+                else:
+                    self.cluster.call(self.cluster.hosts[1], "CLIENT", "PAUSE", 150, "ALL")
+                time.sleep(1)
+                report = load.report()
+                first, paused, last = report["gapMsByShard"].values()
+                self.assertGreaterEqual(paused, 145, report)
+                self.assertLess(paused, 400, report)
+                self.assertLess(max(first, last), 145, report)
+                self.assertEqual(report["longestGapMs"], paused, report)
+                self.assertEqual((report["lost"], report["stale"]), (0, 0), report)
+
+    def test_a_deleted_key_is_lost(self) -> None:
+        for when in ("while it runs", "after it stopped"):
+            with self.subTest(when), LoadProcess(self.cluster) as load:
+                time.sleep(1)
+                if when == "after it stopped":
+                    load.ask("stop")
+                    time.sleep(0.3)
+                key = a_written_key(self.cluster, self.cluster.hosts[0])
+                self.assertEqual(self.cluster.call(self.cluster.hosts[0], "DEL", key), 1)
+                if when == "while it runs":
+                    time.sleep(1)
+                report = load.report()
+                self.assertEqual(report["lost"], 1, (key, report))
+                self.assertEqual(report["lostKeys"][0]["key"], key.decode(), report)
+
+    def test_an_older_value_is_lost_and_stale(self) -> None:
+        with LoadProcess(self.cluster, "--readers", "40") as load:
+            time.sleep(12)       # each key once
+            key = a_written_key(self.cluster, self.cluster.hosts[0])
+            self.cluster.call(self.cluster.hosts[0], "SET", key, "1")
+            time.sleep(12)       # and once more: the writer finds its value gone
+            report = load.report()
+        self.assertEqual(report["lost"], 1, report)
+        self.assertGreaterEqual(report["stale"], 1, report)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
