@@ -38,7 +38,8 @@ const struct pod *gate_address(const struct world *world, const struct node_id *
 {
     const struct record_member *member = world->record ? record_find_id(world->record, id) : NULL;
     const struct pod *pod = member ? world_pod_by_name(world, member->pod) : NULL;
-    if (pod && pod->ip[0])
+    bool another = pod && world_server_fresh(world, pod) && !node_id_eq(&pod->server.id, id);
+    if (pod && pod->ip[0] && !another)
         return pod;
     for (size_t i = 0; i < world->pod_count; i++)
         if (world->pods[i].ip[0] && world_server_fresh(world, &world->pods[i]) &&

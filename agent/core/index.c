@@ -4,20 +4,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 void index_init(struct index *index, struct arena *arena, size_t capacity)
 {
     *index = (struct index){.entries = ARENA_NEW(arena, struct index_entry, capacity)};
 }
 
+static uint64_t index_hash(const char *key)
+{
+    return text_hash(TEXT_HASH_SEED, key, strlen(key));
+}
+
 void index_add(struct index *index, const char *key, size_t value)
 {
-    index->entries[index->count++] = (struct index_entry){key, value};
+    index->entries[index->count++] = (struct index_entry){index_hash(key), key, value};
 }
 
 static int index_entry_cmp(const void *a, const void *b)
 {
     const struct index_entry *ea = a;
     const struct index_entry *eb = b;
+    if (ea->hash != eb->hash)
+        return ea->hash < eb->hash ? -1 : 1;
     int order = strcmp(ea->key, eb->key);
     if (order)
         return order;
@@ -32,16 +41,18 @@ void index_sort(struct index *index)
 
 size_t index_find(const struct index *index, const char *key)
 {
+    uint64_t hash = index_hash(key);
     size_t low = 0;
     size_t high = index->count;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        if (strcmp(index->entries[mid].key, key) < 0)
+        if (index->entries[mid].hash < hash)
             low = mid + 1;
         else
             high = mid;
     }
-    if (low == index->count || strcmp(index->entries[low].key, key) != 0)
-        return INDEX_NONE;
-    return index->entries[low].value;
+    for (; low < index->count && index->entries[low].hash == hash; low++)
+        if (strcmp(index->entries[low].key, key) == 0)
+            return index->entries[low].value;
+    return INDEX_NONE;
 }

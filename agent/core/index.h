@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A sorted index from strings to numbers, built once per turn, so that the planner stays near-linear
- * in the number of nodes.
+ * An index from strings to numbers, built once per turn, so that the planner stays near-linear in the
+ * number of nodes. Sorted by hash: keys of one kind share long prefixes.
  */
 #ifndef MUSTER_CORE_INDEX_H
 #define MUSTER_CORE_INDEX_H
@@ -14,6 +14,7 @@
 #define INDEX_NONE SIZE_MAX
 
 struct index_entry {
+    uint64_t hash;
     const char *key; /* borrowed */
     size_t value;
 };
@@ -26,8 +27,10 @@ struct index {
 /* Room for `capacity` entries in the arena. */
 void index_init(struct index *index, struct arena *arena, size_t capacity);
 
-/* Appends; the capacity must suffice. index_sort() before the first index_find(). */
+/* Appends; the capacity must suffice. index_sort() before the first index_find() or walk. */
 void index_add(struct index *index, const char *key, size_t value);
+
+/* Sorts; equal keys are then neighbours. */
 void index_sort(struct index *index);
 
 /* The value of `key`, or INDEX_NONE. Of equal keys the one with the lowest value. */

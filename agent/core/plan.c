@@ -125,6 +125,18 @@ const char *planner_count(struct planner *p, size_t count, const char *noun)
     return arena_format(p->arena, "%zu %s%s", count, noun, count == 1 ? "" : "s");
 }
 
+const char *planner_twins(struct planner *p)
+{
+    const struct index *ids = &p->facts->ids;
+    for (size_t i = 1; i < ids->count; i++)
+        if (strcmp(ids->entries[i - 1].key, ids->entries[i].key) == 0)
+            return arena_format(p->arena,
+                                "%s and %s answer with the same node id (a copied volume?)",
+                                p->world->pods[ids->entries[i - 1].value].name,
+                                p->world->pods[ids->entries[i].value].name);
+    return NULL;
+}
+
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to)
 {
     struct action a =

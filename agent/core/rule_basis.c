@@ -129,7 +129,9 @@ enum rule_verdict rule_record(struct planner *p)
 enum rule_verdict rule_serving(struct planner *p)
 {
     const struct facts *f = p->facts;
-    if (planner_forming(p) || !f->reference)
+    /* A minority's view is no ground for advice. */
+    if (planner_forming(p) || !p->world->record ||
+        f->reference_votes <= p->world->record->member_count / 2)
         return RULE_PASS;
     if (f->slots_assigned < SLOT_COUNT)
         planner_say(p,
@@ -151,6 +153,9 @@ enum rule_verdict rule_steady(struct planner *p)
     const char *shards = planner_count(p, f->shard_count, "shard");
     if (!f->reference)
         return planner_wait(p, "no server's view of the cluster can be read%s", missing);
+    if (f->reference_votes <= f->expected / 2)
+        return planner_wait(p, "the servers do not agree on the cluster: %zu of %zu share a view%s",
+                            f->reference_votes, f->expected, missing);
     if (f->open_pod != NO_POD)
         return planner_wait(p, "slot %u of %s is half-moved: left as it is%s",
                             p->world->pods[f->open_pod].server.view->open_slots[0].slot,

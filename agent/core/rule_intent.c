@@ -33,19 +33,6 @@ static const char *form_holds(struct planner *p, const struct server *s)
     return "is a replica";
 }
 
-/* Two expected pods whose servers answer with one id: a copied volume, or one server twice. */
-static bool form_find_twins(const struct facts *f, size_t *ret_first, size_t *ret_second)
-{
-    for (size_t i = 1; i < f->ids.count; i++) {
-        if (strcmp(f->ids.entries[i - 1].key, f->ids.entries[i].key) != 0)
-            continue;
-        *ret_first = f->ids.entries[i - 1].value;
-        *ret_second = f->ids.entries[i].value;
-        return true;
-    }
-    return false;
-}
-
 enum rule_verdict rule_form_wait(struct planner *p)
 {
     const struct world *w = p->world;
@@ -66,12 +53,9 @@ enum rule_verdict rule_form_wait(struct planner *p)
     if (f->first_missing_ordinal >= 0)
         return planner_wait(p, "forming needs all %zu servers, %zu answer; missing %s", f->expected,
                             f->expected_fresh, planner_missing(p, f->first_missing_ordinal));
-    size_t first, second;
-    if (form_find_twins(f, &first, &second))
-        return planner_wait(p,
-                            "%s and %s answer with the same node id (a copied volume?): a "
-                            "person must empty one of them",
-                            w->pods[first].name, w->pods[second].name);
+    const char *twins = planner_twins(p);
+    if (twins)
+        return planner_wait(p, "%s: a person must empty one of them", twins);
     for (size_t i = 0; i < w->pod_count; i++) {
         const struct pod *pod = &w->pods[i];
         if ((size_t)pod->ordinal >= f->expected)
@@ -162,43 +146,57 @@ static uint64_t form_highest_epoch(const struct planner *p)
 enum form_heir {
     HEIR_NONE,       /* the slots were not given yet */
     HEIR_NOBODY,     /* they are the lost id's, and nobody follows it */
+    HEIR_UNSEEN,     /* some other member's view is not known: it may have been elected */
     HEIR_WAITED_FOR, /* a replica of the lost id is to be elected */
     HEIR_ELECTED,    /* another node owns them */
 };
 
+/* What one view says of the slots of a member that lost its id. */
+static enum form_heir form_heir_by(const struct planner *p, const struct record_member *lost,
+                                   const struct view *view)
+{
+    const struct view_node *owner =
+        planner_owner(view, slots_of_shard(lost->shard, p->world->record->shards));
+    if (owner && !node_id_eq(&owner->id, &lost->id))
+        return HEIR_ELECTED;
+    for (size_t k = 0; k < view->node_count; k++)
+        if (node_id_eq(&view->nodes[k].primary, &lost->id) &&
+            !record_forgets(p->world->record, &view->nodes[k].id))
+            return HEIR_WAITED_FOR;
+    return owner ? HEIR_NOBODY : HEIR_NONE;
+}
+
 /*
  * What became of the slots of a member that lost its id. The cluster may have taken writes already:
- * a copy of them must never be replaced by an empty server with a higher epoch (FACTS 0.1).
+ * a copy of them must never be replaced by an empty server with a higher epoch (FACTS 0.1). So every
+ * other member must be heard, but those that lost their ids too.
  */
 static enum form_heir form_heir(const struct planner *p, const struct record_member *lost)
 {
-    struct slot_range range = slots_of_shard(lost->shard, p->world->record->shards);
+    const struct record *record = p->world->record;
     enum form_heir heir = HEIR_NONE;
-    for (size_t i = 0; i < p->world->pod_count; i++) {
-        if (!world_view_fresh(p->world, &p->world->pods[i]))
+    for (size_t i = 0; i < record->member_count; i++) {
+        size_t pod = p->facts->pod_of_member[i];
+        bool lost_too = pod != NO_POD && p->facts->virgin[pod] && !p->facts->belongs[pod];
+        if (&record->members[i] == lost || lost_too)
             continue;
-        const struct view *view = p->world->pods[i].server.view;
-        const struct view_node *owner = planner_owner(view, range);
-        if (owner && !node_id_eq(&owner->id, &lost->id))
-            return HEIR_ELECTED;
-        if (owner && heir == HEIR_NONE)
-            heir = HEIR_NOBODY;
-        for (size_t k = 0; k < view->node_count; k++)
-            if (node_id_eq(&view->nodes[k].primary, &lost->id) &&
-                !record_forgets(p->world->record, &view->nodes[k].id))
-                heir = HEIR_WAITED_FOR;
+        bool heard = pod != NO_POD && p->facts->belongs[pod] &&
+                     world_view_fresh(p->world, &p->world->pods[pod]);
+        enum form_heir said =
+            heard ? form_heir_by(p, lost, p->world->pods[pod].server.view) : HEIR_UNSEEN;
+        if (said > heir)
+            heir = said;
     }
     return heir;
 }
 
 /* The lost member's part for the server that answers in its place now. */
-static struct record_member form_replace(const struct planner *p, const struct record_member *lost,
-                                         const struct pod *pod, uint64_t epoch)
+static struct record_member form_replace(const struct record_member *lost, const struct pod *pod,
+                                         uint64_t epoch, enum form_heir heir)
 {
     struct record_member m = *lost;
     m.id = pod->server.id;
     m.epoch = epoch;
-    enum form_heir heir = form_heir(p, lost);
     if (heir != HEIR_NONE)
         m.primary = heir == HEIR_NOBODY;
     /* A process that went on under a new id (CLUSTER RESET HARD) still has our quick settings. */
@@ -235,13 +233,14 @@ enum rule_verdict rule_form_replan(struct planner *p)
                                 "forming: %s answers with the node id of %s (a copied volume?): a "
                                 "person must empty one of them",
                                 pod->name, twin->pod);
-        if (form_heir(p, &members[i]) == HEIR_WAITED_FOR)
-            return planner_wait(p,
-                                "forming: %s came back empty under a new id; waiting for one of "
-                                "its replicas to be elected in its place",
-                                pod->name);
+        enum form_heir heir = form_heir(p, &old->members[i]);
+        if (heir == HEIR_WAITED_FOR || heir == HEIR_UNSEEN)
+            return planner_wait(
+                p, "forming: %s came back empty under a new id; waiting for %s", pod->name,
+                heir == HEIR_UNSEEN ? "every other server to say who has its slots now"
+                                    : "one of its replicas to be elected in its place");
         forget[old->forget_count + lost++] = members[i].id;
-        members[i] = form_replace(p, &members[i], pod, epoch + lost);
+        members[i] = form_replace(&members[i], pod, epoch + lost, heir);
     }
     if (!lost)
         return RULE_PASS;

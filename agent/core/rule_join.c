@@ -43,6 +43,10 @@ enum rule_verdict rule_adopt(struct planner *p)
                             "a cluster exists and has no record: adopting it needs all %zu "
                             "servers, missing %s",
                             f->expected, planner_missing(p, f->first_missing_ordinal));
+    const char *twins = planner_twins(p);
+    if (twins)
+        return planner_wait(p, "a cluster exists and has no record, but %s: not adopting it",
+                            twins);
     struct record_member *members = ARENA_NEW(p->arena, struct record_member, w->pod_count);
     size_t count = 0;
     for (size_t i = 0; i < w->pod_count; i++)

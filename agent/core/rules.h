@@ -59,6 +59,9 @@ bool planner_forming(const struct planner *p);
 /* The owner of the range's first slot as this view has it, or NULL: elections move roles. */
 const struct view_node *planner_owner(const struct view *view, struct slot_range range);
 
+/* "a-0 and a-1 answer with the same node id (a copied volume?)", or NULL. */
+const char *planner_twins(struct planner *p);
+
 /* MEET sent to the server of `from`, of the server that answers at `to`. */
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to);
 
