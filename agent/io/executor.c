@@ -316,8 +316,8 @@ void executor_free(struct executor *executor)
 {
     if (!executor)
         return;
-    while (executor->lanes) {
-        struct exec_lane *lane = executor->lanes;
+    for (struct exec_lane *lane = executor->lanes, *next; lane; lane = next) {
+        next = lane->next;
         struct peer *peer = lane->uid[0] ? peers_find(executor->config.peers, lane->uid) : NULL;
         if (peer)
             peer_forget(peer, lane);

@@ -247,8 +247,10 @@ void http_client_free(struct http_client *client)
 {
     if (!client)
         return;
-    while (client->requests)
-        http_request_free(client->requests);
+    for (struct http_request *request = client->requests, *next; request; request = next) {
+        next = request->next;
+        http_request_free(request);
+    }
     (void)curl_multi_cleanup(client->multi);
     loop_timer_free(client->timer);
     free(client);

@@ -261,8 +261,10 @@ void kube_client_free(struct kube_client *client)
     if (!client)
         return;
     http_client_free(client->http);
-    while (client->requests)
-        kube_request_free(client->requests);
+    for (struct kube_request *request = client->requests, *next; request; request = next) {
+        next = request->next;
+        kube_request_free(request);
+    }
     if (client->token.text.bytes)
         explicit_bzero(client->token.text.bytes, client->token.text.len);
     buf_deinit(&client->ca.text);

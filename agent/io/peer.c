@@ -318,7 +318,7 @@ static void peer_on_replies(void *ctx, const struct reply *replies, size_t count
         peer_end_user(peer, replies, count, E_OK, NULL);
         break;
     case FLIGHT_NONE:
-        assert(!"replies without an exchange");
+        assert(false); /* the link brings replies to an exchange only */
         break;
     }
     peer_next(peer);

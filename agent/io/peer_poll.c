@@ -75,7 +75,7 @@ static int poll_text(const struct reply *reply, const char *what, struct span *r
 static int poll_take_info(const struct reply *reply, unsigned sections, struct server *server,
                           enum reach *ret_reach, struct err *err)
 {
-    struct span text;
+    struct span text = {0};
     int rc = poll_text(reply, "INFO", &text, ret_reach, err);
     return rc < 0 ? rc : redis_info_parse(text, sections, server, err);
 }
@@ -83,7 +83,7 @@ static int poll_take_info(const struct reply *reply, unsigned sections, struct s
 static int poll_take_light(const struct reply *replies, struct server *server,
                            enum reach *ret_reach, struct err *err)
 {
-    struct span text;
+    struct span text = {0};
     int rc = poll_take_info(&replies[0], POLL_INFO, server, ret_reach, err);
     if (rc < 0)
         return rc;
@@ -125,7 +125,7 @@ int poll_take(unsigned ask, const struct reply *replies, size_t count, struct se
         return rc;
     size_t next = 3;
     if (ask & POLL_FULL) {
-        struct span text;
+        struct span text = {0};
         rc = poll_text(&replies[next++], "CLUSTER NODES", &text, ret_reach, err);
         if (rc < 0)
             return rc;
@@ -202,7 +202,7 @@ int probe_take(const struct reply *replies, size_t count, struct probe *ret_prob
     (void)count;
     struct server server = {0};
     enum reach reach;
-    struct span text;
+    struct span text = {0};
     int rc = poll_text(&replies[0], "CLUSTER MYID", &text, &reach, err);
     if (rc < 0)
         return rc;

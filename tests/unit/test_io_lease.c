@@ -223,7 +223,7 @@ static bool has_sent(void *ctx)
 static void serve_events(int fd, struct io_shared *shared, int nth)
 {
     (void)nth;
-    for (int at; (at = io_http_read(fd, shared, shared->lines[BODY_OFFSET], IO_LINE_SIZE)) >= 0;)
+    while (io_http_read(fd, shared, shared->lines[BODY_OFFSET], IO_LINE_SIZE) >= 0)
         io_http_answer(fd, shared->stage ? 403 : 201, "", "{}");
 }
 

@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -299,14 +298,17 @@ static void serve_bomb(int fd, struct io_shared *shared, int nth)
     io_hold(fd);
 }
 
+/* The second number of statm, in pages. */
 static long resident_kib(void)
 {
-    FILE *file = fopen("/proc/self/statm", "r");
-    long pages = 0, resident = 0;
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%ld %ld", &pages, &resident), 2);
-    (void)fclose(file);
-    return resident * (sysconf(_SC_PAGESIZE) / 1024);
+    char text[128] = "";
+    auto_close int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+    struct span rest = span_of(text), word = {0};
+    uint64_t pages = 0;
+    assert_true(span_token(&rest, &word) && span_token(&rest, &word));
+    assert_true(text_to_u64(word, UINT32_MAX, &pages));
+    return (long)pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static void expect_defused(const char *text, int times, enum reach reach)
