@@ -31,6 +31,7 @@ LAB_DEFAULTS: dict[str, Any] = {
     "history": 5000,             # changes kept for watches before they are compacted
     "nodeGraceSeconds": 40.0,    # node-monitor-grace-period
     "evictSeconds": 300.0,       # tolerationSeconds of not-ready and unreachable
+    "agentEnv": "",              # more environment for every agent: "NAME=value NAME=value"
     "serverArgs": "",            # more arguments for every server, separated by blanks
 }
 

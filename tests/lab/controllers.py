@@ -142,13 +142,17 @@ def _running_and_ready(pod: Object) -> bool:
 
 
 class Scheduler(Controller):
-    """Binds pods to the node with the fewest of them, zones first: an even spread."""
+    """Binds pods to the node with the fewest of them, zones first: an even spread.
+
+    A pod whose volume lies in a zone goes there again as long as a node of it takes pods.
+    """
 
     resources = ("pods", "nodes")
 
-    def __init__(self, store: Store, zone_labels: bool) -> None:
+    def __init__(self, store: Store, zone_labels: bool, volumes: bool) -> None:
         super().__init__(store)
-        self._zone_labels = zone_labels
+        self._zone_labels, self._volumes = zone_labels, volumes
+        self._volume_zone: dict[str, str] = {}
 
     def sync(self) -> None:
         for pod in self.store.list("pods", NAMESPACE):
@@ -166,10 +170,14 @@ class Scheduler(Controller):
         zone_of = {n["metadata"]["name"]: n["metadata"]["labels"][workloads.ZONE_LABEL]
                    for n in self.store.list("nodes")}
         by_zone = [zone_of.get(n) for n in by_node if n]
+        volume_zone = self._volume_zone.get(meta["name"])
         best = min(nodes, key=lambda n: (
+            volume_zone not in (None, n["metadata"]["labels"][workloads.ZONE_LABEL]),
             by_zone.count(n["metadata"]["labels"][workloads.ZONE_LABEL]),
             by_node.count(n["metadata"]["name"]), _index(n)))
         name = best["metadata"]["name"]
+        if self._volumes:
+            self._volume_zone.setdefault(meta["name"], zone_of[name])
 
         def bind(obj: Object) -> None:
             obj["spec"]["nodeName"] = name

@@ -65,7 +65,7 @@ class Lab:
         self.kubelet = Kubelet(config, self.store, self.rbac, self.addresses, self.api_url,
                                self.server_path, self._addresses_changed, self.report)
         controllers.EndpointSliceController(self.store)
-        controllers.Scheduler(self.store, config.lab["zoneLabels"])
+        controllers.Scheduler(self.store, config.lab["zoneLabels"], config.volumes)
         controllers.StatefulSetController(self.store)
         self.nodes = controllers.NodeController(self.store, config.lab["nodeGraceSeconds"],
                                                 config.lab["evictSeconds"])
@@ -147,8 +147,10 @@ async def main(state: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lab.finished.set)
     await lab.start()
+    new = lab.config.control.with_suffix(".new")
     control = await asyncio.start_unix_server(
-        lambda r, w: _serve_command(lab, r, w), str(lab.config.control), limit=CONTROL_LINE_MAX)
+        lambda r, w: _serve_command(lab, r, w), str(new), limit=CONTROL_LINE_MAX)
+    new.rename(lab.config.control)           # it is there only once it listens
     lab.report(f"API at {lab.api_url}")
     await lab.finished.wait()
     control.close()

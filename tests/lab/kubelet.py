@@ -190,7 +190,11 @@ class PodWorker:
 
     def _agent_command(self) -> tuple[list[str], dict[str, str], Path]:
         return ([self.config.program("muster"), "agent", "--config",
-                 str(self.directory / "agent.yaml")], self.identity(), self.directory)
+                 str(self.directory / "agent.yaml")],
+                {**self.identity(), **self._agent_env()}, self.directory)
+
+    def _agent_env(self) -> dict[str, str]:
+        return dict(word.split("=", 1) for word in self.config.lab["agentEnv"].split())
 
     def identity(self) -> dict[str, str]:
         """What the downward API tells the agent."""

@@ -20,6 +20,7 @@ import asyncio
 import collections
 import gc
 import json
+import os
 import random
 import sys
 import time
@@ -442,7 +443,8 @@ async def serve(args: argparse.Namespace) -> None:
         writer.write(json.dumps(message).encode() + b"\n")
         await writer.drain()
         writer.close()
-    server = await asyncio.start_unix_server(answer, args.socket)
+    server = await asyncio.start_unix_server(answer, args.socket + ".new")
+    os.rename(args.socket + ".new", args.socket)     # it is there only once it listens
     async with server:
         await server.serve_forever()
 
