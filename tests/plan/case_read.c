@@ -24,6 +24,7 @@ struct reader {
     bool deleted;
     bool broken;
     bool tried;
+    struct span tried_by;
 };
 
 bool case_value(struct span words, const char *key, struct span *ret_value)
@@ -393,8 +394,11 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
         return read_agent(r, words);
     if (span_is(keyword, "settling"))
         return r->truth->world.settling = true;
-    if (span_is(keyword, "tried"))
-        return r->tried = true;
+    if (span_is(keyword, "tried")) {
+        r->tried = true;
+        (void)span_token(&words, &r->tried_by);
+        return true;
+    }
     if (span_is(keyword, "replicas-per-primary")) {
         bool ok = text_to_i64(words, 0, 100, &number);
         r->truth->world.replicas_per_primary = ok ? (int)number : 0;
@@ -473,6 +477,7 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
     }
     ret_case->world = w;
     ret_case->tried = r->tried;
+    ret_case->tried_by = r->tried_by;
     return 0;
 }
 

@@ -24,18 +24,20 @@
  *            [delay=S] [migration=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [state=fail]
  *            [known=N] [epoch=N] [current=N] [assigned=N] [uptime=MS]  overrules what follows from the views
  *     guard-off virgin|record|member|restore|forget
- *     tried                               everything planned a moment ago was sent; what now?
+ *     tried [NAME]                        all that was planned, or that pod's part, was just sent
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_READ_H
 #define MUSTER_TESTS_PLAN_CASE_READ_H
 
 #include "base/err.h"
+#include "base/text.h"
 #include "plan/truth.h"
 
 struct case_world {
     const struct world *world;
     bool tried;
-    size_t expect_at; /* offset behind the line "expect" */
+    struct span tried_by; /* this pod only; empty = all */
+    size_t expect_at;     /* offset behind the line "expect" */
 };
 
 /* Everything lives in `arena`. E_INVALID with the number of the line. */

@@ -73,17 +73,19 @@ static void case_print_diff(const char *expected, const char *planned)
     }
 }
 
-/* The world as it is when everything of the plan was sent and nothing is to be seen of it yet. */
+/* The world as it is when the plan, or one pod's part of it, was sent and nothing is to be seen of it yet. */
 static const struct world *case_after(struct run *run, const struct world *world,
-                                      const struct plan *plan)
+                                      const struct plan *plan, struct span by)
 {
     struct world *after = ARENA_NEW(&run->arena, struct world, 1);
     struct attempts *attempts = ARENA_NEW(&run->arena, struct attempts, 1);
     *after = *world;
     after->attempts = attempts;
-    for (size_t i = 0; i < plan->action_count; i++)
-        attempts_succeeded(attempts, action_key(&plan->actions[i]), world->now_ms,
-                           action_quiet_ms(&plan->actions[i]));
+    for (size_t i = 0; i < plan->action_count; i++) {
+        const struct action *a = &plan->actions[i];
+        if (!by.len || (a->pod != NO_POD && span_is(by, world->pods[a->pod].name)))
+            attempts_succeeded(attempts, action_key(a), world->now_ms, action_quiet_ms(a));
+    }
     return after;
 }
 
@@ -94,7 +96,7 @@ static const char *case_plan(struct run *run, const struct case_world *c, struct
     struct plan again;
     plan_next(world, &run->arena, ret_plan);
     if (c->tried) {
-        world = case_after(run, world, ret_plan);
+        world = case_after(run, world, ret_plan, c->tried_by);
         plan_next(world, &run->arena, ret_plan);
     }
     plan_next(world, &run->arena, &again);
