@@ -16,6 +16,8 @@
 
 /* A hook that holds the lock has asked by then; whoever holds it longer is a server. */
 #define LOCK_POLLS_OF_A_SERVER 5
+/* The kernel closes a dead server's connection and its lock one after the other. */
+#define LOCK_GRACE_MS 1000
 
 enum client_state {
     CLIENT_ASKING = 1, /* its request is not complete */
@@ -51,6 +53,7 @@ struct hook_server {
     size_t client_count;
     int lock_polls;       /* how often in a row the lock was held without anybody at the gate */
     bool running_by_lock; /* a server without a life line was seen to run */
+    int64_t dead_ms;      /* when the last life line ended */
     bool ready;
     bool ready_known; /* published, not only read from the file */
     char ready_reason[HOOK_REASON_SIZE];
@@ -97,6 +100,7 @@ static void client_gone(struct hook_client *client)
     client_free(client);
     if (!life_line)
         return;
+    server->dead_ms = server->config.now_ms();
     hook_server_publish_ready(server, false, "the server has ended");
     server->config.on_server_gone(server->config.ctx);
 }
@@ -459,6 +463,8 @@ bool hook_server_server_running(const struct hook_server *server)
 {
     if (find_client(server, CLIENT_LIFE_LINE))
         return true;
+    if (server->dead_ms && server->config.now_ms() - server->dead_ms < LOCK_GRACE_MS)
+        return false;
     return !find_client(server, CLIENT_AT_GATE) && hook_lock_is_held(server->lock_path);
 }
 

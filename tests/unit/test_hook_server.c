@@ -441,6 +441,21 @@ static void test_a_server_without_a_life_line_is_known_by_its_lock(void **state)
     assert_int_equal(f->gone, 1);
 }
 
+/* The kernel closes the one before the other: the end of the life line is what counts. */
+static void test_the_end_of_the_life_line_outweighs_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    int held = lock(f);
+    int fd = ask(f, START);
+    answer(f, HOOK_GO, "");
+    loop_run_for(f->loop, 20);
+    close(fd);
+    loop_run_for(f->loop, 20);
+    assert_int_equal(f->gone, 1);
+    assert_false(hook_server_server_running(f->server));
+    close(held);
+}
+
 static void test_a_start_proves_the_death_of_a_server_known_by_its_lock(void **state)
 {
     struct fixture *f = *state;
@@ -534,6 +549,7 @@ int main(void)
         TEST(test_clients_are_bounded_and_the_gate_keeps_its_place),
         TEST(test_a_silent_client_is_dropped),
         TEST(test_a_server_without_a_life_line_is_known_by_its_lock),
+        TEST(test_the_end_of_the_life_line_outweighs_the_lock),
         TEST(test_a_start_proves_the_death_of_a_server_known_by_its_lock),
         TEST(test_a_hook_that_comes_to_the_gate_is_no_dead_server),
         TEST(test_the_socket_is_ours_alone_and_a_stale_one_is_replaced),
