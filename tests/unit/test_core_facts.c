@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "core/facts.h"
 #include "core/plan.h"
+#include "core/rules.h"
 #include "lib/world_build.h"
 
 static struct world_build *formed(struct arena *arena)
@@ -204,6 +205,22 @@ static void test_a_failed_owner_covers_nothing(void **state)
     assert_true(node_id_eq(&f.shards[1].primary, &b->nodes[1].id));
 }
 
+/* The pod that has the id in the record is its owner, whichever comes first. */
+static void test_a_copied_volume_does_not_own_the_id(void **state)
+{
+    struct world_build *b = formed(*state);
+    (void)world_build_refresh(b);
+    b->pods[0].server.id = b->nodes[4].id;
+    b->pods[5].server.id = b->nodes[4].id;
+    struct facts f;
+    facts_gather(&b->world, b->arena, &f);
+    assert_int_equal(facts_pod_of(&f, &b->nodes[4].id), 4);
+    assert_true(f.belongs[4]);
+    assert_false(f.belongs[0]);
+    assert_false(f.belongs[5]);
+    assert_true(facts_pod_of(&f, &b->nodes[5].id) == NO_POD);
+}
+
 static void test_open_slots_anywhere_are_seen(void **state)
 {
     struct world_build *b = formed(*state);
@@ -243,6 +260,46 @@ static void test_the_rule_table_names_each_rule_once(void **state)
     assert_string_equal(plan_rule_name(count - 1), "steady");
 }
 
+/* Who is met is enumerated without looking at all pairs, and must be the same. */
+static void test_partners_are_those_that_must_meet(void **state)
+{
+    (void)state;
+    static const size_t counts[] = {1, 2, 3, 6, 49, 50, 51, 52, 100, 1000};
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        size_t count = counts[c];
+        for (size_t i = 0; i < count; i++) {
+            size_t met[1000] = {0};
+            size_t j;
+            for (size_t k = 0; planner_partner(i, k, count, &j); k++) {
+                assert_true(j < count);
+                met[j]++;
+            }
+            for (j = 0; j < count; j++)
+                assert_int_equal(met[j], planner_meets(i, j, count) || planner_meets(j, i, count));
+        }
+    }
+}
+
+static void test_all_pairs_meet_up_to_fifty_then_a_ring_and_a_star(void **state)
+{
+    (void)state;
+    size_t fifty = 0;
+    size_t fifty_one = 0;
+    for (size_t i = 0; i < 51; i++) {
+        for (size_t j = 0; j < 51; j++) {
+            fifty += i < 50 && j < 50 && planner_meets(i, j, 50);
+            fifty_one += planner_meets(i, j, 51);
+        }
+    }
+    assert_int_equal(fifty, 50 * 49 / 2);
+    assert_int_equal(fifty_one, 50 + 2 * 50); /* the star, and two neighbours of the others */
+    assert_true(planner_meets(49, 50, 51));
+    assert_true(planner_meets(50, 0, 51));
+    assert_true(planner_meets(50, 1, 51));
+    assert_false(planner_meets(50, 2, 51));
+    assert_false(planner_meets(7, 7, 51));
+}
+
 static int setup(void **state)
 {
     static struct arena arena;
@@ -269,8 +326,11 @@ int main(void)
         cmocka_unit_test(test_pods_above_the_size_are_not_expected),
         cmocka_unit_test(test_most_views_decide_and_then_the_highest_epoch),
         cmocka_unit_test(test_a_failed_owner_covers_nothing),
+        cmocka_unit_test(test_a_copied_volume_does_not_own_the_id),
         cmocka_unit_test(test_open_slots_anywhere_are_seen),
         cmocka_unit_test(test_nothing_known_is_digested_too),
+        cmocka_unit_test(test_partners_are_those_that_must_meet),
+        cmocka_unit_test(test_all_pairs_meet_up_to_fifty_then_a_ring_and_a_star),
         cmocka_unit_test(test_the_rule_table_names_each_rule_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
