@@ -83,19 +83,15 @@ void agent_stop(struct sim *sim, struct agent *agent) {
     agent->run++;
 }
 
-/*
- * The stall is noticed by a timer: answers and timers that are due with it may come before it or
- * after it.
- */
+/* The stall is noticed first of all: the beat that tells has the highest priority (io/loop.c). */
 void agent_pause(struct sim *sim, struct agent *agent, int64_t for_us) {
-    if (!agent->alive)
+    if (!agent->alive || sim->now_us < agent->paused_until_us)
         return;
     sim_trace(sim, sim->redis[agent->index].name, "agent paused for %lld ms",
               (long long)(for_us / 1000));
     agent->paused_until_us = sim->now_us + for_us;
-    int64_t late = sim_chance(sim, 500) ? MS(50) : 0;
     if (for_us > STALL_US)
-        sim_after(sim, for_us + late, on_resume, agent->index, 0, agent->run, NULL);
+        sim_after(sim, for_us, on_resume, agent->index, 0, agent->run, NULL);
 }
 
 static void on_resume(struct sim *sim, const struct event *event) {
@@ -191,12 +187,12 @@ static void on_turn(struct sim *sim, const struct event *event) {
     if (!current)
         return;
     turn_observe(sim, agent);
-    agent_peers_follow(sim, agent);
     arena_reset(&sim->turn_arena);
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);
     sim->stats->turns++;
     turn_publish(sim, agent, &plan);
+    agent_peers_follow(sim, agent); /* after the plan, which reads the views of who is left */
     bool formed = agent->world.record && agent->world.record->state == RECORD_FORMED;
     if (plan.action_count || (agent->world.leader && !formed))
         agent_peers_hurry(sim, agent);

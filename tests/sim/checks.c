@@ -122,7 +122,9 @@ void check_record(struct sim *sim, const struct record *before, const struct rec
     for (int i = 0; i < sim->redis_count; i++)
         lives |= holds_conf(&sim->redis[i]) && !is_stranger(sim, &sim->redis[i]) &&
                  claims(&sim->redis[i]);
-    if (c->record_uid[0] && strcmp(c->record_uid, after->uid) != 0 && lives)
+    /* Without any copy a cluster that lives is adopted under a new uid (DESIGN 4). */
+    bool adopts = !before && after->state == RECORD_FORMED;
+    if (c->record_uid[0] && strcmp(c->record_uid, after->uid) != 0 && lives && !adopts)
         sim_violation(sim, "I1: the record's uid changes from %.8s to %.8s while the cluster lives",
                       c->record_uid, after->uid);
     if (before && before->generation > after->generation)

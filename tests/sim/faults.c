@@ -158,6 +158,9 @@ static bool fault_server_pause(struct sim *sim) {
 static bool delete_pod(struct sim *sim, int pod, bool graceful) {
     if (!sim->api.now.pods[pod].exists || sim->api.now.pods[pod].terminating)
         return false;
+    /* What may be lost now may be needed in a second, when the cluster stands. */
+    if (!sim->setup.volumes && !record_formed(sim))
+        graceful = false;
     pods_delete(sim, pod, graceful);
     faults_last(sim, SECONDS(10) + sim->pods[pod].late_us);
     return true;
@@ -295,8 +298,14 @@ void faults_volume_swapped(struct sim *sim, int pod) {
     make_foreign(sim, &sim->redis[pod]);
 }
 
-/* A person empties what does not belong here. */
+/* A person empties what does not belong here, as soon as there is a pod to delete. */
 static void on_person(struct sim *sim, const struct event *event) {
+    const struct api_pod *p = &sim->api.now.pods[event->who];
+    if (!p->exists || p->terminating) {
+        faults_last(sim, SECONDS(15));
+        sim_after(sim, SECONDS(5), on_person, event->who, 0, 0, NULL);
+        return;
+    }
     sim_trace(sim, "person", "empties the volume of %s", sim->redis[event->who].name);
     sim->pods[event->who].lose_volume = true;
     pods_delete(sim, event->who, true);
@@ -383,10 +392,28 @@ static bool fault_lease_lost(struct sim *sim) {
     return true;
 }
 
+/*
+ * As long as it is not put back, it must not be followed by the loss of every copy: a half formed
+ * cluster without a record waits for a person, and so does a dead id that nobody remembers.
+ */
 static bool fault_record_deleted(struct sim *sim) {
-    if (!sim->api.now.record)
+    if (!sim->api.now.record || api_troubled(sim) || sim->faults.cuts || leader_pod(sim) < 0)
+        return false;
+    sim->faults.hold_us = sim->now_us + SECONDS(45);
+    sim->faults.act_at_send = 0;
+    api_delete_record(sim);
+    return true;
+}
+
+/* And every copy of it: the cluster must be adopted as it is. */
+static bool fault_record_and_copies(struct sim *sim) {
+    if (check_converged(sim) || api_troubled(sim) || sim->faults.cuts)
         return false;
     api_delete_record(sim);
+    for (int i = 0; i < sim->api.now.replicas; i++)
+        pods_crash_agent(sim, i);
+    sim->faults.hold_us = sim->now_us + SECONDS(75);
+    faults_last(sim, SECONDS(60));
     return true;
 }
 
@@ -470,6 +497,7 @@ static const struct fault_kind {
     {"api-stale", fault_api_stale},
     {"lease-lost", fault_lease_lost},
     {"record-deleted", fault_record_deleted},
+    {"record-and-copies-lost", fault_record_and_copies},
     {"partition-pod", fault_partition_pod},
     {"partition-halves", fault_partition_halves},
     {"partition-api", fault_partition_api},
@@ -486,13 +514,26 @@ const char *faults_name(size_t index) {
     return kinds[index].name;
 }
 
+size_t faults_find(const char *name) {
+    size_t i = 0;
+    while (i < ARRAY_LEN(kinds) && strcmp(kinds[i].name, name) != 0)
+        i++;
+    return i;
+}
+
 bool faults_inject(struct sim *sim, size_t kind) {
     uint64_t before = sim->trace_count;
+    bool verbose = sim->options.verbose;
+    sim->options.verbose = false;
     sim_trace(sim, "fault", "%s", kinds[kind].name);
-    if (!kinds[kind].inject(sim)) {
+    bool done = kinds[kind].inject(sim);
+    sim->options.verbose = verbose;
+    if (!done) {
         sim->trace_count = before;
         return false;
     }
+    if (verbose)
+        sim_print_trace(sim, sim->trace_count - before);
     sim->stats->faults[kind]++;
     sim->faults.injected++;
     faults_last(sim, 0);

@@ -47,8 +47,9 @@ struct faults {
 
 size_t faults_count(void);
 const char *faults_name(size_t index);
+size_t faults_find(const char *name); /* faults_count() if there is none */
 
-/* Draws the schedule's faults, from `first_us` on. `quick`: within the formation. */
+/* So many faults at moments between the two. */
 void faults_plan(struct sim *sim, int count, int64_t first_us, int64_t last_us);
 
 /* One of these kinds now; false if it is not possible at present. */

@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* muster-sim: runs schedules, prints what broke, and proves that the guards are what prevents it. */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/cleanup.h"
 #include "batch.h"
 #include "prove.h"
 #include "schedule.h"
@@ -17,12 +10,14 @@
 
 static const char usage[] =
     "muster-sim [--seeds N] [--first S] [--jobs J] [--seed S] [--verbose] [--pods N]\n"
-    "           [--guards-off MASK] [--cases DIR] [--list-faults] [--prove-guards] [--self-test]\n"
+    "           [--fault NAME]... [--guards-off MASK] [--cases DIR] [--list-faults] [--prove-guards]\n"
+    "           [--self-test]\n"
     "  --seeds N         N schedules (1000), after the kept cases\n"
     "  --first S         from this seed on (1)\n"
     "  --jobs J          processes (2)\n"
     "  --seed S          this schedule only, with its trace\n"
     "  --verbose         the whole trace, as it happens\n"
+    "  --fault NAME      only this kind of fault, or these\n"
     "  --guards-off MASK takes safety rules away (enum guard of core/world.h)\n"
     "  --prove-guards    without each guard some schedule must break its rule\n"
     "  --self-test       the model alone, by scripted commands\n";
@@ -70,6 +65,9 @@ static bool arguments_parse(int argc, char **argv, struct arguments *a) {
             a->mode = MODE_SELF_TEST;
         } else if (strcmp(argv[i], "--list-faults") == 0) {
             a->mode = MODE_LIST;
+        } else if (strcmp(argv[i], "--fault") == 0 && i + 1 < argc &&
+                   faults_find(argv[i + 1]) < faults_count()) {
+            a->batch.options.faults |= UINT64_C(1) << faults_find(argv[++i]);
         } else if (strcmp(argv[i], "--cases") == 0 && i + 1 < argc) {
             a->batch.cases = argv[++i];
         } else if (i + 1 < argc && argument_number(argv[i + 1], &value) &&
@@ -95,6 +93,7 @@ int main(int argc, char **argv) {
         fputs(usage, stderr);
         return 2;
     }
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     switch (a.mode) {
     case MODE_BATCH:
         return batch_run(&a.batch);

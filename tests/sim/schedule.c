@@ -50,7 +50,7 @@ static int setup_pods(struct sim *sim) {
     return sim_chance(sim, 500) ? 6 : (int)sim_between(sim, 3, 9);
 }
 
-void schedule_setup(struct sim *sim) {
+static void schedule_setup(struct sim *sim) {
     static const int64_t timeouts[] = {15000, 15000, 15000, 5000, 2000};
     struct setup *s = &sim->setup;
     s->pods = setup_pods(sim);
@@ -113,7 +113,7 @@ static bool schedule_converge(struct sim *sim) {
     return true;
 }
 
-bool schedule_finish(struct sim *sim) {
+static bool schedule_finish(struct sim *sim) {
     if (!schedule_converge(sim))
         return false;
     sim->checks.quiet = true;
@@ -132,7 +132,7 @@ bool schedule_run(struct sim *sim, uint64_t seed, const struct options *options,
                   struct stats *stats) {
     sim_init(sim, seed, options, stats);
     schedule_setup(sim);
-    sim->faults.kinds = UINT64_MAX;
+    sim->faults.kinds = options->faults ? options->faults : UINT64_MAX;
     int count = (int)sim_between(sim, SCHEDULE_FAULTS_MIN, 8);
     int early = (int)sim_between(sim, 0, count / 2);
     faults_plan(sim, early, SECONDS(1), SECONDS(12));

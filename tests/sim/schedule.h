@@ -21,8 +21,4 @@
 bool schedule_run(struct sim *sim, uint64_t seed, const struct options *options,
                   struct stats *stats);
 
-/* The parts of it, for --prove-guards and --self-test. */
-void schedule_setup(struct sim *sim);
-bool schedule_finish(struct sim *sim);
-
 #endif

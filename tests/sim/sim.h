@@ -48,6 +48,7 @@ struct setup {
 struct options {
     int pods; /* 0 = by the seed */
     uint32_t guards_off;
+    uint64_t faults; /* mask of the kinds that may happen, by index; 0 = all */
     bool verbose;
 };
 
