@@ -2,6 +2,7 @@
 #include "plan/case_server.h"
 
 #include "base/cleanup.h"
+#include "plan/case_words.h"
 
 void case_server_view(struct server *server, const struct view *view)
 {

@@ -63,6 +63,7 @@ static void truth_start_world(struct truth *t)
 /* Shard of pod `i`: the primaries come first; round r of the replicas is shifted by r + 1. */
 static size_t truth_shard(size_t i, size_t shards)
 {
+    assert(shards > 0);
     return i < shards ? i : (i + i / shards) % shards;
 }
 
@@ -118,6 +119,7 @@ static void truth_advance(struct truth *t, size_t i, size_t shards, enum truth_s
 
 struct truth *truth_new(struct arena *arena, size_t pods, size_t shards, enum truth_stage stage)
 {
+    assert(shards > 0 && shards <= pods);
     struct truth *t = ARENA_NEW(arena, struct truth, 1);
     t->arena = arena;
     t->pod_count = pods;

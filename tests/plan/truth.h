@@ -21,7 +21,7 @@
 #define TRUTH_KEYS 100
 #define TRUTH_SET_UID "7a7a7a7a-0000-4000-8000-000000000002"
 #define TRUTH_CLUSTER_UID "5f0c9a1e-0000-4000-8000-000000000001"
-#define TRUTH_EDITS_MAX 4096
+#define TRUTH_EDITS_MAX 256
 
 /* A node of the cluster as its servers know it. */
 struct truth_node {
@@ -97,5 +97,12 @@ struct world *truth_world(struct truth *truth);
 
 /* Does what the action says, as a server or the API would; false if it would refuse. */
 bool truth_apply(struct truth *truth, const struct world *world, const struct action *action);
+
+/*
+ * What Redis does by itself before the next turn: the nodes that no server answers for are failed,
+ * an orphaned shard elects a replica, of two owners of a slot the higher epoch wins, replicas copy.
+ * Returns false if data was overwritten by less data, which a plan must never bring about.
+ */
+bool truth_settle(struct truth *truth);
 
 #endif

@@ -26,21 +26,6 @@ static bool apply_config_set(struct server *s, const struct action *a)
     return false;
 }
 
-/* Of two nodes that claim a slot, the one with the higher config epoch keeps it. */
-static void apply_epochs(struct truth *t)
-{
-    for (size_t i = 0; i < t->node_count; i++) {
-        for (size_t j = 0; j < t->node_count; j++) {
-            struct truth_node *winner = &t->nodes[i];
-            struct truth_node *loser = &t->nodes[j];
-            if (i == j || winner->component != loser->component || winner->epoch <= loser->epoch)
-                continue;
-            for (size_t w = 0; w < SLOT_COUNT / 64; w++)
-                loser->slots.words[w] &= ~winner->slots.words[w];
-        }
-    }
-}
-
 /* The address answers with its id; both sides, and through gossip all others, know it from then on. */
 static bool apply_meet(struct truth *t, struct truth_node *from, const struct action *a)
 {
@@ -58,7 +43,6 @@ static bool apply_meet(struct truth *t, struct truth_node *from, const struct ac
         for (size_t e = 0; e < t->edit_count; e++)
             if (node_id_eq(&t->edits[e].id, &to->id))
                 t->edits[e--] = t->edits[--t->edit_count];
-        apply_epochs(t);
         return true;
     }
     return true; /* answered OK even if nothing listens there */
@@ -76,7 +60,6 @@ static bool apply_replicate(struct truth *t, struct truth_node *node, const stru
         return false;
     node->primary = false;
     node->follows = a->subject;
-    s->keys = to->pod == NO_POD ? 0 : t->pods[to->pod].server.keys;
     return true;
 }
 

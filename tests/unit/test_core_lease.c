@@ -377,10 +377,10 @@ struct busy_agent {
     struct lease_state lease;
     int64_t clock_offset;
     int64_t down_until; /* killed */
-    bool waiting;       /* a request is under way */
     int64_t reaches_ms; /* the API handles it then; 0 = it did */
     int64_t answers_ms;
-    bool lost; /* the answer, not the request */
+    bool waiting; /* a request is under way */
+    bool lost;    /* the answer, not the request */
     enum lease_verb verb;
     struct lease sent;
     int status;
