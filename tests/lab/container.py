@@ -54,6 +54,7 @@ class Container:
         self._backoff_base = backoff
         self._backoff = 0.0
         self._runs = 0
+        self._killed = False
         self._state: dict[str, Any] = {"waiting": {"reason": "PodInitializing"}}
         self._last: dict[str, Any] = {}
 
@@ -74,6 +75,7 @@ class Container:
                 *wrap(argv, self._group, self._namespaced), stdin=asyncio.subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=cwd, env={"PATH": PATH, **env})
         self.exited.clear()
+        self._killed = False
         self.began = time.monotonic()
         self._began_text = timestamp()
         self.ready = self.started = False
@@ -94,6 +96,8 @@ class Container:
 
     async def _reap(self, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
+        if self._killed and self._namespaced and code == 1:
+            code = -signal.SIGKILL       # what unshare 2.38 makes of a child killed by SIGKILL
         number = -code if code < 0 else 0
         ended = {"exitCode": 128 + number if number else code,
                  "reason": "Completed" if code == 0 else "Error",
@@ -118,6 +122,7 @@ class Container:
             os.kill(self.pid, number)
         except ProcessLookupError:
             return False
+        self._killed |= number == signal.SIGKILL
         return True
 
     def kill(self) -> None:

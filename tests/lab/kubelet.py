@@ -84,6 +84,7 @@ class PodWorker:
                 self._probe("ready", self.config.lab["readinessSeconds"]),
                 self._probe("alive", self.config.lab["livenessSeconds"]))]
             failed = asyncio.gather(*tasks)
+            failed.add_done_callback(lambda f: f.cancelled() or f.exception())    # seen below
             deleted = asyncio.ensure_future(self._deletion.wait())
             await asyncio.wait({failed, deleted}, return_when=asyncio.FIRST_COMPLETED)
             if failed.done():

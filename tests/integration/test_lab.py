@@ -1,0 +1,475 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The lab plays StatefulSet controller and kubelet as Kubernetes does.
+
+Servers are real; agent and hook are stand-ins (fake/), so a failure here is the lab's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from muster_test import LAB, Lab, LabError, MusterTestCase, main
+
+import resp
+
+FAKE = Path(__file__).resolve().parent / "fake"
+
+
+def fake_lab(**options: Any) -> Lab:
+    settings = {"lab.readinessSeconds": 0.3, "lab.livenessSeconds": 0.3,
+                **options.pop("settings", {})}
+    return Lab(build=FAKE, settings=settings, **{"grace": 10, **options})
+
+
+def order(pod: str) -> int:
+    return int(pod.rsplit("-", 1)[1])
+
+
+class LabTestCase(MusterTestCase):
+    timeout = 90
+
+    def steer(self, lab: Lab, pod: str, name: str, text: str = "") -> Path:
+        """Put a file for the stand-in hook; see fake/muster-hook."""
+        path = lab.state / "pods" / pod / name
+        path.write_text(text)
+        return path
+
+    def uid(self, lab: Lab, pod: str) -> str:
+        return str(lab.get("pods", pod)["metadata"]["uid"])
+
+    def background(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        thread = threading.Thread(target=function, args=args, kwargs=kwargs)
+        thread.start()
+        self.addCleanup(thread.join)
+
+
+class StatefulSets(LabTestCase):
+    def test_pods_are_what_a_stateful_set_makes(self) -> None:
+        with fake_lab(pods=2) as lab:
+            lab.up(wait="ready", timeout=30)
+            pod, stateful = lab.get("pods", "muster-1"), lab.get("statefulsets", "muster")
+            owner = pod["metadata"]["ownerReferences"][0]
+            self.assertEqual((owner["kind"], owner["uid"], owner["controller"]),
+                             ("StatefulSet", stateful["metadata"]["uid"], True))
+            labels = pod["metadata"]["labels"]
+            self.assertEqual(labels["statefulset.kubernetes.io/pod-name"], "muster-1")
+            self.assertEqual(labels["apps.kubernetes.io/pod-index"], "1")
+            self.assertEqual(labels["controller-revision-hash"],
+                             stateful["status"]["updateRevision"])
+            self.assertEqual((pod["spec"]["hostname"], pod["spec"]["subdomain"]),
+                             ("muster-1", "muster-headless"))
+            self.assertNotIn("topology.kubernetes.io/zone", labels)
+            self.assertEqual(stateful["status"]["readyReplicas"], 2)
+            self.assertIn("volumeClaimTemplates", stateful["spec"])
+
+    def test_parallel_does_not_wait_and_ordered_does(self) -> None:
+        for ordered in (False, True):
+            with self.subTest(ordered=ordered), fake_lab(pods=3, ordered=ordered) as lab:
+                # muster-0 cannot become Ready: its directory says so before it starts
+                (lab.state / "pods/muster-0").mkdir(parents=True)
+                self._up_beside(lab, ordered)
+
+    def _up_beside(self, lab: Lab, ordered: bool) -> None:
+        for path in sorted((lab.state / "pods").iterdir()):
+            path.rmdir()
+        (lab.state / "pods").rmdir()
+        lab.state.rmdir()
+        lab.up(wait="none")
+        unready = lab.state / "pods/muster-0/unready"
+        self.wait_until(unready.parent.exists, 5, "muster-0's directory", period=0.001)
+        unready.write_text("")
+        time.sleep(2)
+        names = [p["metadata"]["name"] for p in lab.get("pods")]
+        if not ordered:
+            self.assertEqual(names, ["muster-0", "muster-1", "muster-2"])
+            return
+        self.assertEqual(names, ["muster-0"])
+        unready.unlink()
+        lab.wait("ready", 20)
+        born = [p["metadata"]["creationTimestamp"] for p in lab.get("pods")]
+        self.assertEqual(len(born), 3)
+        self.assertEqual(born, sorted(born))
+
+    def test_a_roll_goes_down_from_the_highest_and_waits_for_readiness(self) -> None:
+        with fake_lab(pods=3) as lab:
+            lab.up(wait="ready", timeout=30)
+            before = {p: self.uid(lab, p) for p in ("muster-0", "muster-1", "muster-2")}
+            old = lab.get("statefulsets", "muster")["status"]["currentRevision"]
+            unready = self.steer(lab, "muster-2", "unready")
+            lab.roll(wait=False)
+            self.wait_until(lambda: lab.get("pods", "muster-2")["metadata"]["uid"]
+                            != before["muster-2"], 10, "a new muster-2")
+            time.sleep(1.5)
+            status = lab.get("statefulsets", "muster")["status"]
+            self.assertEqual((status["currentRevision"], status["updatedReplicas"]), (old, 1))
+            self.assertEqual(self.uid(lab, "muster-1"), before["muster-1"])
+            unready.unlink()
+            self.wait_until(lambda: lab.get("statefulsets", "muster")["status"]["currentRevision"]
+                            != old, 20, "the end of the roll")
+            after = {p: self.uid(lab, p) for p in before}
+            self.assertFalse(set(after.values()) & set(before.values()))
+            born = [lab.get("pods", p)["status"]["startTime"] for p in sorted(before)]
+            self.assertEqual(born, sorted(born, reverse=True))
+
+    def test_scaling_in_removes_the_highest_and_out_brings_them_back(self) -> None:
+        with fake_lab(pods=3) as lab:
+            lab.up(wait="ready", timeout=30)
+            lab.scale(1)
+            self.assertEqual([p["metadata"]["name"] for p in lab.get("pods")], ["muster-0"])
+            lab.scale(4)
+            self.assertEqual(len(lab.get("pods")), 4)
+
+
+class Endpoints(LabTestCase):
+    def test_slices_carry_zone_node_uid_and_conditions(self) -> None:
+        with fake_lab(pods=3) as lab:
+            lab.up(wait="ready", timeout=30)
+            slices = {s["metadata"]["labels"]["kubernetes.io/service-name"]: s
+                      for s in lab.get("endpointslices")}
+            self.assertEqual(set(slices), {"muster", "muster-headless"})
+            for name, found in slices.items():
+                self.assertEqual(len(found["endpoints"]), 3, name)
+            first = slices["muster-headless"]["endpoints"][0]
+            self.assertEqual((first["zone"], first["nodeName"], first["targetRef"]["uid"],
+                              first["addresses"]),
+                             ("zone-a", "node-0", self.uid(lab, "muster-0"),
+                              [lab.address("muster-0")]))
+            self.steer(lab, "muster-1", "unready")
+            self.wait_until(lambda: not lab.pods()["muster-1"]["ready"], 10, "muster-1 unready")
+
+            def conditions(service: str) -> Any:
+                found = [s for s in lab.get("endpointslices")
+                         if s["metadata"]["labels"]["kubernetes.io/service-name"] == service]
+                return found[0]["endpoints"][1]["conditions"]
+            self.assertEqual(conditions("muster"),
+                             {"ready": False, "serving": False, "terminating": False})
+            self.assertEqual(conditions("muster-headless"),
+                             {"ready": True, "serving": False, "terminating": False})
+
+
+class Lives(LabTestCase):
+    """Containers and pods end and start as the kubelet does it."""
+
+    def test_server_is_pid_one_and_agent_gets_its_identity_only(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            pid = lab.pods()["muster-0"]["pids"]["redis"]
+            status = Path(f"/proc/{pid}/status").read_text()
+            line = next(x for x in status.splitlines() if x.startswith("NSpid:"))
+            self.assertEqual(line.split()[1:], [str(pid), "1"])
+            line = next(x for x in lab.log("muster-0").splitlines() if x.startswith("environment"))
+            environment = json.loads(line.split(" ", 1)[1])
+            self.assertEqual(set(environment) - {"LC_CTYPE"},
+                             {"PATH", "POD_NAME", "POD_NAMESPACE", "POD_UID", "POD_IP"})
+            self.assertEqual(environment["POD_IP"], lab.address("muster-0"))
+
+    def test_a_container_restart_keeps_pod_and_address(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            for container in ("redis", "agent"):
+                uid, address = self.uid(lab, "muster-0"), lab.address("muster-0")
+                lab.kill("muster-0", container)
+                pod = lab.pods()["muster-0"]
+                self.assertEqual((pod["uid"], pod["ip"], pod["restarts"][container]),
+                                 (uid, address, 1))
+            states = lab.get("pods", "muster-0")["status"]["containerStatuses"][0]
+            self.assertEqual(states["lastState"]["terminated"]["exitCode"], 137)
+            self.assertIn("running", states["state"])
+
+    def test_a_second_crash_waits_for_the_back_off(self) -> None:
+        with fake_lab(pods=1, settings={"lab.backoff": 1.5}) as lab:
+            lab.up(wait="ready", timeout=30)
+            lab.kill("muster-0")
+            began = time.monotonic()
+            lab.kill("muster-0", wait=False)
+            self.wait_until(lambda: "waiting" in lab.get("pods", "muster-0")["status"]
+                            ["containerStatuses"][0]["state"], 2, "CrashLoopBackOff")
+            lab.wait("ready", 10)
+            self.assertGreaterEqual(time.monotonic() - began, 1.5)
+
+    def test_a_new_pod_gets_a_new_address_and_volumes_stay_or_go(self) -> None:
+        for volumes in (True, False):
+            with self.subTest(volumes=volumes), fake_lab(pods=2, volumes=volumes) as lab:
+                lab.up(wait="ready", timeout=30)
+                seen = {lab.address("muster-0"), lab.address("muster-1")}
+                node_id = lab.redis("muster-0", "CLUSTER", "MYID")
+                uid = self.uid(lab, "muster-0")
+                lab.delete("muster-0")
+                self.assertNotEqual(self.uid(lab, "muster-0"), uid)
+                self.assertNotIn(lab.address("muster-0"), seen)
+                same = lab.redis("muster-0", "CLUSTER", "MYID") == node_id
+                self.assertEqual(same, volumes)
+
+    def test_readdress_keeps_data_and_lose_volume_loses_it(self) -> None:
+        with fake_lab(pods=1, volumes=False) as lab:
+            lab.up(wait="ready", timeout=30)
+            node_id, address = lab.redis("muster-0", "CLUSTER", "MYID"), lab.address("muster-0")
+            lab.readdress()
+            self.assertNotEqual(lab.address("muster-0"), address)
+            self.assertEqual(lab.redis("muster-0", "CLUSTER", "MYID"), node_id)
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            node_id = lab.redis("muster-0", "CLUSTER", "MYID")
+            lab.lose_volume("muster-0")
+            self.assertNotEqual(lab.redis("muster-0", "CLUSTER", "MYID"), node_id)
+
+    def test_liveness_kills_the_container_after_three_failures_with_pre_stop(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            uid, dead = self.uid(lab, "muster-0"), self.steer(lab, "muster-0", "dead")
+            self.wait_until(lambda: (dead.parent / "drained").exists(), 10, "preStop")
+            dead.unlink()
+            self.wait_until(lambda: lab.pods()["muster-0"]["restarts"]["redis"] == 1, 10,
+                            "a restart")
+            self.assertEqual(self.uid(lab, "muster-0"), uid)
+            self.assertNotIn("deletionTimestamp", lab.get("pods", "muster-0")["metadata"])
+
+    def test_readiness_needs_three_failures(self) -> None:
+        with fake_lab(pods=1, settings={"lab.readinessSeconds": 1}) as lab:
+            lab.up(wait="ready", timeout=30)
+            began = time.monotonic()
+            self.steer(lab, "muster-0", "unready").touch()
+            self.wait_until(lambda: not lab.pods()["muster-0"]["ready"], 10, "unready")
+            self.assertGreaterEqual(time.monotonic() - began, 1.9)
+
+
+class GraceClock(LabTestCase):
+    def _terminate(self, lab: Lab, grace: int) -> float:
+        """Seconds from the DELETE until the pod object is gone."""
+        uid, began = self.uid(lab, "muster-0"), time.monotonic()
+        lab.delete("muster-0", grace=grace, wait=False)
+        meta = lab.get("pods", "muster-0")["metadata"]
+        if meta["uid"] == uid:               # a quick one may be over by now
+            self.assertEqual(meta["deletionGracePeriodSeconds"], grace)
+            self.assertIn("deletionTimestamp", meta)
+        self.wait_until(lambda: self._gone(lab, uid), grace + 10, "the end of the pod", 0.05)
+        return time.monotonic() - began
+
+    def _gone(self, lab: Lab, uid: str) -> bool:
+        return uid not in [p["metadata"]["uid"] for p in lab.get("pods")]
+
+    def test_pre_stop_and_sigterm_share_the_grace_period(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            # preStop 2 s, then a server that cannot hear SIGTERM: killed at 5 s, not at 7
+            self.steer(lab, "muster-0", "drain-seconds", "2")
+            pid = lab.pods()["muster-0"]["pids"]["redis"]
+            timer = threading.Timer(1.0, os.kill, (pid, 19))
+            timer.start()
+            seconds = self._terminate(lab, 5)
+            self.assertGreaterEqual(seconds, 4.9)
+            self.assertLess(seconds, 6.8)
+
+    def test_an_overrunning_pre_stop_leaves_two_seconds(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            self.steer(lab, "muster-0", "drain-seconds", "60")
+            os.kill(lab.pods()["muster-0"]["pids"]["redis"], 19)
+            seconds = self._terminate(lab, 2)
+            self.assertGreaterEqual(seconds, 3.9)
+            self.assertLess(seconds, 10)
+
+    def test_a_short_pre_stop_does_not_wait_for_the_grace_to_end(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            self.assertLess(self._terminate(lab, 10), 3)
+            drained = (lab.state / "pods/muster-0/drained").read_text().split()
+            self.assertEqual(len(drained), 1, "preStop runs once")
+
+    def test_a_second_delete_may_shorten_the_grace(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            self.steer(lab, "muster-0", "drain-seconds", "60")
+            uid, began = self.uid(lab, "muster-0"), time.monotonic()
+            lab.delete("muster-0", grace=30, wait=False)
+            lab.delete("muster-0", grace=1, wait=False)
+            self.wait_until(lambda: self._gone(lab, uid), 10, "the end of the pod")
+            self.assertLess(time.monotonic() - began, 6)
+
+    def test_the_agent_outlives_the_server_and_is_not_restarted(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            self.steer(lab, "muster-0", "drain-seconds", "3")
+            uid = self.uid(lab, "muster-0")
+            lab.delete("muster-0", grace=8, wait=False)
+            time.sleep(1)
+            pids = lab.pods()["muster-0"]["pids"]
+            self.assertTrue(pids["agent"] and pids["redis"], "both live during preStop")
+            lab.kill("muster-0", "agent", wait=False)
+            time.sleep(0.5)
+            if not self._gone(lab, uid):
+                pod = lab.pods()["muster-0"]
+                self.assertEqual((pod["restarts"]["agent"], pod["pids"]["agent"]), (0, None))
+
+    def test_a_forced_delete_removes_and_kills_at_once(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            self.steer(lab, "muster-0", "drain-seconds", "60")
+            pids = lab.pods()["muster-0"]["pids"]
+            began = time.monotonic()
+            lab.delete("muster-0", grace=0)
+            self.assertLess(time.monotonic() - began, 5)
+            for pid in pids.values():
+                self.assertFalse(Path(f"/proc/{pid}").exists())
+            self.assertFalse((lab.state / "pods/muster-0/drained").exists(), "no preStop by force")
+
+
+class Trouble(LabTestCase):
+    def test_a_lost_node_is_silent_and_its_pods_come_back_elsewhere_in_address(self) -> None:
+        with fake_lab(pods=3, settings={"lab.nodeGraceSeconds": 1, "lab.evictSeconds": 2}) as lab:
+            lab.up(wait="ready", timeout=30)
+            before = lab.pods()["muster-1"]
+            self.assertEqual(lab.lose_node("node-1"), ["muster-1"])
+            self.assertTrue(lab.pods()["muster-1"]["ready"], "nobody has noticed yet")
+            self.wait_until(lambda: not lab.pods()["muster-1"]["ready"], 5, "NotReady")
+            self.wait_until(lambda: lab.pods()["muster-1"]["terminating"], 10, "eviction")
+            time.sleep(1)
+            self.assertEqual(lab.pods()["muster-1"]["uid"], before["uid"], "stuck Terminating")
+            lab.return_node("node-1", timeout=20)
+            after = lab.pods()["muster-1"]
+            self.assertNotEqual(after["uid"], before["uid"])
+            self.assertNotEqual(after["ip"], before["ip"])
+
+    def test_a_node_that_returns_in_time_restarts_its_pods_in_new_sandboxes(self) -> None:
+        with fake_lab(pods=3) as lab:
+            lab.up(wait="ready", timeout=30)
+            before = lab.pods()["muster-1"]
+            node_id = lab.redis("muster-1", "CLUSTER", "MYID")
+            lab.lose_node("node-1")
+            lab.return_node("node-1", timeout=20)
+            after = lab.pods()["muster-1"]
+            self.assertEqual((after["uid"], after["restarts"]["redis"]), (before["uid"], 1))
+            self.assertNotEqual(after["ip"], before["ip"])
+            self.assertEqual(lab.redis("muster-1", "CLUSTER", "MYID"), node_id)
+
+    def test_a_drained_node_is_empty(self) -> None:
+        with fake_lab(pods=3) as lab:
+            lab.up(wait="ready", timeout=30)
+            lab.drain_node("node-0", timeout=20)
+            self.assertNotIn("node-0", {p["node"] for p in lab.pods().values()})
+
+    def test_a_paused_pod_does_not_answer_and_is_not_killed(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            self.steer(lab, "muster-0", "dead")      # a frozen kubelet does not probe
+            lab.pause("muster-0")
+            with self.assertRaises(resp.RespError):
+                lab.redis("muster-0", "PING", timeout=0.5)
+            time.sleep(1.5)
+            self.assertEqual(lab.pods()["muster-0"]["restarts"]["redis"], 0)
+            (lab.state / "pods/muster-0/dead").unlink()
+            lab.resume("muster-0")
+            self.assertEqual(lab.redis("muster-0", "PING"), "PONG")
+
+    def test_a_partition_cuts_servers_and_heal_mends_it(self) -> None:
+        with fake_lab(pods=3) as lab:
+            lab.up(wait="ready", timeout=30)
+            address = lab.address("muster-1")
+            gid = next(int(x.split()[1]) for x in Path(
+                f"/proc/{lab.pods()['muster-0']['pids']['agent']}/status").read_text().splitlines()
+                if x.startswith("Gid:"))
+            dial = (f"import os, socket; os.setgid({gid}); "
+                    f"socket.create_connection(('{address}', 6379), 0.5)")
+            api = json.loads((lab.state / "lab.json").read_text())["api"].split("/")[2]
+            dial_api = (f"import os, socket; os.setgid({gid}); socket.create_connection("
+                        f"('{api.split(':')[0]}', {api.split(':')[1]}), 0.5)")
+
+            def reaches(program: str) -> bool:
+                return subprocess.run([sys.executable, "-c", program], check=False,
+                                      stderr=subprocess.DEVNULL).returncode == 0
+
+            def met() -> bool:
+                nodes = list(resp.parse_nodes(lab.redis("muster-0", "CLUSTER", "NODES")))
+                return len(nodes) == 2 and not any("handshake" in n.flags for n in nodes)
+            self.assertTrue(reaches(dial) and reaches(dial_api))
+            try:
+                lab.partition("muster-0", api=True)
+            except LabError as error:
+                self.skipTest(str(error))
+            self.assertFalse(reaches(dial), "an agent reaches over the cut")
+            self.assertFalse(reaches(dial_api), "an agent reaches the API over the cut")
+            lab.redis("muster-0", "CLUSTER", "MEET", address, 6379)
+            time.sleep(2)
+            self.assertFalse(met(), "a server reaches over the cut")
+            lab.heal()
+            self.assertTrue(reaches(dial) and reaches(dial_api))
+            lab.redis("muster-0", "CLUSTER", "MEET", address, 6379)
+            self.wait_until(met, 10, "MEET after healing")
+        rules = subprocess.run(["iptables", "-S"], stdout=subprocess.PIPE, text=True, check=True)
+        self.assertNotIn(json.dumps(gid), rules.stdout)
+
+
+class CommandLine(LabTestCase):
+    def refused(self, *words: str) -> str:
+        """What the lab says when it refuses."""
+        environment = {**os.environ, "MUSTER_BUILD": str(FAKE)}
+        done = subprocess.run([str(LAB), *words], env=environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=30, check=False)
+        self.assertNotEqual(done.returncode, 0, words)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        return done.stderr
+
+    def test_what_is_not_there_yet_is_refused_in_words(self) -> None:
+        for words in (("--auth",), ("--tls",), ("--ipv6",), ("--discovery", "dns")):
+            self.assertIn("not supported yet", self.refused("up", *words))
+        self.assertIn("too long", self.refused("up", "--state", "/tmp/" + "x" * 90))
+        self.assertIn("lab.speed", self.refused("up", "--set", "lab.speed=1"))
+        self.assertIn("unknown server", self.refused("up", "--server", "redis-3"))
+        self.assertIn("no lab is running", self.refused("status", "--state", "/tmp/no-such-lab"))
+
+    def test_what_cannot_be_done_fails_with_its_reason(self) -> None:
+        with fake_lab(pods=1) as lab:
+            lab.up(wait="ready", timeout=30)
+            for words, reason in ((("kill", "muster-7"), "no pod muster-7"),
+                                  (("delete", "muster-7"), "no pod muster-7"),
+                                  (("drain-node", "node-9"), "no node node-9"),
+                                  (("load", "report"), "no load is running"),
+                                  (("get", "secrets"), "no resource secrets"),
+                                  (("wait", "formed", "--timeout", "1"), "not done after 1 s")):
+                with self.subTest(words), self.assertRaisesRegex(LabError, reason):
+                    lab.run(*words)
+
+    def test_the_lab_takes_everything_with_it(self) -> None:
+        for how in ("down", "the daemon is killed"):
+            with self.subTest(how), fake_lab(pods=2) as lab:
+                lab.up(wait="ready", timeout=30)
+                pids = [pid for p in lab.pods().values() for pid in p["pids"].values()]
+                if how == "down":
+                    lab.down()
+                else:
+                    self._kill_daemon(lab)
+                self.wait_until(lambda: not any(Path(f"/proc/{p}").exists() for p in pids), 5,
+                                "the end of every process")
+
+    def _kill_daemon(self, lab: Lab) -> None:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if str(lab.state).encode() in words and any(w.endswith(b"daemon.py") for w in words):
+                os.kill(int(path.parent.name), 9)
+
+    def test_muster_gets_the_pod_s_configuration(self) -> None:
+        with fake_lab(pods=1, settings={"log.format": "json"}) as lab:
+            lab.up(wait="ready", timeout=30)
+            seen = json.loads(lab.muster("muster-0", "status", "--json").stdout)
+            self.assertEqual(seen["arguments"], ["status", "--json"])
+            self.assertEqual(seen["environment"]["POD_NAME"], "muster-0")
+            self.assertEqual(seen["environment"]["MUSTER_LOG_FORMAT"], "json")
+            self.assertEqual(seen["environment"]["MUSTER_REDIS_HOST"], lab.address("muster-0"))
+
+
+if __name__ == "__main__":
+    main()
