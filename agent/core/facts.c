@@ -40,7 +40,8 @@ static void facts_gather_pods(const struct world *world, struct arena *arena, st
                      node_id_eq(&world->record->members[facts->member_of[i]].id, &pod->server.id);
         if (fresh[i] && node_id_is_set(&pod->server.id) && !facts_is_copy(world, facts, i))
             index_add(&facts->ids, pod->server.id.hex, i);
-        if (fresh[i] && pod->server.view && pod->server.view->open_count)
+        /* A Valkey 9 replica shows its primary's open slots as its own. */
+        if (fresh[i] && pod->server.primary && pod->server.view && pod->server.view->open_count)
             facts->open_pod = i;
     }
     index_sort(&facts->ids);

@@ -125,19 +125,42 @@ enum rule_verdict rule_record(struct planner *p)
     return RULE_PASS;
 }
 
+/* Slots whose owner lost its volume and that nobody who answers has a copy of. */
+static unsigned basis_lost_slots(const struct planner *p)
+{
+    unsigned lost = 0;
+    for (size_t s = 0; s < p->facts->shard_count; s++) {
+        const struct shard *shard = &p->facts->shards[s];
+        if (!shard->replica_count && record_forgets(p->world->record, &shard->primary))
+            lost += shard->slot_count;
+    }
+    return lost;
+}
+
+/* Views that were not read are not disagreement. */
+static bool basis_agreed(const struct facts *f)
+{
+    return f->reference_votes > f->views / 2;
+}
+
 /* What an operator must know first, whatever else is being done. */
 enum rule_verdict rule_serving(struct planner *p)
 {
     const struct facts *f = p->facts;
-    /* A minority's view is no ground for advice. */
-    if (planner_forming(p) || !p->world->record ||
-        f->reference_votes <= p->world->record->member_count / 2)
+    if (planner_forming(p) || !p->world->record || !basis_agreed(f))
         return RULE_PASS;
-    if (f->slots_assigned < SLOT_COUNT)
+    bool all_answer = f->first_missing_ordinal < 0; /* a missing one may own them */
+    unsigned lost = basis_lost_slots(p);
+    if (all_answer && lost)
+        planner_say(p,
+                    "%u of %u slots were lost with the volumes of their primary and its replicas: "
+                    "a person must decide",
+                    lost, SLOT_COUNT);
+    else if (all_answer && f->slots_assigned < SLOT_COUNT)
         planner_say(p,
                     "%u of %u slots belong to no node: a person must assign them (CLUSTER "
-                    "ADDSLOTSRANGE)%s",
-                    SLOT_COUNT - f->slots_assigned, SLOT_COUNT, basis_missing(p));
+                    "ADDSLOTSRANGE)",
+                    SLOT_COUNT - f->slots_assigned, SLOT_COUNT);
     else if (f->slots_covered < SLOT_COUNT)
         planner_say(p,
                     "%u of %u slots are not served: waiting for Redis's own election or for their "
@@ -153,9 +176,9 @@ enum rule_verdict rule_steady(struct planner *p)
     const char *shards = planner_count(p, f->shard_count, "shard");
     if (!f->reference)
         return planner_wait(p, "no server's view of the cluster can be read%s", missing);
-    if (f->reference_votes <= f->expected / 2)
+    if (!basis_agreed(f))
         return planner_wait(p, "the servers do not agree on the cluster: %zu of %zu share a view%s",
-                            f->reference_votes, f->expected, missing);
+                            f->reference_votes, f->views, missing);
     if (f->open_pod != NO_POD)
         return planner_wait(p, "slot %u of %s is half-moved: left as it is%s",
                             p->world->pods[f->open_pod].server.view->open_slots[0].slot,

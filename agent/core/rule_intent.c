@@ -207,6 +207,29 @@ static struct record_member form_replace(const struct record_member *lost, const
     return m;
 }
 
+/*
+ * Takes the server that answers in a lost member's place. NULL if it was taken, or why not yet.
+ * What several members wait for may be each other, so each is taken as soon as it can be.
+ */
+static const char *form_take(struct planner *p, const struct record_member *lost,
+                             const struct pod *pod, uint64_t epoch,
+                             struct record_member *ret_member)
+{
+    const struct record_member *twin = facts_member(p->world, p->facts, &pod->server.id);
+    if (twin)
+        return arena_format(p->arena,
+                            "it answers with the node id of %s (a copied volume?): a person must "
+                            "empty one of them",
+                            twin->pod);
+    enum form_heir heir = form_heir(p, lost);
+    if (heir == HEIR_UNSEEN)
+        return "waiting for every other server to say who has its slots now";
+    if (heir == HEIR_WAITED_FOR)
+        return "waiting for one of its replicas to be elected in its place";
+    *ret_member = form_replace(lost, pod, epoch, heir);
+    return NULL;
+}
+
 enum rule_verdict rule_form_replan(struct planner *p)
 {
     if (!planner_forming(p))
@@ -217,6 +240,7 @@ enum rule_verdict rule_form_replan(struct planner *p)
     struct node_id *forget =
         ARENA_NEW(p->arena, struct node_id, old->forget_count + old->member_count);
     size_t lost = 0;
+    const char *waits = NULL;
     uint64_t epoch = form_highest_epoch(p);
     if (old->forget_count)
         memcpy(forget, old->forget, old->forget_count * sizeof *forget);
@@ -227,23 +251,15 @@ enum rule_verdict rule_form_replan(struct planner *p)
         if (!pod || !p->facts->virgin[at] || !pod->server.node_timeout_ms ||
             node_id_eq(&pod->server.id, &members[i].id))
             continue;
-        const struct record_member *twin = facts_member(w, p->facts, &pod->server.id);
-        if (twin)
-            return planner_wait(p,
-                                "forming: %s answers with the node id of %s (a copied volume?): a "
-                                "person must empty one of them",
-                                pod->name, twin->pod);
-        enum form_heir heir = form_heir(p, &old->members[i]);
-        if (heir == HEIR_WAITED_FOR || heir == HEIR_UNSEEN)
-            return planner_wait(
-                p, "forming: %s came back empty under a new id; waiting for %s", pod->name,
-                heir == HEIR_UNSEEN ? "every other server to say who has its slots now"
-                                    : "one of its replicas to be elected in its place");
-        forget[old->forget_count + lost++] = members[i].id;
-        members[i] = form_replace(&members[i], pod, epoch + lost, heir);
+        const char *why = form_take(p, &old->members[i], pod, epoch + lost + 1, &members[i]);
+        if (!why)
+            forget[old->forget_count + lost++] = old->members[i].id;
+        else if (!waits)
+            waits =
+                arena_format(p->arena, "%s came back empty under another id; %s", pod->name, why);
     }
     if (!lost)
-        return RULE_PASS;
+        return waits ? planner_wait(p, "forming: %s", waits) : RULE_PASS;
     struct record *record = ARENA_NEW(p->arena, struct record, 1);
     *record = *old;
     record->generation++;
