@@ -33,16 +33,16 @@ static int link_open(struct link *link, const char *path, struct err *err)
     if (!TEXT_COPY(address.sun_path, span_of(path)))
         return err_set(err, E_INVALID, "--socket %s is longer than %zu bytes", path,
                        sizeof address.sun_path - 1);
-    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_errno(err, errno, "socket");
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
         (void)err_errno(err, errno, "no agent answers on %s", path);
         err->code = E_UNREACHABLE;
+        (void)close(fd);
         return E_UNREACHABLE;
     }
     link->fd = fd;
-    fd = -1;
     hook_reader_init(&link->reader, HOOK_ANSWERS);
     return 0;
 }

@@ -106,7 +106,9 @@ static enum hook_truth find_database(struct head *head)
     for (int i = 0; i < SECTIONS_MAX && read_bytes(head, &opcode, 1); i++) {
         switch (opcode) {
         case OPCODE_AUX:
-            if (!skip_string(head) || !skip_string(head))
+            if (!skip_string(head))
+                return HOOK_UNKNOWN;
+            if (!skip_string(head))
                 return HOOK_UNKNOWN;
             break;
         case OPCODE_FUNCTION2:

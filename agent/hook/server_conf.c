@@ -36,8 +36,10 @@ static char escaped(struct span at, size_t *used)
         *used = 3;
         return (char)(hex_digit(at.ptr[1]) * 16 + hex_digit(at.ptr[2]));
     }
-    const char *name = strchr(names, at.ptr[0]);
-    return name && *name ? bytes[name - names] : at.ptr[0];
+    for (size_t i = 0; i < sizeof names - 1; i++)
+        if (at.ptr[0] == names[i])
+            return bytes[i];
+    return at.ptr[0];
 }
 
 static struct span skip(struct span span, size_t len)

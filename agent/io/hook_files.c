@@ -106,6 +106,15 @@ static int remove_stale(const struct sockaddr_un *address, struct err *err)
     return 0;
 }
 
+static int bind_and_listen(int fd, const struct sockaddr_un *address, struct err *err)
+{
+    if (bind(fd, (const struct sockaddr *)address, sizeof *address) < 0)
+        return err_errno(err, errno, "bind %s", address->sun_path);
+    if (chmod(address->sun_path, SOCKET_MODE) < 0 || listen(fd, BACKLOG) < 0)
+        return err_errno(err, errno, "listen on %s", address->sun_path);
+    return 0;
+}
+
 int hook_socket_listen(const char *path, int *ret_fd, struct err *err)
 {
     struct sockaddr_un address;
@@ -114,14 +123,13 @@ int hook_socket_listen(const char *path, int *ret_fd, struct err *err)
         r = remove_stale(&address, err);
     if (r < 0)
         return r;
-    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_errno(err, errno, "socket");
-    if (bind(fd, (const struct sockaddr *)&address, sizeof address) < 0)
-        return err_errno(err, errno, "bind %s", address.sun_path);
-    if (chmod(address.sun_path, SOCKET_MODE) < 0 || listen(fd, BACKLOG) < 0)
-        return err_errno(err, errno, "listen on %s", address.sun_path);
-    *ret_fd = fd;
-    fd = -1;
-    return 0;
+    r = bind_and_listen(fd, &address, err);
+    if (r < 0)
+        (void)close(fd);
+    else
+        *ret_fd = fd;
+    return r;
 }

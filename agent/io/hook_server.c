@@ -231,7 +231,7 @@ static void client_refuse(struct hook_client *client, const struct err *err)
 static void client_received(struct hook_client *client, const char *bytes, size_t len)
 {
     struct err err = {0};
-    struct span message;
+    struct span message = {0};
     /* nothing is to be said after the request; what comes all the same is thrown away */
     if (client->state != CLIENT_ASKING)
         return;

@@ -411,7 +411,7 @@ static int read_message(struct span message, const char *magic, int *ret_version
 int hook_request_parse(struct span message, struct hook_request *ret_request, struct err *err)
 {
     struct hook_request request = {0};
-    struct span word;
+    struct span word = {0};
     int r = read_message(message, REQUEST_MAGIC, &request.version, &word, read_request_key,
                          &request.facts, err);
     if (r < 0) {
@@ -426,7 +426,7 @@ int hook_request_parse(struct span message, struct hook_request *ret_request, st
 int hook_answer_parse(struct span message, struct hook_answer *ret_answer, struct err *err)
 {
     struct hook_answer answer = {0};
-    struct span word;
+    struct span word = {0};
     int r =
         read_message(message, ANSWER_MAGIC, &answer.version, &word, read_answer_key, &answer, err);
     if (r < 0) {

@@ -31,7 +31,7 @@ static void read_sample(const char *name, struct buf *text)
     char chunk[4096];
     for (size_t n; (n = fread(chunk, 1, sizeof chunk, file)) > 0;)
         assert_int_equal(buf_append(text, chunk, n), 0);
-    fclose(file);
+    assert_int_equal(fclose(file), 0);
 }
 
 static struct nodes_conf parsed(const char *text)
