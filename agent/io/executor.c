@@ -2,6 +2,7 @@
 #include "io/executor.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -73,10 +74,20 @@ static void executor_read_test_switch(struct executor *executor)
         executor->exit_after = (int64_t)count;
 }
 
+/* Of several agents with the switch only the first dies: the one that makes the file. */
+static bool executor_is_first(void)
+{
+    const char *mark = getenv("MUSTER_TEST_EXIT_MARK");
+    if (!mark)
+        return true;
+    auto_close int fd = open(mark, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    return fd >= 0;
+}
+
 /* Dies as if killed, right after the chosen state-changing send. */
 static void executor_count_send(struct executor *executor, struct peer *peer)
 {
-    if (++executor->sends != executor->exit_after)
+    if (++executor->sends != executor->exit_after || !executor_is_first())
         return;
     if (peer)
         peer_flush(peer);
