@@ -57,10 +57,17 @@ uint16_t io_free_port(void)
     }
 }
 
-/* The end of a child process: no atexit handlers, no leak check, and it dies with its parent. */
-static void io_become_child(void)
+/* For a child of `parent`: it dies with it, also when that happened already. */
+static void io_die_with(pid_t parent)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(0);
+}
+
+static void io_become_child(pid_t parent)
+{
+    io_die_with(parent);
     (void)signal(SIGCHLD, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
 }
@@ -72,8 +79,9 @@ static void io_accept_all(int listener, struct io_shared *shared, io_serve_fn se
         if (fd < 0)
             continue;
         int nth = atomic_fetch_add(&shared->connections, 1);
+        pid_t parent = getpid();
         if (fork() == 0) {
-            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+            io_die_with(parent);
             close(listener);
             (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
             serve(fd, shared, nth);
@@ -93,10 +101,11 @@ void io_script_start(struct io_script *script, io_serve_fn serve)
     assert(ready);
     (void)ready;
     script->port = io_port_of(listener);
+    pid_t parent = getpid();
     script->pid = fork();
     assert(script->pid >= 0);
     if (script->pid == 0) {
-        io_become_child();
+        io_become_child(parent);
         io_accept_all(listener, script->shared, serve);
     }
     close(listener);
@@ -274,10 +283,11 @@ void io_redis_start(struct io_redis *redis, const char *const *options)
     (void)made;
     if (!redis->port)
         redis->port = io_free_port();
+    pid_t parent = getpid();
     redis->pid = fork();
     assert(redis->pid >= 0);
     if (redis->pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        io_die_with(parent);
         io_redis_exec(redis, path, options);
     }
     for (int i = 0; i < 500 && !io_is_listening(redis->port); i++)

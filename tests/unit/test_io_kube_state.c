@@ -262,6 +262,12 @@ static void expect_zone(struct session *session, const char *zone)
         fail_msg("the zone of db-2 is '%s', not '%s'", zone_of(session, "db-2"), zone);
 }
 
+static bool has_four_watches(void *ctx)
+{
+    const struct session *session = ctx;
+    return io_count_lines(session->script.shared, "watch=true") == 4;
+}
+
 static void test_everything_is_found_from_the_own_pod(void **state)
 {
     (void)state;
@@ -295,7 +301,8 @@ static void test_everything_is_found_from_the_own_pod(void **state)
     assert_string_equal(zone_of(&session, "db-0"), "label-zone");
     assert_string_equal(zone_of(&session, "db-1"), "slice-zone");
     const struct io_shared *shared = session.script.shared;
-    assert_int_equal(io_count_lines(shared, "labelSelector=app%3Ddb&"), 2);
+    assert_true(io_run_until(session.loop, has_four_watches, &session, 2000));
+    assert_int_equal(io_count_lines(shared, "labelSelector=app%3Ddb&"), 2); /* list and watch */
     assert_int_equal(io_count_lines(shared, "fieldSelector=metadata.name%3Ddb&"), 2);
     assert_int_equal(io_count_lines(shared, "fieldSelector=metadata.name%3Ddb-muster&"), 2);
     assert_int_equal(io_count_lines(shared, "kubernetes.io%2Fservice-name%3Ddb-all&"), 2);
