@@ -421,8 +421,8 @@ async def serve(args: argparse.Namespace) -> None:
             return parse_seeds(json.loads(Path(args.seeds_file).read_text()))
         return parse_seeds(args.seeds.split(","))
     load = Load(seeds, args.writers, args.readers)
-    gc.freeze()
-    gc.disable()                             # its pauses would be gaps of our own making
+    gc.freeze()                              # 16384 keys need no walking; the rest is small
+    gc.set_threshold(20000, 20, 20)
     started: Optional[asyncio.Task[None]] = None
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
