@@ -230,6 +230,16 @@ static const char *form_take(struct planner *p, const struct record_member *lost
     return NULL;
 }
 
+/* An id that came back with an old volume is a member again, and not to be forgotten. */
+static size_t form_prune(const struct record *record, struct node_id *forget, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!record_find_id(record, &forget[i]))
+            forget[kept++] = forget[i];
+    return kept;
+}
+
 enum rule_verdict rule_form_replan(struct planner *p)
 {
     if (!planner_forming(p))
@@ -265,7 +275,7 @@ enum rule_verdict rule_form_replan(struct planner *p)
     record->generation++;
     record->members = members;
     record->forget = forget;
-    record->forget_count = old->forget_count + lost;
+    record->forget_count = form_prune(record, forget, old->forget_count + lost);
     (void)planner_put_record(p, record);
     return planner_wait(p,
                         "forming: %zu of %zu servers came back with a new id; planned anew as "
