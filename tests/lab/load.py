@@ -18,10 +18,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
+import ctypes
 import gc
 import json
 import os
 import random
+import resource
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -36,6 +39,8 @@ TROUBLE_SECONDS = 0.006      # no acknowledgement for so long: try the shard's r
 PINNED_EVERY = 7             # ticks between two writes of a pinned writer: about 100/s
 READ_EVERY = 7
 ASKING = encode_command("ASKING")
+MEMORY_BYTES = 2 << 30
+PR_SET_PDEATHSIG = 1         # linux/prctl.h
 
 
 @dataclass
@@ -449,6 +454,12 @@ async def serve(args: argparse.Namespace) -> None:
         await server.serve_forever()
 
 
+def stay_bounded() -> None:
+    """Ends with whoever started it, and never takes the machine's memory when its servers are gone."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--seeds", help="HOST:PORT,...")
@@ -459,6 +470,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.seeds and not args.seeds_file:
         sys.exit("load.py: --seeds or --seeds-file is needed")
+    stay_bounded()
     asyncio.run(serve(args))
 
 
