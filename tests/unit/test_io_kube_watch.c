@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "io/clock.h"
 #include "io/kube_watch.h"
+#include "unit/io_pods.h"
 #include "unit/io_script.h"
 
 #define NAMES_SIZE 256
@@ -133,48 +134,6 @@ static bool holds_live(void *ctx)
 
 /* ---- what the scripted API server says ---- */
 
-static void pod(char *dst, size_t size, const char *name, int version)
-{
-    text_format(dst, size,
-                "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"%s\","
-                "\"namespace\":\"ns\",\"uid\":\"uid-%s\",\"resourceVersion\":\"%d\"},"
-                "\"spec\":{},\"status\":{\"phase\":\"Pending\"}}",
-                name, name, version);
-}
-
-/* A page with up to two pods; NULL leaves one out. */
-static void answer_list(int fd, int version, const char *next, const char *a, const char *b)
-{
-    char first[512] = "", second[512] = "", body[2048];
-    if (a)
-        pod(first, sizeof first, a, version);
-    if (b)
-        pod(second, sizeof second, b, version);
-    text_format(body, sizeof body,
-                "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":"
-                "\"%d\",\"continue\":\"%s\"},\"items\":[%s%s%s]}",
-                version, next, first, b ? "," : "", second);
-    io_http_answer(fd, 200, "", body);
-}
-
-static void send_event(int fd, const char *type, const char *name, int version)
-{
-    char object[512], line[768];
-    pod(object, sizeof object, name, version);
-    text_format(line, sizeof line, "{\"type\":\"%s\",\"object\":%s}\n", type, object);
-    io_http_chunk(fd, line);
-}
-
-static void send_bookmark(int fd, int version)
-{
-    char line[256];
-    text_format(line, sizeof line,
-                "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"Pod\",\"metadata\":{"
-                "\"resourceVersion\":\"%d\"}}}\n",
-                version);
-    io_http_chunk(fd, line);
-}
-
 #define GONE                                                                                     \
     "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"too old\"," \
     "\"reason\":\"Expired\",\"code\":410}"
@@ -198,14 +157,14 @@ static void serve_pages(int fd, struct io_shared *shared, int nth)
         if (has(shared, at, "continue=c%2F2")) {
             while (shared->stage < 1)
                 (void)usleep(2000);
-            answer_list(fd, 10, "", "db-2", NULL);
+            io_answer_list(fd, 10, "", "db-2", NULL);
         } else if (!is_watch(shared, at)) {
-            answer_list(fd, 10, "c/2", "db-0", "db-1");
+            io_answer_list(fd, 10, "c/2", "db-0", "db-1");
         } else {
             io_http_open(fd);
-            send_event(fd, "ADDED", "db-3", 11);
-            send_event(fd, "MODIFIED", "db-3", 12);
-            send_event(fd, "DELETED", "db-0", 13);
+            io_send_event(fd, "ADDED", "db-3", 11);
+            io_send_event(fd, "MODIFIED", "db-3", 12);
+            io_send_event(fd, "DELETED", "db-0", 13);
             io_hold(fd);
         }
     }
@@ -246,15 +205,15 @@ static void serve_bookmarks(int fd, struct io_shared *shared, int nth)
     (void)nth;
     for (int at; (at = io_http_read(fd, shared, NULL, 0)) >= 0;) {
         if (!is_watch(shared, at)) {
-            answer_list(fd, 10, "", "db-0", NULL);
+            io_answer_list(fd, 10, "", "db-0", NULL);
         } else if (has(shared, at, "resourceVersion=10&")) {
             io_http_open(fd);
-            send_bookmark(fd, 77);
+            io_send_bookmark(fd, 77);
             (void)usleep(1100000);
             io_http_chunk(fd, ""); /* the regular end, and the connection stays */
         } else {
             io_http_open(fd);
-            send_event(fd, "ADDED", "db-1", 78);
+            io_send_event(fd, "ADDED", "db-1", 78);
             io_hold(fd);
         }
     }
@@ -293,7 +252,7 @@ static void serve_gone(int fd, struct io_shared *shared, int nth)
             int count = io_count_lines(shared, "limit=");
             static const char *const names[] = {"db-a", "db-b", "db-x", "db-d"};
             const char *name = names[count < 4 ? count - 1 : 3];
-            answer_list(fd, 10 + count, count == 3 ? "next" : "", name, NULL);
+            io_answer_list(fd, 10 + count, count == 3 ? "next" : "", name, NULL);
         }
     }
 }
@@ -316,13 +275,13 @@ static void serve_cuts(int fd, struct io_shared *shared, int nth)
     (void)nth;
     for (int at; (at = io_http_read(fd, shared, NULL, 0)) >= 0;) {
         if (!is_watch(shared, at)) {
-            answer_list(fd, shared->stage ? 20 : 10, "", "db-0", NULL);
+            io_answer_list(fd, shared->stage ? 20 : 10, "", "db-0", NULL);
             continue;
         }
         int stage = atomic_fetch_add(&shared->stage, 1);
         io_http_open(fd);
         if (stage == 0) {
-            send_event(fd, "ADDED", "db-1", 11);
+            io_send_event(fd, "ADDED", "db-1", 11);
             io_send(fd, "40\r\n{\"type\":\"DELETED\",\"object\":{\"kind\"");
             return;
         }
@@ -332,7 +291,7 @@ static void serve_cuts(int fd, struct io_shared *shared, int nth)
         }
         if (stage > 2)
             (void)usleep(200000); /* so that the list alone can be seen */
-        send_event(fd, "ADDED", "db-2", 12 + 10 * (stage > 2));
+        io_send_event(fd, "ADDED", "db-2", 12 + 10 * (stage > 2));
         if (stage == 2)
             io_http_chunk(fd, "{\"type\":\"DELETED\",\"object\":{\"kind\":\n");
         io_hold(fd);
@@ -364,7 +323,7 @@ static void serve_busy(int fd, struct io_shared *shared, int nth)
         } else if (atomic_fetch_add(&shared->stage, 1) == 0) {
             io_http_answer(fd, 429, "Retry-After: 1\r\n", "");
         } else {
-            answer_list(fd, 10, "", "db-0", NULL);
+            io_answer_list(fd, 10, "", "db-0", NULL);
         }
     }
 }
@@ -388,13 +347,13 @@ static void serve_silence(int fd, struct io_shared *shared, int nth)
         if (is_watch(shared, at)) {
             io_http_open(fd);
             for (int i = 0; i < 5 && shared->stage == 0; i++) {
-                send_bookmark(fd, 11 + i);
+                io_send_bookmark(fd, 11 + i);
                 (void)usleep(200000);
             }
             shared->stage = 1;
             io_hold(fd);
         } else {
-            answer_list(fd, 20, "", shared->stage ? "db-1" : "db-0", NULL);
+            io_answer_list(fd, 20, "", shared->stage ? "db-1" : "db-0", NULL);
         }
     }
 }
@@ -423,7 +382,7 @@ static void serve_past(int fd, struct io_shared *shared, int nth)
         if (is_watch(shared, at)) {
             if (atomic_fetch_add(&shared->stage, 1) == 0) {
                 io_http_open(fd);
-                send_event(fd, "ADDED", "db-1", 500);
+                io_send_event(fd, "ADDED", "db-1", 500);
                 io_http_chunk(fd, "{\"type\":\"ERROR\",\"object\":" GONE "}\n");
             } else {
                 io_http_open(fd);
@@ -432,9 +391,9 @@ static void serve_past(int fd, struct io_shared *shared, int nth)
         } else {
             int count = io_count_lines(shared, "limit=");
             if (count == 1 || count == 2) /* 100 is older than 500 */
-                answer_list(fd, 100, "", "db-0", NULL);
+                io_answer_list(fd, 100, "", "db-0", NULL);
             else
-                answer_list(fd, 501, "", "db-2", NULL);
+                io_answer_list(fd, 501, "", "db-2", NULL);
         }
     }
 }
@@ -485,7 +444,7 @@ static void serve_breaker(int fd, struct io_shared *shared, int nth)
     (void)nth;
     for (int at; (at = io_http_read(fd, shared, NULL, 0)) >= 0;) {
         if (!is_watch(shared, at)) {
-            answer_list(fd, 10, "", "db-0", NULL);
+            io_answer_list(fd, 10, "", "db-0", NULL);
             continue;
         }
         io_http_open(fd);
@@ -495,21 +454,17 @@ static void serve_breaker(int fd, struct io_shared *shared, int nth)
     }
 }
 
-static void breaker(int kind)
-{
-    struct session session;
-    session_open(&session, serve_breaker, 0);
-    session.script.shared->stage = kind;
-    (void)loop_run_for(session.loop, 1500);
-    assert_in_range(watches(&session), 2, 5);
-    session_close(&session);
-}
-
 static void test_a_server_that_ends_every_watch_is_not_stormed(void **state)
 {
     (void)state;
-    breaker(0);
-    breaker(1);
+    for (int nonsense = 0; nonsense < 2; nonsense++) {
+        struct session session;
+        session_open(&session, serve_breaker, 0);
+        session.script.shared->stage = nonsense;
+        (void)loop_run_for(session.loop, 1500);
+        assert_in_range(watches(&session), 2, 5);
+        session_close(&session);
+    }
 }
 
 static void test_a_watch_may_be_freed_by_its_own_store(void **state)
