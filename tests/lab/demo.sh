@@ -81,7 +81,17 @@ build() {
     cmake --preset release -S "$repo" && cmake --build "$repo/build/release" --target muster muster-hook
 }
 
-# found KEY: the value, read through another pod than it was written through; redirections are followed.
+# healthy: `muster check` has nothing to say any more; it needs a moment after the formation.
+healthy() {
+    local left=60
+    until lab muster muster-0 check; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || return 1
+        sleep 0.5
+    done
+}
+
+# found KEY HOST: the value, asked of one pod; redirections are followed.
 found() {
     "$redis_cli" -c -h "$2" get "$1"
 }
@@ -94,6 +104,7 @@ step 'building Muster' build
 redis_cli=$("$repo/tests/lib/server.sh" --cli 2>>"$log")
 state=/tmp/muster-lab-demo-$$
 step 'starting six pods in three zones' lab up --pods 6 --zones 3 --server "$server"
+step 'waiting for a clean bill of health' healthy
 
 shown 'muster status' lab muster muster-0 status
 
@@ -111,15 +122,15 @@ sudo=
 cat <<END
 
 ${bold}What to try next${off}
-  ${sudo}$lab --state $state status                  the pods as Kubernetes and the servers see them
-  ${sudo}$lab --state $state delete muster-0         a pod goes; it comes back elsewhere and rejoins
-  ${sudo}$lab --state $state logs -f muster-0        what its agent decides, and why
-  ${sudo}$lab --state $state muster muster-0 check   is every promise held?
-  ${sudo}$lab --state $state load start              writes with every acknowledgement on record; then load report
-  ${sudo}$lab --help                                 kill, pause, partition, lose-node, api fault, roll, scale ...
+  ${sudo}$lab status                  the pods as Kubernetes and the servers see them
+  ${sudo}$lab delete muster-0         a pod goes; it comes back with a new address and rejoins
+  ${sudo}$lab logs -f muster-0        what its agent decides, and why
+  ${sudo}$lab muster muster-0 check   is every promise held?
+  ${sudo}$lab load start              writes, every acknowledgement on record; then load report
+  ${sudo}$lab --help                  kill, pause, partition, lose-node, api fault, roll, scale ...
 END
 if [ "$keep" = yes ]; then
-    printf '\nThe lab keeps running; %s%s --state %s down%s ends it.\n' "$bold" "$sudo$lab" "$state" "$off"
+    printf '\nThe lab keeps running in %s; %s%s down%s ends it.\n' "$state" "$bold" "$sudo$lab" "$off"
 elif [ -t 0 ] && [ -t 1 ]; then
     read -r -p $'\nThe lab is running. Press Enter to end it. ' _ || true
 else
