@@ -162,10 +162,11 @@ static const char *lacks_server(struct sim *sim, int pod) {
         return "slots are not assigned";
     if (redis_known(r) != expected)
         return "it does not know exactly the set's nodes";
+    const struct redis_node *primary = me->primary ? redis_find(r, me->primary) : NULL;
+    if (primary && r->repl.addr != primary->addr)
+        return "it replicates from an address that its primary has no more";
     if (me->flags & NODE_REPLICA && r->repl.state != REPL_UP)
         return "its replication link is down";
-    if (me->flags & NODE_REPLICA && sim_host_at(sim, r->repl.addr) != r->repl.peer)
-        return "it replicates from a wrong address";
     if (me->flags & NODE_PRIMARY && !me->slots)
         return "it is a primary without slots";
     if (r->set.node_timeout_ms != r->configured.node_timeout_ms)

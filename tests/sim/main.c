@@ -20,9 +20,10 @@ static const char usage[] =
     "  --fault NAME      only this kind of fault, or these\n"
     "  --guards-off MASK takes safety rules away (enum guard of core/world.h)\n"
     "  --prove-guards    without each guard some schedule must break its rule\n"
-    "  --self-test       the model alone, by scripted commands\n";
+    "  --self-test       the model alone, by scripted commands\n"
+    "  --figures         its figures, to be compared with real servers\n";
 
-enum mode { MODE_BATCH, MODE_SEED, MODE_PROVE, MODE_SELF_TEST, MODE_LIST };
+enum mode { MODE_BATCH, MODE_SEED, MODE_PROVE, MODE_SELF_TEST, MODE_FIGURES, MODE_LIST };
 
 struct arguments {
     enum mode mode;
@@ -63,6 +64,8 @@ static bool arguments_parse(int argc, char **argv, struct arguments *a) {
             a->mode = MODE_PROVE;
         } else if (strcmp(argv[i], "--self-test") == 0) {
             a->mode = MODE_SELF_TEST;
+        } else if (strcmp(argv[i], "--figures") == 0) {
+            a->mode = MODE_FIGURES;
         } else if (strcmp(argv[i], "--list-faults") == 0) {
             a->mode = MODE_LIST;
         } else if (strcmp(argv[i], "--fault") == 0 && i + 1 < argc &&
@@ -103,6 +106,8 @@ int main(int argc, char **argv) {
         return prove_guards();
     case MODE_SELF_TEST:
         return selftest_run();
+    case MODE_FIGURES:
+        return selftest_figures();
     case MODE_LIST:
         return list_faults();
     }

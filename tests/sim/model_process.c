@@ -22,6 +22,7 @@ const struct redis_traits redis_traits_valkey9 = {
     .noaddr_fails = true,
     .forget_spreads = true,
     .demotion_broadcast = true,
+    .gossip_repoints = true,
     .fast_election = true,
 };
 

@@ -38,6 +38,7 @@ struct redis_traits {
     bool forget_spreads;     /* FORGOTTEN_NODE ping extension (redis 7.2+, valkey) */
     bool votes_wait_2nt;     /* no second vote about a primary within 2*NT (redis <= 8.0) */
     bool demotion_broadcast; /* a demoted primary says so at once (valkey 8.1+) */
+    bool gossip_repoints;    /* replication follows an address that gossip corrected (valkey 9: measured) */
     bool fast_election;      /* delay min(NT/30, 500 ms) instead of 500..1000 ms (valkey 9) */
 };
 extern const struct redis_traits redis_traits_70;

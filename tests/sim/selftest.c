@@ -344,6 +344,80 @@ static void test_restart(void) {
     sim_deinit(sim);
 }
 
+/* ---- figures to be compared with real servers (tests/integration/test_model_vs_real.py) ---- */
+
+static void figure(const char *server, const char *name, int64_t value) {
+    printf("%s %s %lld\n", server, name, (long long)value);
+}
+
+static void figures_formation(const char *server, const struct redis_traits *traits) {
+    bench_start(6, traits, 15000);
+    for (int i = 0; i < 6; i++) {
+        (void)bench_do(i, "CONFIG SET cluster-node-timeout 500");
+        (void)bench_do(i, "CONFIG SET repl-diskless-sync-delay 0");
+    }
+    bench_slots(3);
+    int64_t start = sim->now_us;
+    bench_all_pairs();
+    figure(server, "all-pairs-known-ms", bench_wait(knows_all, 20000));
+    for (int i = 3; i < 6; i++)
+        (void)bench_replicate(i, i - 3);
+    (void)bench_wait(all_linked, 20000);
+    figure(server, "formed-ms", (sim->now_us - start) / 1000);
+    sim_deinit(sim);
+}
+
+static void figures_addresses(const char *server, const struct redis_traits *traits) {
+    bench_form(traits, 2000);
+    bench_readdress(0);
+    figure(server, "one-new-address-seen-ms", bench_wait(others_have_address, 20000));
+    (void)bench_wait(all_linked, 20000);
+    for (int i = 0; i < 6; i++)
+        bench_readdress(i);
+    sim_run(sim, sim->now_us + MS(1000));
+    bench_all_pairs();
+    figure(server, "all-new-addresses-healed-ms", bench_wait(all_linked, 20000));
+    sim_deinit(sim);
+}
+
+static void figures_failover(const char *server, const struct redis_traits *traits) {
+    bench_form(traits, 2000);
+    redis_stop(sim, &sim->redis[0], true);
+    figure(server, "failover-at-2000-ms", bench_wait(replica_took_over, 60000));
+    sim_deinit(sim);
+}
+
+/* 0 = nothing, 1 = noaddr, 2 = noaddr and failed. */
+static void figures_same_address(const char *server, const struct redis_traits *traits) {
+    bench_form(traits, 15000);
+    struct redis *r = &sim->redis[0];
+    uint32_t old = r->nodes[0].id;
+    redis_stop(sim, r, true);
+    redis_lose_volume(sim, r);
+    redis_start(sim, r, r->addr, MS(10));
+    sim_run(sim, sim->now_us + SECONDS(2));
+    const struct redis_node *n = redis_find(&sim->redis[1], old);
+    bool noaddr = n && n->flags & NODE_NOADDR;
+    figure(server, "new-id-at-address", noaddr + (noaddr && n->flags & NODE_FAIL));
+    sim_deinit(sim);
+}
+
+int selftest_figures(void) {
+    static const struct {
+        const char *server;
+        const struct redis_traits *traits;
+    } servers[] = {{"redis-7.0", &redis_traits_70}, {"valkey-9", &redis_traits_valkey9}};
+    sim = xcalloc(1, sizeof *sim);
+    for (size_t i = 0; i < ARRAY_LEN(servers); i++) {
+        figures_formation(servers[i].server, servers[i].traits);
+        figures_addresses(servers[i].server, servers[i].traits);
+        figures_failover(servers[i].server, servers[i].traits);
+        figures_same_address(servers[i].server, servers[i].traits);
+    }
+    free(sim);
+    return 0;
+}
+
 int selftest_run(void) {
     sim = xcalloc(1, sizeof *sim);
     test_formation_quick();

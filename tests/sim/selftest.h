@@ -6,4 +6,7 @@
 /* The exit code; prints one line for each fact. */
 int selftest_run(void);
 
+/* The model's figures, one "server name value" per line, for tests/integration/test_model_vs_real.py. */
+int selftest_figures(void);
+
 #endif
