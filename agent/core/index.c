@@ -39,7 +39,8 @@ void index_sort(struct index *index)
         qsort(index->entries, index->count, sizeof *index->entries, index_entry_cmp);
 }
 
-size_t index_find(const struct index *index, const char *key)
+const struct index_entry *index_find_all(const struct index *index, const char *key,
+                                         size_t *ret_count)
 {
     uint64_t hash = index_hash(key);
     size_t low = 0;
@@ -51,8 +52,19 @@ size_t index_find(const struct index *index, const char *key)
         else
             high = mid;
     }
-    for (; low < index->count && index->entries[low].hash == hash; low++)
-        if (strcmp(index->entries[low].key, key) == 0)
-            return index->entries[low].value;
-    return INDEX_NONE;
+    while (low < index->count && index->entries[low].hash == hash &&
+           strcmp(index->entries[low].key, key) != 0)
+        low++; /* another key of the same hash */
+    size_t count = 0;
+    while (low + count < index->count && strcmp(index->entries[low + count].key, key) == 0)
+        count++;
+    *ret_count = count;
+    return index->entries + low;
+}
+
+size_t index_find(const struct index *index, const char *key)
+{
+    size_t count;
+    const struct index_entry *entry = index_find_all(index, key, &count);
+    return count ? entry->value : INDEX_NONE;
 }

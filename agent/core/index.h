@@ -33,6 +33,10 @@ void index_add(struct index *index, const char *key, size_t value);
 /* Sorts; equal keys are then neighbours. */
 void index_sort(struct index *index);
 
+/* The entries of `key`, by value; *ret_count may be 0. */
+const struct index_entry *index_find_all(const struct index *index, const char *key,
+                                         size_t *ret_count);
+
 /* The value of `key`, or INDEX_NONE. Of equal keys the one with the lowest value. */
 size_t index_find(const struct index *index, const char *key);
 

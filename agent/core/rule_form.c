@@ -182,6 +182,35 @@ enum rule_verdict rule_form_roles(struct planner *p)
     return RULE_PASS;
 }
 
+/* The view has every member in the part that the member itself says it plays. */
+static bool form_sees(const struct planner *p, const struct view *view)
+{
+    const struct record *record = p->world->record;
+    for (size_t i = 0; i < record->member_count; i++) {
+        const struct view_node *own = p->world->pods[form_pod(p, i)].server.view->myself;
+        const struct view_node *n = view_find(view, &own->id);
+        if (!n || (n->flags & NODE_PRIMARY) != (own->flags & NODE_PRIMARY) ||
+            !node_id_eq(&n->primary, &own->primary) || n->slot_count != own->slot_count)
+            return false;
+    }
+    return true;
+}
+
+/* A replica's new part is gossiped: others hear of it up to NT/2 later (FACTS 0.4). */
+static size_t form_agreeing(const struct planner *p)
+{
+    size_t agreeing = 0;
+    const struct view *complete = NULL;
+    for (size_t i = 0; i < p->world->record->member_count; i++) {
+        const struct view *view = p->world->pods[form_pod(p, i)].server.view;
+        if ((complete && complete->hash == view->hash) || form_sees(p, view)) {
+            complete = view;
+            agreeing++;
+        }
+    }
+    return agreeing;
+}
+
 enum rule_verdict rule_form_verify(struct planner *p)
 {
     if (!planner_forming(p))
@@ -199,6 +228,10 @@ enum rule_verdict rule_form_verify(struct planner *p)
         if (!s->primary && !s->link_up)
             return planner_wait(p, "forming: %s is copying its primary's data", pod->name);
     }
+    size_t agreeing = form_agreeing(p);
+    if (agreeing < record->member_count)
+        return planner_wait(p, "forming: %zu of %zu servers see every part as it is", agreeing,
+                            record->member_count);
     return RULE_PASS;
 }
 

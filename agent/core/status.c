@@ -157,23 +157,12 @@ static void status_shard_replicas(const struct world *world, const struct facts 
                                   const char *primary_id, struct arena *arena,
                                   struct status_shard *out)
 {
-    size_t first = 0;
-    size_t high = replicas->count;
-    while (first < high) {
-        size_t mid = first + (high - first) / 2;
-        if (strcmp(replicas->entries[mid].key, primary_id) < 0)
-            first = mid + 1;
-        else
-            high = mid;
-    }
-    size_t count = 0;
-    while (first + count < replicas->count &&
-           strcmp(replicas->entries[first + count].key, primary_id) == 0)
-        count++;
+    size_t count;
+    const struct index_entry *entries = index_find_all(replicas, primary_id, &count);
     const char **names = ARENA_NEW(arena, const char *, count);
     int64_t unknown = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t pod = replicas->entries[first + i].value;
+        size_t pod = entries[i].value;
         enum held in_sync = roster_in_sync(world, facts, roster, pod);
         names[i] = pod_name(world, pod);
         out->in_sync += in_sync == HELD_YES;
