@@ -47,6 +47,66 @@ static const char *check_record(const struct action *a)
     return NULL;
 }
 
+/* Only the record says who belongs: nobody else is met. */
+static const char *check_meet(const struct world *world, const struct action *a)
+{
+    if (!a->ip[0] || !a->port)
+        return "without an address";
+    if (world->guards_off & GUARD_MEMBER)
+        return NULL;
+    if (!record_find_id(world->record, &a->node) || !record_find_id(world->record, &a->subject))
+        return "somebody who is not in the record";
+    return NULL;
+}
+
+/* FACTS 4: only what the record lists, and never the owner of slots. */
+static const char *check_forget(const struct world *world, const struct action *a)
+{
+    if (world->guards_off & GUARD_FORGET)
+        return NULL;
+    if (!record_forgets(world->record, &a->subject))
+        return "an id that is not on the record's list";
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        if (!world_view_fresh(world, pod))
+            continue;
+        const struct view_node *n = view_find(pod->server.view, &a->subject);
+        if (n && (n->slot_count || !(n->flags & (NODE_FAIL | NODE_NOADDR))))
+            return "an id that owns slots or lives";
+        for (size_t k = 0; k < pod->server.view->node_count; k++)
+            if (node_id_eq(&pod->server.view->nodes[k].primary, &a->subject))
+                return "an id that is followed";
+    }
+    return NULL;
+}
+
+/* A server that holds anything is never made to follow another one's data. */
+static const char *check_replicate(const struct pod *pod, const struct action *a)
+{
+    const struct view_node *n = pod->server.view ? view_find(pod->server.view, &a->subject) : NULL;
+    if (!n || n->flags & NODE_HANDSHAKE)
+        return "somebody whom the server does not know";
+    bool as_empty = a->require & REQUIRE_EMPTY && a->require & REQUIRE_PRIMARY;
+    if (!as_empty && !(a->require & REQUIRE_REPLICA))
+        return "without a condition on what the server holds";
+    if (pod->server.view->myself->slot_count)
+        return "by an owner of slots";
+    return NULL;
+}
+
+/* FACTS 0.1: slots are given in the formation only, to a server that is alone and holds nothing. */
+static const char *check_add_slots(const struct world *world, const struct pod *pod,
+                                   const struct action *a)
+{
+    const struct record_member *m = record_find_id(world->record, &a->node);
+    const uint32_t wanted = REQUIRE_ALONE | REQUIRE_UNASSIGNED | REQUIRE_PRIMARY;
+    if (world->record->state != RECORD_FORMING || !m || !m->primary)
+        return "to a server that is not to have them";
+    if ((a->require & wanted) != wanted || pod->server.keys || pod->server.known_nodes != 1)
+        return "to a server that is not alone and empty";
+    return NULL;
+}
+
 static const char *check_command(const struct world *world, const struct action *a)
 {
     if (a->pod >= world->pod_count)
@@ -56,13 +116,28 @@ static const char *check_command(const struct world *world, const struct action 
         return "to a server that did not answer lately";
     if (!node_id_is_set(&a->node) || !node_id_eq(&a->node, &pod->server.id))
         return "without the server's id as its condition";
-    if (a->kind == ACTION_MEET && (!a->ip[0] || !a->port || a->pod == NO_POD))
-        return "MEET without an address";
-    if ((a->kind == ACTION_REPLICATE || a->kind == ACTION_FORGET) &&
-        (!node_id_is_set(&a->subject) || node_id_eq(&a->subject, &pod->server.id)))
-        return "about nobody or about itself";
-    if (a->kind == ACTION_ADD_SLOTS && !(a->require & REQUIRE_UNASSIGNED))
-        return "slots for a server that may have some";
+    if (a->authority == AUTHORITY_OWN)
+        return a->kind == ACTION_CONFIG_SET ? NULL : "of the own agent that is the leader's";
+    if (!world->record || strcmp(world->record->set_uid, world->set.uid) != 0 ||
+        !world_api_fresh(world))
+        return "without a record of this StatefulSet, or on an old list of its pods";
+    switch (a->kind) {
+    case ACTION_NONE:
+    case ACTION_RECORD_PUT:
+        return "no command";
+    case ACTION_CONFIG_SET:
+        return NULL;
+    case ACTION_SET_CONFIG_EPOCH:
+        return a->epoch && a->require & REQUIRE_ALONE ? NULL : "to a server that knows others";
+    case ACTION_MEET:
+        return check_meet(world, a);
+    case ACTION_ADD_SLOTS:
+        return check_add_slots(world, pod, a);
+    case ACTION_REPLICATE:
+        return node_id_eq(&a->subject, &a->node) ? "itself" : check_replicate(pod, a);
+    case ACTION_FORGET:
+        return node_id_eq(&a->subject, &a->node) ? "itself" : check_forget(world, a);
+    }
     return NULL;
 }
 
