@@ -22,7 +22,7 @@ static void on_reply(struct sim *sim, const struct event *event);
 /* A question or command on its way, and its answer on the way back. */
 struct exchange {
     int pod;
-    uint64_t gen;     /* of the peer */
+    uint64_t gen;        /* of the peer */
     uint64_t server_run; /* the connection leads to this process */
     int host;
     int64_t sent_ms;
@@ -30,28 +30,31 @@ struct exchange {
     struct action action;
     struct probe probe;
     bool answered;
-    bool given_up; /* the sender has stopped waiting for it */
+    bool given_up;     /* the sender has stopped waiting for it */
     const char *error; /* of the command; NULL = OK */
 };
 
-static struct agent_peer *exec_peer(struct agent *agent, const struct exchange *x) {
+static struct agent_peer *exec_peer(struct agent *agent, const struct exchange *x)
+{
     struct agent_peer *peer = &agent->peers[x->pod];
     return peer->used && peer->gen == x->gen && peer->run.busy ? peer : NULL;
 }
 
-static void exec_end(struct sim *sim, struct agent *agent, struct agent_peer *peer) {
+static void exec_end(struct sim *sim, struct agent *agent, struct agent_peer *peer)
+{
     peer->run.busy = false;
     agent_wake(sim, agent);
 }
 
 static bool exec_reachable(const struct sim *sim, const struct agent *agent,
-                           const struct exchange *x) {
+                           const struct exchange *x)
+{
     return x->host >= 0 && sim_linked(sim, agent->index, x->host) &&
            sim->redis[x->host].phase == REDIS_UP;
 }
 
-static struct exchange *exec_exchange(struct sim *sim, struct agent *agent,
-                                      struct agent_peer *peer) {
+static struct exchange *exec_exchange(struct sim *sim, struct agent *agent, struct agent_peer *peer)
+{
     struct exchange *x = xcalloc(1, sizeof *x);
     x->pod = (int)(peer - agent->peers);
     x->gen = peer->gen;
@@ -62,13 +65,14 @@ static struct exchange *exec_exchange(struct sim *sim, struct agent *agent,
     return x;
 }
 
-static int64_t exec_round_trip(struct sim *sim, const struct agent *agent,
-                               const struct exchange *x) {
+static int64_t exec_round_trip(struct sim *sim, const struct agent *agent, const struct exchange *x)
+{
     return 2 * sim->latency_us[agent->index][x->host] + sim_between(sim, 50, 500);
 }
 
 static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *peer,
-                      const struct action *action, const char *why) {
+                      const struct action *action, const char *why)
+{
     char text[128];
     action_format(action, text, sizeof text);
     sim_trace(sim, sim->redis[agent->index].name, "%s at %s -> %s", text,
@@ -78,7 +82,8 @@ static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *p
     exec_end(sim, agent, peer);
 }
 
-static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *peer) {
+static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *peer)
+{
     struct agent_run *run = &peer->run;
     const struct action *action = &run->actions[run->next];
     const char *why;
@@ -101,7 +106,8 @@ static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *p
     faults_on_send(sim, agent);
 }
 
-static void exec_step(struct sim *sim, struct agent *agent, struct agent_peer *peer) {
+static void exec_step(struct sim *sim, struct agent *agent, struct agent_peer *peer)
+{
     struct agent_run *run = &peer->run;
     int64_t now_ms = agent_clock_ms(sim, agent);
     if (run->next == run->count) {
@@ -120,7 +126,8 @@ static void exec_step(struct sim *sim, struct agent *agent, struct agent_peer *p
 }
 
 /* The exchange of an agent that is gone is freed; of one that is paused, it waits. */
-static bool exec_absent(struct sim *sim, const struct event *event, struct agent **ret_agent) {
+static bool exec_absent(struct sim *sim, const struct event *event, struct agent **ret_agent)
+{
     if (!agent_absent(sim, event, ret_agent))
         return false;
     if (!(*ret_agent)->alive || (*ret_agent)->run != event->run)
@@ -128,7 +135,8 @@ static bool exec_absent(struct sim *sim, const struct event *event, struct agent
     return true;
 }
 
-static void on_probe(struct sim *sim, const struct event *event) {
+static void on_probe(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (exec_absent(sim, event, &agent))
         return;
@@ -152,7 +160,8 @@ static void on_probe(struct sim *sim, const struct event *event) {
 }
 
 /* The command waits in the socket of a paused server; its sender waits no longer than a deadline. */
-static void exec_give_up(struct sim *sim, const struct event *event, struct exchange *x) {
+static void exec_give_up(struct sim *sim, const struct event *event, struct exchange *x)
+{
     if (x->given_up)
         return;
     struct exchange *failed = xcalloc(1, sizeof *failed);
@@ -162,7 +171,8 @@ static void exec_give_up(struct sim *sim, const struct event *event, struct exch
 }
 
 /* The command arrives, whatever became of its sender. */
-static void on_command(struct sim *sim, const struct event *event) {
+static void on_command(struct sim *sim, const struct event *event)
+{
     struct exchange *x = event->data;
     struct redis *r = &sim->redis[x->host];
     struct agent *agent = &sim->agents[event->who];
@@ -199,7 +209,8 @@ static void on_command(struct sim *sim, const struct event *event) {
     sim_after(sim, back, on_reply, event->who, 0, event->run, x);
 }
 
-static void on_reply(struct sim *sim, const struct event *event) {
+static void on_reply(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (exec_absent(sim, event, &agent))
         return;
@@ -225,8 +236,8 @@ static void on_reply(struct sim *sim, const struct event *event) {
     free(x);
 }
 
-static void exec_enqueue(struct sim *sim, struct agent *agent, const struct plan *plan,
-                         size_t pod) {
+static void exec_enqueue(struct sim *sim, struct agent *agent, const struct plan *plan, size_t pod)
+{
     struct agent_peer *peer = &agent->peers[agent->world.pods[pod].ordinal];
     if (!peer->used || peer->run.busy)
         return;
@@ -238,7 +249,8 @@ static void exec_enqueue(struct sim *sim, struct agent *agent, const struct plan
     exec_step(sim, agent, peer);
 }
 
-void agent_execute(struct sim *sim, struct agent *agent, const struct plan *plan) {
+void agent_execute(struct sim *sim, struct agent *agent, const struct plan *plan)
+{
     bool seen[PODS_MAX] = {0};
     for (size_t i = 0; i < plan->action_count; i++) {
         const struct action *action = &plan->actions[i];

@@ -19,15 +19,18 @@ static void on_lease_due(struct sim *sim, const struct event *event);
 static void on_lease_arrived(struct sim *sim, const struct event *event);
 static void on_lease_answer(struct sim *sim, const struct event *event);
 
-static bool kube_reachable(const struct sim *sim, const struct agent *agent) {
+static bool kube_reachable(const struct sim *sim, const struct agent *agent)
+{
     return !sim->api.down && sim_linked(sim, agent->index, HOST_API);
 }
 
-static int64_t kube_latency(struct sim *sim) {
+static int64_t kube_latency(struct sim *sim)
+{
     return sim_between(sim, sim->setup.api_us / 2, sim->setup.api_us * 2);
 }
 
-int64_t agent_api_seen_ms(const struct agent *agent) {
+int64_t agent_api_seen_ms(const struct agent *agent)
+{
     int64_t oldest = INT64_MAX;
     for (int kind = 0; kind < API_KINDS; kind++) {
         if (!agent->synced[kind])
@@ -40,7 +43,8 @@ int64_t agent_api_seen_ms(const struct agent *agent) {
 
 /* ---- lists and watches ---- */
 
-static void kube_take(struct sim *sim, struct agent *agent, enum api_kind kind, size_t index) {
+static void kube_take(struct sim *sim, struct agent *agent, enum api_kind kind, size_t index)
+{
     agent->cursor[kind] = index;
     agent->synced[kind] = true;
     agent->seen_ms[kind] = agent_clock_ms(sim, agent);
@@ -52,21 +56,24 @@ static void kube_take(struct sim *sim, struct agent *agent, enum api_kind kind, 
     agent_wake(sim, agent);
 }
 
-static void kube_relist(struct sim *sim, struct agent *agent, int64_t delay_us) {
+static void kube_relist(struct sim *sim, struct agent *agent, int64_t delay_us)
+{
     if (agent->relisting)
         return;
     agent->relisting = true;
     sim_after(sim, delay_us, on_list, agent->index, 0, agent->run, NULL);
 }
 
-void agent_kube_start(struct sim *sim, struct agent *agent) {
+void agent_kube_start(struct sim *sim, struct agent *agent)
+{
     agent->missed = (1u << API_KINDS) - 1;
     kube_relist(sim, agent, kube_latency(sim));
     sim_after(sim, BOOKMARK_US, on_bookmark, agent->index, 0, agent->run, NULL);
 }
 
 /* A list of what was missed: complete, but as old as the API server that answers it. */
-static void on_list(struct sim *sim, const struct event *event) {
+static void on_list(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (agent_absent(sim, event, &agent))
         return;
@@ -94,12 +101,14 @@ static void on_list(struct sim *sim, const struct event *event) {
         sim_after(sim, MS(1), on_lease_due, agent->index, 0, agent->run, NULL);
 }
 
-void agent_kube_changed(struct sim *sim, struct agent *agent, enum api_kind kind, size_t index) {
+void agent_kube_changed(struct sim *sim, struct agent *agent, enum api_kind kind, size_t index)
+{
     sim_after(sim, sim->setup.api_us, on_watch, agent->index,
               (int)(index * API_KINDS + (size_t)kind), agent->run, NULL);
 }
 
-static void on_watch(struct sim *sim, const struct event *event) {
+static void on_watch(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (agent_absent(sim, event, &agent))
         return;
@@ -119,13 +128,20 @@ static void on_watch(struct sim *sim, const struct event *event) {
         kube_take(sim, agent, kind, index);
 }
 
-static void on_bookmark(struct sim *sim, const struct event *event) {
+static void on_bookmark(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (agent_absent(sim, event, &agent))
         return;
+    bool reached = kube_reachable(sim, agent);
     for (int kind = 0; kind < API_KINDS; kind++)
-        if (agent->synced[kind] && kube_reachable(sim, agent))
+        if (agent->synced[kind] && reached)
             agent->seen_ms[kind] = agent_clock_ms(sim, agent);
+    if (!reached) {
+        /* A watch that broke: listed again as soon as that succeeds. */
+        agent->missed = (1u << API_KINDS) - 1;
+        kube_relist(sim, agent, sim_between(sim, RELIST_LOW_US, RELIST_HIGH_US));
+    }
     sim_after(sim, BOOKMARK_US, on_bookmark, agent->index, 0, agent->run, NULL);
 }
 
@@ -138,7 +154,8 @@ struct kube_request {
 };
 
 /* Whether a request gets through to the API, and if not, after how long the agent knows. */
-static bool kube_sends(struct sim *sim, struct agent *agent, int64_t *ret_delay_us) {
+static bool kube_sends(struct sim *sim, struct agent *agent, int64_t *ret_delay_us)
+{
     if (kube_reachable(sim, agent) && !sim_chance(sim, sim->setup.loss_permille)) {
         *ret_delay_us = kube_latency(sim);
         return true;
@@ -149,7 +166,8 @@ static bool kube_sends(struct sim *sim, struct agent *agent, int64_t *ret_delay_
 }
 
 /* The answer's way back, which may be lost although the request was obeyed. */
-static int64_t kube_way_back(struct sim *sim, struct agent *agent, enum api_answer *answer) {
+static int64_t kube_way_back(struct sim *sim, struct agent *agent, enum api_answer *answer)
+{
     if (kube_reachable(sim, agent) && !sim_chance(sim, sim->setup.loss_permille))
         return kube_latency(sim);
     *answer = API_FAILED;
@@ -158,17 +176,20 @@ static int64_t kube_way_back(struct sim *sim, struct agent *agent, enum api_answ
 
 /* ---- the Lease ---- */
 
-bool agent_may_act(const struct sim *sim, const struct agent *agent) {
+bool agent_may_act(const struct sim *sim, const struct agent *agent)
+{
     return lease_may_act(&agent->lease, agent_clock_ms(sim, agent));
 }
 
 /* Microseconds until the agent's clock shows `clock_ms`. */
-static int64_t lease_wait_us(const struct sim *sim, const struct agent *agent, int64_t clock_ms) {
+static int64_t lease_wait_us(const struct sim *sim, const struct agent *agent, int64_t clock_ms)
+{
     int64_t wait_ms = clock_ms - agent_clock_ms(sim, agent);
     return wait_ms <= 0 ? MS(1) : MS(wait_ms) * 1000000 / (1000000 + agent->clock_ppm) + MS(1);
 }
 
-static void lease_schedule(struct sim *sim, struct agent *agent) {
+static void lease_schedule(struct sim *sim, struct agent *agent)
+{
     int64_t next_ms = lease_next_ms(&agent->lease);
     if (next_ms == INT64_MAX)
         return;
@@ -176,7 +197,8 @@ static void lease_schedule(struct sim *sim, struct agent *agent) {
     sim_after(sim, wait, on_lease_due, agent->index, 0, agent->run, NULL);
 }
 
-static void on_lease_due(struct sim *sim, const struct event *event) {
+static void on_lease_due(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (agent_absent(sim, event, &agent))
         return;
@@ -198,7 +220,8 @@ static void on_lease_due(struct sim *sim, const struct event *event) {
     sim_after(sim, delay, on_lease_answer, agent->index, 0, agent->run, request);
 }
 
-static void on_lease_arrived(struct sim *sim, const struct event *event) {
+static void on_lease_arrived(struct sim *sim, const struct event *event)
+{
     struct kube_request *request = event->data;
     bool write = request->verb != LEASE_GET;
     if (sim_chance(sim, sim->api.error_permille))
@@ -212,7 +235,8 @@ static void on_lease_arrived(struct sim *sim, const struct event *event) {
     sim_after(sim, delay, on_lease_answer, event->who, 0, event->run, request);
 }
 
-static void on_lease_answer(struct sim *sim, const struct event *event) {
+static void on_lease_answer(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     struct kube_request *request = event->data;
     if (agent_absent(sim, event, &agent)) {
@@ -259,8 +283,8 @@ struct record_request {
     const struct stored_record *stored;
 };
 
-
-static void on_record_answer(struct sim *sim, const struct event *event) {
+static void on_record_answer(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     struct record_request *request = event->data;
     if (agent_absent(sim, event, &agent)) {
@@ -281,7 +305,8 @@ static void on_record_answer(struct sim *sim, const struct event *event) {
     agent_wake(sim, agent);
 }
 
-static void on_record_arrived(struct sim *sim, const struct event *event) {
+static void on_record_arrived(struct sim *sim, const struct event *event)
+{
     struct record_request *request = event->data;
     struct agent *agent = &sim->agents[event->who];
     if (sim_chance(sim, sim->api.error_permille))
@@ -293,15 +318,18 @@ static void on_record_arrived(struct sim *sim, const struct event *event) {
     const char *word = request->answer == API_OK         ? "OK"
                        : request->answer == API_CONFLICT ? "409 Conflict"
                                                          : "failed";
-    sim_trace(sim, sim->redis[event->who].name, "put record (%s, generation %lld, %zu members, %zu "
-              "to forget) -> %s", request->record.state == RECORD_FORMED ? "formed" : "forming",
+    sim_trace(sim, sim->redis[event->who].name,
+              "put record (%s, generation %lld, %zu members, %zu "
+              "to forget) -> %s",
+              request->record.state == RECORD_FORMED ? "formed" : "forming",
               (long long)request->record.generation, request->record.member_count,
               request->record.forget_count, word);
     int64_t delay = kube_way_back(sim, agent, &request->answer);
     sim_after(sim, delay, on_record_answer, event->who, 0, event->run, request);
 }
 
-static void record_copy_items(struct record_request *request, const struct record *record) {
+static void record_copy_items(struct record_request *request, const struct record *record)
+{
     assert(record->member_count <= MEMBERS_MAX && record->forget_count <= FORGET_MAX);
     request->record = *record;
     request->record.members = request->members;
@@ -312,7 +340,8 @@ static void record_copy_items(struct record_request *request, const struct recor
         memcpy(request->forget, record->forget, record->forget_count * sizeof *record->forget);
 }
 
-void agent_put_record(struct sim *sim, struct agent *agent, const struct action *action) {
+void agent_put_record(struct sim *sim, struct agent *agent, const struct action *action)
+{
     if (agent->record_busy)
         return;
     if (!agent_may_act(sim, agent))

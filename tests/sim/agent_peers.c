@@ -19,31 +19,36 @@
 static void on_poll_due(struct sim *sim, const struct event *event);
 static void on_polled(struct sim *sim, const struct event *event);
 
-void agent_peer_drop(struct agent_peer *peer) {
+void agent_peer_drop(struct agent_peer *peer)
+{
     if (!peer->used)
         return;
     snapshot_release(peer->snap);
     *peer = (struct agent_peer){.gen = peer->gen + 1};
 }
 
-static int peer_event_id(const struct agent_peer *peer, int i) {
+static int peer_event_id(const struct agent_peer *peer, int i)
+{
     return (int)(peer->gen % 1000000) * PODS_MAX + i;
 }
 
-static struct agent_peer *peer_of_event(struct agent *agent, const struct event *event) {
+static struct agent_peer *peer_of_event(struct agent *agent, const struct event *event)
+{
     struct agent_peer *peer = &agent->peers[event->other % PODS_MAX];
     bool same = peer->used && peer_event_id(peer, event->other % PODS_MAX) == event->other;
     return same ? peer : NULL;
 }
 
 static void peer_schedule(struct sim *sim, struct agent *agent, struct agent_peer *peer,
-                          int64_t delay_us) {
+                          int64_t delay_us)
+{
     int i = (int)(peer - agent->peers);
     peer->due_us = sim->now_us + delay_us;
     sim_after(sim, delay_us, on_poll_due, agent->index, peer_event_id(peer, i), agent->run, NULL);
 }
 
-static void peer_follow(struct sim *sim, struct agent *agent, int i, const char *uid, int addr) {
+static void peer_follow(struct sim *sim, struct agent *agent, int i, const char *uid, int addr)
+{
     struct agent_peer *peer = &agent->peers[i];
     if (peer->used && peer->addr == addr && strcmp(peer->uid, uid) == 0)
         return;
@@ -58,7 +63,8 @@ static void peer_follow(struct sim *sim, struct agent *agent, int i, const char 
 }
 
 /* agent_follow_pods(): the own server always, all the others while this agent leads. */
-void agent_peers_follow(struct sim *sim, struct agent *agent) {
+void agent_peers_follow(struct sim *sim, struct agent *agent)
+{
     bool wanted[PODS_MAX] = {0};
     wanted[agent->index] = true;
     peer_follow(sim, agent, agent->index, agent->pod_uid, agent->addr);
@@ -75,7 +81,8 @@ void agent_peers_follow(struct sim *sim, struct agent *agent) {
             agent_peer_drop(&agent->peers[i]);
 }
 
-void agent_peers_hurry(struct sim *sim, struct agent *agent) {
+void agent_peers_hurry(struct sim *sim, struct agent *agent)
+{
     int64_t until_ms = agent_clock_ms(sim, agent) + HURRY_FOR_MS;
     for (int i = 0; i < PODS_MAX; i++) {
         struct agent_peer *peer = &agent->peers[i];
@@ -89,7 +96,8 @@ void agent_peers_hurry(struct sim *sim, struct agent *agent) {
 
 /* What a question to the address would come to now. */
 static enum reach peer_reach(const struct sim *sim, const struct agent *agent,
-                             const struct agent_peer *peer) {
+                             const struct agent_peer *peer)
+{
     int host = sim_host_at(sim, peer->addr);
     if (host < 0 || !sim_linked(sim, agent->index, host))
         return REACH_TIMEOUT;
@@ -105,7 +113,8 @@ static enum reach peer_reach(const struct sim *sim, const struct agent *agent,
     return redis_running(sim, r) ? REACH_OK : REACH_TIMEOUT;
 }
 
-static void on_poll_due(struct sim *sim, const struct event *event) {
+static void on_poll_due(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (agent_absent(sim, event, &agent))
         return;
@@ -125,7 +134,8 @@ static void on_poll_due(struct sim *sim, const struct event *event) {
     sim_after(sim, wait, on_polled, agent->index, event->other, agent->run, NULL);
 }
 
-static void peer_forget_settings(struct agent_peer *peer) {
+static void peer_forget_settings(struct agent_peer *peer)
+{
     peer->settings_ms = 0;
     peer->server.node_timeout_ms = 0;
     peer->server.diskless_delay_s = -1;
@@ -133,7 +143,8 @@ static void peer_forget_settings(struct agent_peer *peer) {
     peer->server.announce_ip[0] = '\0';
 }
 
-static void peer_take(struct sim *sim, struct agent *agent, struct agent_peer *peer) {
+static void peer_take(struct sim *sim, struct agent *agent, struct agent_peer *peer)
+{
     struct redis *r = &sim->redis[sim_host_at(sim, peer->addr)];
     struct server *s = &peer->server;
     char run_id[RUN_ID_SIZE];
@@ -155,7 +166,8 @@ static void peer_take(struct sim *sim, struct agent *agent, struct agent_peer *p
 }
 
 /* "says something else than before, times aside" */
-static bool peer_says_same(const struct server *a, const struct server *b) {
+static bool peer_says_same(const struct server *a, const struct server *b)
+{
     return a->reach == b->reach && a->view == b->view && a->state_ok == b->state_ok &&
            a->link_up == b->link_up && a->primary == b->primary && a->keys == b->keys &&
            a->slots_ok == b->slots_ok && a->current_epoch == b->current_epoch &&
@@ -165,7 +177,8 @@ static bool peer_says_same(const struct server *a, const struct server *b) {
            strcmp(a->announce_ip, b->announce_ip) == 0 && strcmp(a->run_id, b->run_id) == 0;
 }
 
-static void on_polled(struct sim *sim, const struct event *event) {
+static void on_polled(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (agent_absent(sim, event, &agent))
         return;

@@ -16,12 +16,14 @@
 static void on_turn(struct sim *sim, const struct event *event);
 static void on_resume(struct sim *sim, const struct event *event);
 
-int64_t agent_clock_ms(const struct sim *sim, const struct agent *agent) {
+int64_t agent_clock_ms(const struct sim *sim, const struct agent *agent)
+{
     int64_t ms = sim->now_us / 1000;
     return agent->clock_offset_ms + ms + ms * agent->clock_ppm / 1000000;
 }
 
-bool agent_absent(struct sim *sim, const struct event *event, struct agent **ret_agent) {
+bool agent_absent(struct sim *sim, const struct event *event, struct agent **ret_agent)
+{
     struct agent *agent = &sim->agents[event->who];
     *ret_agent = agent;
     if (!agent->alive || agent->run != event->run)
@@ -33,18 +35,21 @@ bool agent_absent(struct sim *sim, const struct event *event, struct agent **ret
     return true;
 }
 
-static void agent_turn_at(struct sim *sim, struct agent *agent, int64_t delay_us) {
+static void agent_turn_at(struct sim *sim, struct agent *agent, int64_t delay_us)
+{
     agent->turn_us = sim->now_us + delay_us;
     sim_after(sim, delay_us, on_turn, agent->index, 0, agent->run, NULL);
 }
 
 /* Each wake arms the timer anew, as loop_timer_arm() does. */
-void agent_wake(struct sim *sim, struct agent *agent) {
+void agent_wake(struct sim *sim, struct agent *agent)
+{
     if (agent->turn_us != sim->now_us + DEBOUNCE_US)
         agent_turn_at(sim, agent, DEBOUNCE_US);
 }
 
-void agent_start(struct sim *sim, int pod, const char *pod_uid, int addr) {
+void agent_start(struct sim *sim, int pod, const char *pod_uid, int addr)
+{
     struct agent *agent = &sim->agents[pod];
     assert(!agent->alive);
     uint64_t run = agent->run + 1;
@@ -69,13 +74,15 @@ void agent_start(struct sim *sim, int pod, const char *pod_uid, int addr) {
     agent_wake(sim, agent);
 }
 
-void agent_forget(struct sim *sim, struct agent *agent) {
+void agent_forget(struct sim *sim, struct agent *agent)
+{
     (void)sim;
     for (int i = 0; i < PODS_MAX; i++)
         agent_peer_drop(&agent->peers[i]);
 }
 
-void agent_stop(struct sim *sim, struct agent *agent) {
+void agent_stop(struct sim *sim, struct agent *agent)
+{
     if (!agent->alive)
         return;
     agent_forget(sim, agent);
@@ -84,7 +91,8 @@ void agent_stop(struct sim *sim, struct agent *agent) {
 }
 
 /* The stall is noticed first of all: the beat that tells has the highest priority (io/loop.c). */
-void agent_pause(struct sim *sim, struct agent *agent, int64_t for_us) {
+void agent_pause(struct sim *sim, struct agent *agent, int64_t for_us)
+{
     if (!agent->alive || sim->now_us < agent->paused_until_us)
         return;
     sim_trace(sim, sim->redis[agent->index].name, "agent paused for %lld ms",
@@ -94,7 +102,8 @@ void agent_pause(struct sim *sim, struct agent *agent, int64_t for_us) {
         sim_after(sim, for_us, on_resume, agent->index, 0, agent->run, NULL);
 }
 
-static void on_resume(struct sim *sim, const struct event *event) {
+static void on_resume(struct sim *sim, const struct event *event)
+{
     struct agent *agent;
     if (agent_absent(sim, event, &agent))
         return;
@@ -103,7 +112,8 @@ static void on_resume(struct sim *sim, const struct event *event) {
 }
 
 static void turn_put_pod(struct agent *agent, const struct api_pod *from, int ordinal,
-                         struct pod *pod) {
+                         struct pod *pod)
+{
     *pod = (struct pod){.ordinal = ordinal,
                         .port = MODEL_PORT,
                         .terminating = from->terminating,
@@ -121,7 +131,8 @@ static void turn_put_pod(struct agent *agent, const struct api_pod *from, int or
         pod->server = peer->server;
 }
 
-static void turn_observe(struct sim *sim, struct agent *agent) {
+static void turn_observe(struct sim *sim, struct agent *agent)
+{
     struct world *w = &agent->world;
     *w = (struct world){
         .now_ms = agent_clock_ms(sim, agent),
@@ -165,7 +176,8 @@ static void turn_observe(struct sim *sim, struct agent *agent) {
     }
 }
 
-static void turn_publish(struct sim *sim, struct agent *agent, const struct plan *plan) {
+static void turn_publish(struct sim *sim, struct agent *agent, const struct plan *plan)
+{
     stats_rule(sim->stats, plan->rule);
     agent->idle = plan->action_count == 0;
     if (strcmp(agent->reason, plan->reason) == 0)
@@ -176,7 +188,8 @@ static void turn_publish(struct sim *sim, struct agent *agent, const struct plan
     agent->rule = plan->rule;
 }
 
-static void on_turn(struct sim *sim, const struct event *event) {
+static void on_turn(struct sim *sim, const struct event *event)
+{
     struct agent *agent = &sim->agents[event->who];
     bool current = agent->turn_us == event->at_us;
     if (agent_absent(sim, event, &agent)) {

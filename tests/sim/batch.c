@@ -31,18 +31,21 @@ struct outcome_head {
     uint64_t failed;
 };
 
-static double now_seconds(void) {
+static double now_seconds(void)
+{
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void seeds_add(struct seeds *seeds, uint64_t seed) {
+static void seeds_add(struct seeds *seeds, uint64_t seed)
+{
     seeds->items = xrealloc(seeds->items, seeds->count + 1, sizeof *seeds->items);
     seeds->items[seeds->count++] = seed;
 }
 
-static int seeds_read_file(const char *path, struct seeds *seeds) {
+static int seeds_read_file(const char *path, struct seeds *seeds)
+{
     FILE *file = fopen(path, "re");
     if (!file) {
         fprintf(stderr, "%s: %s\n", path, strerror(errno));
@@ -69,16 +72,19 @@ static int seeds_read_file(const char *path, struct seeds *seeds) {
     return r;
 }
 
-static int name_cmp(const struct dirent **a, const struct dirent **b) {
+static int name_cmp(const struct dirent **a, const struct dirent **b)
+{
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int is_case(const struct dirent *entry) {
+static int is_case(const struct dirent *entry)
+{
     size_t len = strlen(entry->d_name);
     return len > 5 && strcmp(entry->d_name + len - 5, ".seed") == 0;
 }
 
-static int seeds_read(const char *folder, struct seeds *seeds) {
+static int seeds_read(const char *folder, struct seeds *seeds)
+{
     struct dirent **names;
     int count = scandir(folder, &names, is_case, name_cmp);
     int r = 0;
@@ -94,7 +100,8 @@ static int seeds_read(const char *folder, struct seeds *seeds) {
     return r;
 }
 
-static void write_all(int fd, const void *bytes, size_t len) {
+static void write_all(int fd, const void *bytes, size_t len)
+{
     const char *p = bytes;
     while (len) {
         ssize_t n = write(fd, p, len);
@@ -105,7 +112,8 @@ static void write_all(int fd, const void *bytes, size_t len) {
     }
 }
 
-static bool read_all(int fd, void *bytes, size_t len) {
+static bool read_all(int fd, void *bytes, size_t len)
+{
     char *p = bytes;
     while (len) {
         ssize_t n = read(fd, p, len);
@@ -118,7 +126,8 @@ static bool read_all(int fd, void *bytes, size_t len) {
 }
 
 /* The worker runs each jobs-th seed. */
-static void worker_run(const struct batch *batch, const struct seeds *seeds, int job, int fd) {
+static void worker_run(const struct batch *batch, const struct seeds *seeds, int job, int fd)
+{
     struct outcome_head head = {.failed = 0};
     static uint64_t failed[FAILURES_MAX];
     struct sim *sim = xcalloc(1, sizeof *sim);
@@ -134,7 +143,8 @@ static void worker_run(const struct batch *batch, const struct seeds *seeds, int
 }
 
 static int worker_start(const struct batch *batch, const struct seeds *seeds, int job,
-                        pid_t *ret_pid) {
+                        pid_t *ret_pid)
+{
     int fds[2];
     if (pipe(fds) < 0)
         return -1;
@@ -154,7 +164,8 @@ static int worker_start(const struct batch *batch, const struct seeds *seeds, in
 }
 
 /* The pipe is empty and the process has ended well. */
-static bool worker_collect(int fd, pid_t pid, struct stats *sum, struct seeds *failed) {
+static bool worker_collect(int fd, pid_t pid, struct stats *sum, struct seeds *failed)
+{
     struct outcome_head head;
     bool ok = read_all(fd, &head, sizeof head);
     if (ok)
@@ -170,7 +181,8 @@ static bool worker_collect(int fd, pid_t pid, struct stats *sum, struct seeds *f
     return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0 && ok;
 }
 
-int batch_run_seed(const struct options *options, uint64_t seed) {
+int batch_run_seed(const struct options *options, uint64_t seed)
+{
     struct stats stats = {0};
     struct sim *sim = xcalloc(1, sizeof *sim);
     bool ok = schedule_run(sim, seed, options, &stats);
@@ -182,13 +194,15 @@ int batch_run_seed(const struct options *options, uint64_t seed) {
     return ok ? 0 : 1;
 }
 
-static int seed_cmp(const void *a, const void *b) {
+static int seed_cmp(const void *a, const void *b)
+{
     const uint64_t *x = a;
     const uint64_t *y = b;
     return *x < *y ? -1 : *x > *y;
 }
 
-static void batch_show(const struct batch *batch, struct seeds *failed) {
+static void batch_show(const struct batch *batch, struct seeds *failed)
+{
     if (failed->count)
         qsort(failed->items, failed->count, sizeof *failed->items, seed_cmp);
     for (size_t i = 0; i < failed->count; i++) {
@@ -201,7 +215,8 @@ static void batch_show(const struct batch *batch, struct seeds *failed) {
     }
 }
 
-int batch_run(const struct batch *batch) {
+int batch_run(const struct batch *batch)
+{
     struct seeds seeds = {0};
     struct seeds failed = {0};
     struct stats sum = {0};
@@ -219,8 +234,7 @@ int batch_run(const struct batch *batch) {
     double took = now_seconds() - start;
     batch_show(batch, &failed);
     stats_print(&sum, took);
-    const char *unreached =
-        batch->seeds >= SEEDS_REACH_ALL ? stats_unreached_rule(&sum) : NULL;
+    const char *unreached = batch->seeds >= SEEDS_REACH_ALL ? stats_unreached_rule(&sum) : NULL;
     if (unreached)
         printf("rule %s was never reached\n", unreached);
     if (!sound)

@@ -8,12 +8,14 @@
 #include "core/placement.h"
 #include "sim.h"
 
-void check_is_foreign(struct sim *sim, uint32_t id) {
+void check_is_foreign(struct sim *sim, uint32_t id)
+{
     assert(sim->checks.foreign_count < FOREIGN_IDS_MAX);
     sim->checks.foreign_ids[sim->checks.foreign_count++] = id;
 }
 
-static bool is_foreign(const struct sim *sim, uint32_t id) {
+static bool is_foreign(const struct sim *sim, uint32_t id)
+{
     for (int i = 0; i < sim->checks.foreign_count; i++)
         if (sim->checks.foreign_ids[i] == id)
             return true;
@@ -21,20 +23,24 @@ static bool is_foreign(const struct sim *sim, uint32_t id) {
 }
 
 /* Nodes.conf of a server of ours exists, whether it runs or not. */
-static bool holds_conf(const struct redis *r) {
+static bool holds_conf(const struct redis *r)
+{
     return r->ours && r->has_conf && r->node_high;
 }
 
-static bool is_stranger(const struct sim *sim, const struct redis *r) {
+static bool is_stranger(const struct sim *sim, const struct redis *r)
+{
     return !r->ours || (r->node_high && is_foreign(sim, r->nodes[0].id));
 }
 
 /* The atoms that this server claims for itself. */
-static uint64_t claims(const struct redis *r) {
+static uint64_t claims(const struct redis *r)
+{
     return r->nodes[0].flags & NODE_PRIMARY ? r->nodes[0].slots : 0;
 }
 
-void check_send(struct sim *sim, const struct agent *agent, const struct action *action) {
+void check_send(struct sim *sim, const struct agent *agent, const struct action *action)
+{
     char text[128];
     action_format(action, text, sizeof text);
     const char *name = sim->redis[agent->index].name;
@@ -48,14 +54,14 @@ void check_send(struct sim *sim, const struct agent *agent, const struct action 
         sim_violation(sim, "%s sends \"%s\" behind the fence", name, text);
     for (int i = 0; i < PODS_MAX; i++)
         if (i != agent->index && sim->agents[i].alive &&
-            sim->now_us > sim->checks.two_leaders_until_us &&
-            agent_may_act(sim, &sim->agents[i]))
+            sim->now_us > sim->checks.two_leaders_until_us && agent_may_act(sim, &sim->agents[i]))
             sim_violation(sim, "two leaders: %s sends \"%s\" while %s may act, too", name, text,
                           sim->redis[i].name);
 }
 
 const char *check_and_command(struct sim *sim, const struct agent *agent, struct redis *r,
-                              const struct action *action, const struct action_args *args) {
+                              const struct action *action, const struct action_args *args)
+{
     if (is_stranger(sim, r) && action->authority == AUTHORITY_LEADER) {
         char text[128];
         action_format(action, text, sizeof text);
@@ -65,18 +71,19 @@ const char *check_and_command(struct sim *sim, const struct agent *agent, struct
     return redis_command(sim, r, args);
 }
 
-void check_add_slots(struct sim *sim, const struct redis *r, uint64_t atoms) {
+void check_add_slots(struct sim *sim, const struct redis *r, uint64_t atoms)
+{
     for (int i = 0; i < sim->redis_count; i++) {
         const struct redis *other = &sim->redis[i];
-        if (other == r || !holds_conf(other) || is_stranger(sim, other) ||
-            !(claims(other) & atoms))
+        if (other == r || !holds_conf(other) || is_stranger(sim, other) || !(claims(other) & atoms))
             continue;
         sim_violation(sim, "I1: slots are added on %s that %s%s owns already", r->name, other->name,
                       other->phase == REDIS_DOWN ? ", stopped with its volume," : "");
     }
 }
 
-void check_forget(struct sim *sim, const struct redis *r, const struct redis_node *n) {
+void check_forget(struct sim *sim, const struct redis *r, const struct redis_node *n)
+{
     for (int i = 0; i < sim->redis_count; i++) {
         struct redis *other = &sim->redis[i];
         if (!holds_conf(other) || is_stranger(sim, other))
@@ -94,7 +101,8 @@ void check_forget(struct sim *sim, const struct redis *r, const struct redis_nod
     }
 }
 
-void check_node_added(struct sim *sim, const struct redis *r, uint32_t id) {
+void check_node_added(struct sim *sim, const struct redis *r, uint32_t id)
+{
     bool here = is_stranger(sim, r);
     if (here == is_foreign(sim, id))
         return;
@@ -102,7 +110,8 @@ void check_node_added(struct sim *sim, const struct redis *r, uint32_t id) {
                   redis_name_of(sim, id));
 }
 
-void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary) {
+void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary)
+{
     for (int k = 0; k < sim->atom_count; k++) {
         if (!r->data[k] || primary->data[k])
             continue;
@@ -111,12 +120,14 @@ void check_full_sync(struct sim *sim, const struct redis *r, const struct redis 
             sim_violation(sim, "I8: our REPLICATE replaced the data of %s by the empty %s", r->name,
                           primary->name);
         else
-            sim_trace(sim, r->name, "data replaced by the empty %s, by Redis itself", primary->name);
+            sim_trace(sim, r->name, "data replaced by the empty %s, by Redis itself",
+                      primary->name);
         return;
     }
 }
 
-void check_record(struct sim *sim, const struct record *before, const struct record *after) {
+void check_record(struct sim *sim, const struct record *before, const struct record *after)
+{
     struct checks *c = &sim->checks;
     bool lives = false;
     for (int i = 0; i < sim->redis_count; i++)
@@ -135,7 +146,8 @@ void check_record(struct sim *sim, const struct record *before, const struct rec
     text_format(c->record_uid, sizeof c->record_uid, "%s", after->uid);
 }
 
-bool check_healthy(struct sim *sim) {
+bool check_healthy(struct sim *sim)
+{
     const struct stored_record *stored = sim->api.now.record;
     if (!pods_all_running(sim) || !stored || stored->record.state != RECORD_FORMED)
         return false;
@@ -152,7 +164,8 @@ bool check_healthy(struct sim *sim) {
 
 static char missing[256];
 
-static const char *lacks_server(struct sim *sim, int pod) {
+static const char *lacks_server(struct sim *sim, int pod)
+{
     struct redis *r = &sim->redis[pod];
     unsigned expected = (unsigned)sim->api.now.replicas;
     const struct redis_node *me = redis_myself(r);
@@ -181,7 +194,8 @@ static const char *lacks_server(struct sim *sim, int pod) {
 }
 
 /* What `r` has wrong about the server of another pod. */
-static const char *lacks_view(struct redis *r, struct redis *other) {
+static const char *lacks_view(struct redis *r, struct redis *other)
+{
     const struct redis_node *n = redis_find(r, redis_myself(other)->id);
     const struct redis_node *truth = redis_myself(other);
     if (!n)
@@ -199,7 +213,8 @@ static const char *lacks_view(struct redis *r, struct redis *other) {
     return NULL;
 }
 
-static const char *lacks_record(struct sim *sim) {
+static const char *lacks_record(struct sim *sim)
+{
     const struct stored_record *stored = sim->api.now.record;
     if (!stored || stored->record.state != RECORD_FORMED)
         return "the record does not say formed";
@@ -216,7 +231,8 @@ static const char *lacks_record(struct sim *sim) {
 }
 
 /* Every shard has the replicas that the number of pods allows. */
-static const char *lacks_replicas(struct sim *sim) {
+static const char *lacks_replicas(struct sim *sim)
+{
     unsigned pods = (unsigned)sim->api.now.replicas;
     int copies[PODS_MAX] = {0};
     unsigned shards = 0;
@@ -234,7 +250,8 @@ static const char *lacks_replicas(struct sim *sim) {
     return NULL;
 }
 
-const char *check_converged(struct sim *sim) {
+const char *check_converged(struct sim *sim)
+{
     if (!pods_all_running(sim))
         return "not all pods run";
     const char *what = lacks_record(sim);

@@ -7,11 +7,13 @@
 
 #include "base/alloc.h"
 
-static bool event_before(const struct event *a, const struct event *b) {
+static bool event_before(const struct event *a, const struct event *b)
+{
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->seq < b->seq;
 }
 
-void queue_push(struct queue *queue, struct event event) {
+void queue_push(struct queue *queue, struct event event)
+{
     if (queue->count == queue->capacity) {
         queue->capacity = queue->capacity ? queue->capacity * 2 : 256;
         queue->heap = xrealloc(queue->heap, queue->capacity, sizeof *queue->heap);
@@ -28,7 +30,8 @@ void queue_push(struct queue *queue, struct event event) {
     queue->heap[i] = event;
 }
 
-struct event queue_pop(struct queue *queue) {
+struct event queue_pop(struct queue *queue)
+{
     assert(queue->count > 0);
     struct event top = queue->heap[0];
     struct event last = queue->heap[--queue->count];
@@ -37,8 +40,7 @@ struct event queue_pop(struct queue *queue) {
         size_t child = 2 * i + 1;
         if (child >= queue->count)
             break;
-        if (child + 1 < queue->count &&
-            event_before(&queue->heap[child + 1], &queue->heap[child]))
+        if (child + 1 < queue->count && event_before(&queue->heap[child + 1], &queue->heap[child]))
             child++;
         if (!event_before(&queue->heap[child], &last))
             break;
@@ -50,7 +52,8 @@ struct event queue_pop(struct queue *queue) {
     return top;
 }
 
-void queue_deinit(struct queue *queue) {
+void queue_deinit(struct queue *queue)
+{
     for (size_t i = 0; i < queue->count; i++)
         free(queue->heap[i].data);
     free(queue->heap);

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MS(ms) ((int64_t)(ms) * 1000)
-#define SECONDS(s) ((int64_t)(s) * 1000000)
+#define MS(ms) ((int64_t)(ms)*1000)
+#define SECONDS(s) ((int64_t)(s)*1000000)
 
 struct sim;
 struct event;

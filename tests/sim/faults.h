@@ -22,13 +22,13 @@ struct agent;
 #define RELEASED_MAX 64
 
 struct faults {
-    int64_t last_us;    /* until then something is broken on purpose */
-    int64_t hold_us;    /* until then no other fault: an election needs its time */
-    int cuts;           /* partitions that last */
-    int planned;        /* still to be injected */
+    int64_t last_us; /* until then something is broken on purpose */
+    int64_t hold_us; /* until then no other fault: an election needs its time */
+    int cuts;        /* partitions that last */
+    int planned;     /* still to be injected */
     int injected;
-    uint64_t kinds;     /* mask by index: what this schedule may inject */
-    bool uneven;        /* roles may end unevenly: shards lost copies for good */
+    uint64_t kinds; /* mask by index: what this schedule may inject */
+    bool uneven;    /* roles may end unevenly: shards lost copies for good */
 
     unsigned act_at_send; /* counts down with each send of a leader; then it crashes or stalls */
     bool pause_at_send;

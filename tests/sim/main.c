@@ -10,7 +10,8 @@
 
 static const char usage[] =
     "muster-sim [--seeds N] [--first S] [--jobs J] [--seed S] [--verbose] [--pods N]\n"
-    "           [--fault NAME]... [--guards-off MASK] [--cases DIR] [--list-faults] [--prove-guards]\n"
+    "           [--fault NAME]... [--guards-off MASK] [--cases DIR] [--list-faults] "
+    "[--prove-guards]\n"
     "           [--self-test]\n"
     "  --seeds N         N schedules (1000), after the kept cases\n"
     "  --first S         from this seed on (1)\n"
@@ -31,12 +32,14 @@ struct arguments {
     uint64_t seed;
 };
 
-static bool argument_number(const char *text, uint64_t *ret_value) {
+static bool argument_number(const char *text, uint64_t *ret_value)
+{
     return text && text_to_u64(span_of(text), UINT64_MAX, ret_value);
 }
 
 /* An option with a number; false if it is none of these. */
-static bool argument_take(struct arguments *a, const char *name, uint64_t value) {
+static bool argument_take(struct arguments *a, const char *name, uint64_t value)
+{
     if (strcmp(name, "--seeds") == 0)
         a->batch.seeds = value;
     else if (strcmp(name, "--first") == 0)
@@ -55,7 +58,8 @@ static bool argument_take(struct arguments *a, const char *name, uint64_t value)
     return true;
 }
 
-static bool arguments_parse(int argc, char **argv, struct arguments *a) {
+static bool arguments_parse(int argc, char **argv, struct arguments *a)
+{
     for (int i = 1; i < argc; i++) {
         uint64_t value;
         if (strcmp(argv[i], "--verbose") == 0) {
@@ -83,13 +87,15 @@ static bool arguments_parse(int argc, char **argv, struct arguments *a) {
     return true;
 }
 
-static int list_faults(void) {
+static int list_faults(void)
+{
     for (size_t i = 0; i < faults_count(); i++)
         puts(faults_name(i));
     return 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     struct arguments a = {
         .batch = {.seeds = 1000, .first = 1, .jobs = 2, .cases = MUSTER_TESTS_DIR "/sim/cases"}};
     if (!arguments_parse(argc, argv, &a)) {

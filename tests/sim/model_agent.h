@@ -40,11 +40,11 @@ struct agent_peer {
     struct server server;
     struct snapshot *snap; /* of server.view */
     bool polling;
-    int64_t asked_ms;       /* of the poll in flight */
-    enum reach failing;     /* it will end like this; REACH_UNKNOWN: it gets through */
-    int64_t due_us;         /* of the next poll */
+    int64_t asked_ms;   /* of the poll in flight */
+    enum reach failing; /* it will end like this; REACH_UNKNOWN: it gets through */
+    int64_t due_us;     /* of the next poll */
     int64_t hurry_until_ms;
-    int64_t settings_ms;    /* when the settings were read; 0 = to be read */
+    int64_t settings_ms; /* when the settings were read; 0 = to be read */
     struct agent_run run;
 };
 
@@ -77,7 +77,7 @@ struct agent {
     struct world world;
     uint64_t entropy[2];
     int64_t settle_until_ms;
-    int64_t turn_us; /* of the turn in the queue */
+    int64_t turn_us;  /* of the turn in the queue */
     const char *rule; /* of the last plan */
     char reason[PLAN_REASON_SIZE];
     bool idle; /* the last plan had no actions */

@@ -9,7 +9,8 @@
 #include "base/alloc.h"
 #include "sim.h"
 
-void api_init(struct sim *sim) {
+void api_init(struct sim *sim)
+{
     struct api *api = &sim->api;
     *api = (struct api){.version = 1};
     for (int i = 0; i < PODS_MAX; i++)
@@ -17,7 +18,8 @@ void api_init(struct sim *sim) {
     api_changed(sim, API_SET);
 }
 
-void api_deinit(struct api *api) {
+void api_deinit(struct api *api)
+{
     while (api->records) {
         struct stored_record *next = api->records->next;
         free((void *)(uintptr_t)api->records->record.members);
@@ -30,7 +32,8 @@ void api_deinit(struct api *api) {
     *api = (struct api){0};
 }
 
-void api_changed(struct sim *sim, enum api_kind kind) {
+void api_changed(struct sim *sim, enum api_kind kind)
+{
     struct api *api = &sim->api;
     api->version++;
     if (api->count == api->capacity) {
@@ -46,19 +49,22 @@ void api_changed(struct sim *sim, enum api_kind kind) {
             agent_kube_changed(sim, &sim->agents[i], kind, api->count - 1);
 }
 
-size_t api_state_at(const struct sim *sim, int64_t age_us) {
+size_t api_state_at(const struct sim *sim, int64_t age_us)
+{
     size_t at = sim->api.count - 1;
     while (at > 0 && sim->api.history_us[at] > sim->now_us - age_us)
         at--;
     return at;
 }
 
-static void api_stamp(struct sim *sim, struct lease *lease) {
+static void api_stamp(struct sim *sim, struct lease *lease)
+{
     text_format(lease->resource_version, sizeof lease->resource_version, "%llu",
                 (unsigned long long)++sim->api.version);
 }
 
-enum api_answer api_lease(struct sim *sim, enum lease_verb verb, struct lease *lease) {
+enum api_answer api_lease(struct sim *sim, enum lease_verb verb, struct lease *lease)
+{
     struct api *api = &sim->api;
     switch (verb) {
     case LEASE_IDLE:
@@ -92,7 +98,8 @@ enum api_answer api_lease(struct sim *sim, enum lease_verb verb, struct lease *l
     return API_FAILED;
 }
 
-static void *api_copy(const void *items, size_t count, size_t size) {
+static void *api_copy(const void *items, size_t count, size_t size)
+{
     void *copy = xcalloc(count ? count : 1, size);
     if (count)
         memcpy(copy, items, count * size);
@@ -100,7 +107,8 @@ static void *api_copy(const void *items, size_t count, size_t size) {
 }
 
 enum api_answer api_put_record(struct sim *sim, const struct record *record, uint64_t version,
-                               const struct stored_record **ret_stored) {
+                               const struct stored_record **ret_stored)
+{
     struct api *api = &sim->api;
     uint64_t present = api->now.record ? api->now.record->version : 0;
     if (version != present)
@@ -120,7 +128,8 @@ enum api_answer api_put_record(struct sim *sim, const struct record *record, uin
     return API_OK;
 }
 
-void api_delete_record(struct sim *sim) {
+void api_delete_record(struct sim *sim)
+{
     if (!sim->api.now.record)
         return;
     sim->api.now.record = NULL;

@@ -10,7 +10,8 @@
 static void on_packet(struct sim *sim, const struct event *event);
 
 static struct bus_packet *packet_new(struct sim *sim, struct redis *r, enum bus_type type,
-                                     const struct redis_node *to, int gossip_max) {
+                                     const struct redis_node *to, int gossip_max)
+{
     struct redis_node *me = redis_myself(r);
     struct redis_node *owner = me->flags & NODE_REPLICA ? redis_find(r, me->primary) : me;
     if (!owner)
@@ -34,7 +35,8 @@ static struct bus_packet *packet_new(struct sim *sim, struct redis *r, enum bus_
 }
 
 static void packet_send(struct sim *sim, struct redis *r, int peer, uint64_t peer_run,
-                        struct bus_packet *p) {
+                        struct bus_packet *p)
+{
     p->to_run = peer_run;
     if (!sim_linked(sim, r->index, peer)) {
         free(p);
@@ -43,11 +45,13 @@ static void packet_send(struct sim *sim, struct redis *r, int peer, uint64_t pee
     sim_after(sim, sim->latency_us[r->index][peer], on_packet, peer, 0, peer_run, p);
 }
 
-static int gossip_room(const struct redis *r) {
+static int gossip_room(const struct redis *r)
+{
     return r->node_high; /* every node at most once, and the suspected ones again */
 }
 
-void bus_send_ping(struct sim *sim, struct redis *r, struct redis_node *n, enum bus_type type) {
+void bus_send_ping(struct sim *sim, struct redis *r, struct redis_node *n, enum bus_type type)
+{
     n->ping_us = sim->now_us;
     if (n->link.state != LINK_UP)
         return;
@@ -59,25 +63,29 @@ void bus_send_ping(struct sim *sim, struct redis *r, struct redis_node *n, enum 
 
 /* Any other packet, on our own link to the node. */
 static void bus_send_packet(struct sim *sim, struct redis *r, const struct redis_node *n,
-                            struct bus_packet *p) {
+                            struct bus_packet *p)
+{
     if (n->link.state == LINK_UP)
         packet_send(sim, r, n->link.peer, n->link.peer_run, p);
     else
         free(p);
 }
 
-void bus_send_to(struct sim *sim, struct redis *r, struct redis_node *n, enum bus_type type) {
+void bus_send_to(struct sim *sim, struct redis *r, struct redis_node *n, enum bus_type type)
+{
     int room = type == BUS_PONG ? gossip_room(r) : 0;
     bus_send_packet(sim, r, n, packet_new(sim, r, type, n, room));
 }
 
-void bus_broadcast(struct sim *sim, struct redis *r, enum bus_type type) {
+void bus_broadcast(struct sim *sim, struct redis *r, enum bus_type type)
+{
     for (int i = 1; i < r->node_high; i++)
         if (r->nodes[i].used && !(r->nodes[i].flags & NODE_HANDSHAKE))
             bus_send_to(sim, r, &r->nodes[i], type);
 }
 
-void bus_send_fail(struct sim *sim, struct redis *r, uint32_t subject) {
+void bus_send_fail(struct sim *sim, struct redis *r, uint32_t subject)
+{
     for (int i = 1; i < r->node_high; i++) {
         struct redis_node *n = &r->nodes[i];
         if (!n->used || n->flags & NODE_HANDSHAKE)
@@ -88,7 +96,8 @@ void bus_send_fail(struct sim *sim, struct redis *r, uint32_t subject) {
     }
 }
 
-void bus_send_forgotten(struct sim *sim, struct redis *r, uint32_t subject) {
+void bus_send_forgotten(struct sim *sim, struct redis *r, uint32_t subject)
+{
     for (int i = 1; i < r->node_high; i++) {
         struct redis_node *n = &r->nodes[i];
         if (!n->used || n->flags & NODE_HANDSHAKE || n->id == subject)
@@ -100,7 +109,8 @@ void bus_send_forgotten(struct sim *sim, struct redis *r, uint32_t subject) {
 }
 
 void bus_send_update(struct sim *sim, struct redis *r, struct redis_node *to,
-                     const struct redis_node *about) {
+                     const struct redis_node *about)
+{
     struct bus_packet *p = packet_new(sim, r, BUS_UPDATE, to, 0);
     p->subject = about->id;
     p->config_epoch = about->epoch;
@@ -110,7 +120,8 @@ void bus_send_update(struct sim *sim, struct redis *r, struct redis_node *to,
 
 /* nodeUpdateAddressIfNeeded: by a PING on an inbound link, or at the end of a handshake (FACTS 2). */
 static void bus_update_address(struct sim *sim, struct redis *r, struct redis_node *n,
-                               const struct bus_packet *p) {
+                               const struct bus_packet *p)
+{
     if (n->addr == p->announced || n == redis_myself(r))
         return;
     n->addr = p->announced;
@@ -124,7 +135,8 @@ static void bus_update_address(struct sim *sim, struct redis *r, struct redis_no
 }
 
 static void bus_answer(struct sim *sim, struct redis *r, const struct bus_packet *ping,
-                       struct redis_node *sender) {
+                       struct redis_node *sender)
+{
     struct bus_packet *p = packet_new(sim, r, BUS_PONG, sender, gossip_room(r));
     p->answer = true;
     p->link_node = ping->link_node;
@@ -133,7 +145,8 @@ static void bus_answer(struct sim *sim, struct redis *r, const struct bus_packet
 }
 
 /* Someone else answers at the address of a node that we know: noaddr (FACTS 0.2). */
-static void bus_mismatch(struct sim *sim, struct redis *r, struct redis_node *n) {
+static void bus_mismatch(struct sim *sim, struct redis *r, struct redis_node *n)
+{
     sim_trace(sim, r->name, "mismatching sender id: node is noaddr now");
     redis_free_link(r, n);
     n->addr = 0;
@@ -152,7 +165,8 @@ static void bus_mismatch(struct sim *sim, struct redis *r, struct redis_node *n)
  * link is gone and the packet with it.
  */
 static bool bus_answered(struct sim *sim, struct redis *r, struct redis_node *n,
-                         struct redis_node *sender, const struct bus_packet *p) {
+                         struct redis_node *sender, const struct bus_packet *p)
+{
     if (n->flags & NODE_HANDSHAKE) {
         if (sender) {
             /* "we already know node, updating the address" (FACTS 2) */
@@ -173,7 +187,8 @@ static bool bus_answered(struct sim *sim, struct redis *r, struct redis_node *n,
     return false;
 }
 
-static void bus_alive(struct sim *sim, struct redis *r, struct redis_node *n) {
+static void bus_alive(struct sim *sim, struct redis *r, struct redis_node *n)
+{
     n->pong_us = sim->now_us;
     n->ping_us = 0;
     if (n->flags & NODE_PFAIL) {
@@ -192,7 +207,8 @@ static void bus_alive(struct sim *sim, struct redis *r, struct redis_node *n) {
 }
 
 static void bus_role(struct sim *sim, struct redis *r, struct redis_node *sender,
-                     const struct bus_packet *p) {
+                     const struct bus_packet *p)
+{
     if (!p->primary) {
         redis_set_primary_flag(r, sender);
         return;
@@ -214,7 +230,8 @@ static void bus_role(struct sim *sim, struct redis *r, struct redis_node *sender
 }
 
 static void bus_slots(struct sim *sim, struct redis *r, struct redis_node *sender,
-                      const struct bus_packet *p) {
+                      const struct bus_packet *p)
+{
     struct redis_node *owner =
         sender->flags & NODE_PRIMARY ? sender : redis_find(r, sender->primary);
     if (!owner || owner->slots == p->slots)
@@ -233,7 +250,8 @@ static void bus_slots(struct sim *sim, struct redis *r, struct redis_node *sende
 }
 
 static void bus_learn(struct redis *r, struct redis_node *sender, const struct bus_packet *p,
-                      int64_t now_us) {
+                      int64_t now_us)
+{
     sender->data_us = now_us;
     if (sender->flags & NODE_HANDSHAKE)
         return;
@@ -248,7 +266,8 @@ static void bus_learn(struct redis *r, struct redis_node *sender, const struct b
 
 /* PING, PONG and MEET: identity, address, liveness, role, slots, gossip, in this order. */
 static void bus_heartbeat(struct sim *sim, struct redis *r, struct redis_node *sender,
-                          const struct bus_packet *p) {
+                          const struct bus_packet *p)
+{
     if (p->type != BUS_PONG) {
         struct redis_node *me = redis_myself(r);
         if (!r->set.announce && (p->type == BUS_MEET || !me->addr) && me->addr != r->addr) {
@@ -278,7 +297,8 @@ static void bus_heartbeat(struct sim *sim, struct redis *r, struct redis_node *s
     gossip_process(sim, r, sender, p);
 }
 
-static void bus_process(struct sim *sim, struct redis *r, const struct bus_packet *p) {
+static void bus_process(struct sim *sim, struct redis *r, const struct bus_packet *p)
+{
     struct redis_node *sender = redis_find(r, p->sender);
     if (sender)
         bus_learn(r, sender, p, sim->now_us);
@@ -323,7 +343,8 @@ static void bus_process(struct sim *sim, struct redis *r, const struct bus_packe
     }
 }
 
-static void on_packet(struct sim *sim, const struct event *event) {
+static void on_packet(struct sim *sim, const struct event *event)
+{
     struct redis *r = &sim->redis[event->who];
     struct bus_packet *p = event->data;
     if (r->run != event->run || r->phase != REDIS_UP) {
@@ -335,8 +356,8 @@ static void on_packet(struct sim *sim, const struct event *event) {
         sim_after(sim, r->paused_until_us - sim->now_us, on_packet, event->who, 0, event->run, p);
         return;
     }
-    bool stale = p->answer && (!r->nodes[p->link_node].used ||
-                               r->nodes[p->link_node].link.gen != p->link_gen);
+    bool stale = p->answer &&
+                 (!r->nodes[p->link_node].used || r->nodes[p->link_node].link.gen != p->link_gen);
     if (!stale) {
         bus_process(sim, r, p);
         if (r->recheck)

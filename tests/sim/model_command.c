@@ -7,18 +7,21 @@
 
 #define BLACKLIST_US SECONDS(60) /* CLUSTER_BLACKLIST_TTL */
 
-static bool word_is(const struct action_args *args, size_t i, const char *word) {
+static bool word_is(const struct action_args *args, size_t i, const char *word)
+{
     return i < args->count && strcmp(args->words[i], word) == 0;
 }
 
 /* The number that the word is; 2^64-1 if it is none. */
-static uint64_t word_number(const char *word) {
+static uint64_t word_number(const char *word)
+{
     uint64_t value;
     return text_to_u64(span_of(word), UINT64_MAX - 1, &value) ? value : UINT64_MAX;
 }
 
 static const char *command_config_set(struct sim *sim, struct redis *r, const char *key,
-                                      const char *value) {
+                                      const char *value)
+{
     if (strcmp(key, "cluster-node-timeout") == 0) {
         r->set.node_timeout_ms = (int64_t)word_number(value);
     } else if (strcmp(key, "repl-diskless-sync-delay") == 0) {
@@ -36,7 +39,8 @@ static const char *command_config_set(struct sim *sim, struct redis *r, const ch
     return NULL;
 }
 
-static const char *command_set_epoch(struct redis *r, uint64_t epoch) {
+static const char *command_set_epoch(struct redis *r, uint64_t epoch)
+{
     struct redis_node *me = redis_myself(r);
     if (redis_known(r) > 1)
         return "ERR The user can assign a config epoch only when the node does not know any other "
@@ -51,7 +55,8 @@ static const char *command_set_epoch(struct redis *r, uint64_t epoch) {
 }
 
 static const char *command_add_slots(struct sim *sim, struct redis *r, uint64_t first,
-                                     uint64_t last) {
+                                     uint64_t last)
+{
     if (first > last || last >= SLOT_COUNT)
         return "ERR Invalid or out of range slot";
     struct slot_range range = {(uint16_t)first, (uint16_t)last};
@@ -67,7 +72,8 @@ static const char *command_add_slots(struct sim *sim, struct redis *r, uint64_t 
 }
 
 /* clusterStartHandshake: an address in handshake is not started again, but answers OK (FACTS 1). */
-static const char *command_meet(struct sim *sim, struct redis *r, const char *ip) {
+static const char *command_meet(struct sim *sim, struct redis *r, const char *ip)
+{
     int addr = sim_addr_parse(ip);
     if (!addr)
         return "ERR Invalid node address specified";
@@ -78,7 +84,8 @@ static const char *command_meet(struct sim *sim, struct redis *r, const char *ip
     return NULL;
 }
 
-static const char *command_replicate(struct sim *sim, struct redis *r, const char *hex) {
+static const char *command_replicate(struct sim *sim, struct redis *r, const char *hex)
+{
     struct redis_node *me = redis_myself(r);
     struct redis_node *n = redis_find(r, redis_id_parse(hex));
     if (!n || n->flags & NODE_HANDSHAKE)
@@ -93,7 +100,8 @@ static const char *command_replicate(struct sim *sim, struct redis *r, const cha
     return NULL;
 }
 
-void redis_command_ban(struct sim *sim, struct redis *r, uint32_t id) {
+void redis_command_ban(struct sim *sim, struct redis *r, uint32_t id)
+{
     int oldest = 0;
     for (int i = 1; i < BLACKLIST_MAX; i++)
         if (r->blacklist[i].until_us < r->blacklist[oldest].until_us)
@@ -102,7 +110,8 @@ void redis_command_ban(struct sim *sim, struct redis *r, uint32_t id) {
     r->blacklist[oldest].until_us = sim->now_us + BLACKLIST_US;
 }
 
-static const char *command_forget(struct sim *sim, struct redis *r, const char *hex) {
+static const char *command_forget(struct sim *sim, struct redis *r, const char *hex)
+{
     struct redis_node *me = redis_myself(r);
     uint32_t id = redis_id_parse(hex);
     struct redis_node *n = redis_find(r, id);
@@ -121,15 +130,14 @@ static const char *command_forget(struct sim *sim, struct redis *r, const char *
     return NULL;
 }
 
-static const char *command_cluster(struct sim *sim, struct redis *r,
-                                   const struct action_args *args) {
+static const char *command_cluster(struct sim *sim, struct redis *r, const struct action_args *args)
+{
     if (word_is(args, 1, "MEET") && args->count >= 4)
         return command_meet(sim, r, args->words[2]);
     if (word_is(args, 1, "SET-CONFIG-EPOCH") && args->count == 3)
         return command_set_epoch(r, word_number(args->words[2]));
     if (word_is(args, 1, "ADDSLOTSRANGE") && args->count == 4)
-        return command_add_slots(sim, r, word_number(args->words[2]),
-                                 word_number(args->words[3]));
+        return command_add_slots(sim, r, word_number(args->words[2]), word_number(args->words[3]));
     if (word_is(args, 1, "REPLICATE") && args->count == 3)
         return command_replicate(sim, r, args->words[2]);
     if (word_is(args, 1, "FORGET") && args->count == 3)
@@ -137,7 +145,8 @@ static const char *command_cluster(struct sim *sim, struct redis *r,
     return "ERR unknown subcommand or wrong number of arguments";
 }
 
-const char *redis_command(struct sim *sim, struct redis *r, const struct action_args *args) {
+const char *redis_command(struct sim *sim, struct redis *r, const struct action_args *args)
+{
     assert(redis_running(sim, r) && args->count >= 2);
     const char *error;
     if (word_is(args, 0, "CONFIG") && word_is(args, 1, "SET") && args->count == 4)

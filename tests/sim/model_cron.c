@@ -17,11 +17,13 @@
 static void on_cron(struct sim *sim, const struct event *event);
 static void on_connect(struct sim *sim, const struct event *event);
 
-static int64_t node_timeout_us(const struct redis *r) {
+static int64_t node_timeout_us(const struct redis *r)
+{
     return MS(r->set.node_timeout_ms);
 }
 
-static void cron_schedule(struct sim *sim, struct redis *r, int64_t at_us) {
+static void cron_schedule(struct sim *sim, struct redis *r, int64_t at_us)
+{
     int64_t phase = (int64_t)r->index * 7919 % CRON_US;
     int64_t ticks = (at_us - phase + CRON_US - 1) / CRON_US;
     int64_t tick = ticks * CRON_US + phase;
@@ -33,12 +35,14 @@ static void cron_schedule(struct sim *sim, struct redis *r, int64_t at_us) {
     sim_after(sim, tick - sim->now_us, on_cron, r->index, 0, r->run, NULL);
 }
 
-void redis_wake(struct sim *sim, struct redis *r) {
+void redis_wake(struct sim *sim, struct redis *r)
+{
     if (r->phase == REDIS_UP)
         cron_schedule(sim, r, sim->now_us + 1);
 }
 
-static void cron_connect(struct sim *sim, struct redis *r, struct redis_node *n) {
+static void cron_connect(struct sim *sim, struct redis *r, struct redis_node *n)
+{
     n->link = (struct redis_link){
         .state = LINK_CONNECTING, .gen = ++sim->next_gen, .since_us = sim->now_us};
     int host = sim_host_at(sim, n->addr);
@@ -47,7 +51,8 @@ static void cron_connect(struct sim *sim, struct redis *r, struct redis_node *n)
 }
 
 /* What became of a connection attempt: refused, silence (SYN again later), or a process. */
-static void on_connect(struct sim *sim, const struct event *event) {
+static void on_connect(struct sim *sim, const struct event *event)
+{
     struct redis *r = &sim->redis[event->who];
     struct redis_node *n = &r->nodes[event->other];
     if (!n->used || n->link.gen != event->run || r->phase != REDIS_UP)
@@ -84,12 +89,14 @@ static void on_connect(struct sim *sim, const struct event *event) {
 
 /* A handshake is given up after max(NT, 1 s) (FACTS 1). */
 static bool cron_handshake_expired(const struct sim *sim, const struct redis *r,
-                                   const struct redis_node *n) {
+                                   const struct redis_node *n)
+{
     int64_t limit = node_timeout_us(r) < MS(1000) ? MS(1000) : node_timeout_us(r);
     return n->flags & NODE_HANDSHAKE && sim->now_us - n->created_us > limit;
 }
 
-static void cron_reconnect(struct sim *sim, struct redis *r) {
+static void cron_reconnect(struct sim *sim, struct redis *r)
+{
     for (int i = 1; i < r->node_high; i++) {
         struct redis_node *n = &r->nodes[i];
         if (!n->used || n->flags & NODE_NOADDR)
@@ -102,7 +109,8 @@ static void cron_reconnect(struct sim *sim, struct redis *r) {
 }
 
 /* Once a second: of five random nodes the one that has been silent longest. */
-static void cron_random_ping(struct sim *sim, struct redis *r) {
+static void cron_random_ping(struct sim *sim, struct redis *r)
+{
     if (sim->now_us < r->random_ping_us)
         return;
     r->random_ping_us = sim->now_us + RANDOM_PING_US;
@@ -121,7 +129,8 @@ static void cron_random_ping(struct sim *sim, struct redis *r) {
 }
 
 /* Pings each NT/2, a fresh connection after NT/2 without an answer, PFAIL after NT. */
-static void cron_watch_node(struct sim *sim, struct redis *r, struct redis_node *n) {
+static void cron_watch_node(struct sim *sim, struct redis *r, struct redis_node *n)
+{
     int64_t nt = node_timeout_us(r);
     int64_t now = sim->now_us;
     if (n->link.state != LINK_NONE && now - n->link.since_us > nt && n->ping_us &&
@@ -144,12 +153,14 @@ static void cron_watch_node(struct sim *sim, struct redis *r, struct redis_node 
     }
 }
 
-static int64_t cron_min(int64_t a, int64_t b) {
+static int64_t cron_min(int64_t a, int64_t b)
+{
     return a < b ? a : b;
 }
 
 /* The earliest moment at which the next tick may have something to do. */
-static int64_t cron_next(const struct sim *sim, struct redis *r) {
+static int64_t cron_next(const struct sim *sim, struct redis *r)
+{
     int64_t soon = sim->now_us + 1;
     if (!r->state_ok || r->recheck)
         return soon;
@@ -183,7 +194,8 @@ static int64_t cron_next(const struct sim *sim, struct redis *r) {
     return next;
 }
 
-static void cron_follow_primary(struct sim *sim, struct redis *r) {
+static void cron_follow_primary(struct sim *sim, struct redis *r)
+{
     struct redis_node *me = redis_myself(r);
     if (!(me->flags & NODE_REPLICA) || r->repl.state != REPL_NONE)
         return;
@@ -192,7 +204,8 @@ static void cron_follow_primary(struct sim *sim, struct redis *r) {
         repl_follow(sim, r, primary->addr, r->repl.by_command);
 }
 
-static void on_cron(struct sim *sim, const struct event *event) {
+static void on_cron(struct sim *sim, const struct event *event)
+{
     struct redis *r = &sim->redis[event->who];
     if (r->run != event->run || r->phase != REDIS_UP || r->cron_at_us != event->at_us)
         return;
@@ -217,14 +230,16 @@ static void on_cron(struct sim *sim, const struct event *event) {
     cron_schedule(sim, r, cron_next(sim, r));
 }
 
-static bool state_covered(const struct sim *sim, const struct redis *r) {
+static bool state_covered(const struct sim *sim, const struct redis *r)
+{
     for (int k = 0; k < sim->atom_count; k++)
         if (r->owner[k] < 0 || r->nodes[r->owner[k]].flags & NODE_FAIL)
             return false;
     return true;
 }
 
-void redis_update_state(struct sim *sim, struct redis *r) {
+void redis_update_state(struct sim *sim, struct redis *r)
+{
     r->recheck = false;
     bool primary = redis_myself(r)->flags & NODE_PRIMARY;
     if (primary && !r->state_ok && sim->now_us - r->up_us < WRITABLE_DELAY_US)
@@ -247,7 +262,9 @@ void redis_update_state(struct sim *sim, struct redis *r) {
     if (ok == r->state_ok)
         return;
     int64_t rejoin = node_timeout_us(r);
-    rejoin = rejoin < REJOIN_MIN_US ? REJOIN_MIN_US : rejoin > REJOIN_MAX_US ? REJOIN_MAX_US : rejoin;
+    rejoin = rejoin < REJOIN_MIN_US   ? REJOIN_MIN_US
+             : rejoin > REJOIN_MAX_US ? REJOIN_MAX_US
+                                      : rejoin;
     if (ok && primary && sim->now_us - r->minority_us < rejoin)
         return;
     r->state_ok = ok;

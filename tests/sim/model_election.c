@@ -13,7 +13,8 @@
 
 /* clusterUpdateSlotsConfigWith: the higher epoch wins each slot; who lost all of them follows. */
 void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *sender, uint64_t epoch,
-                       uint64_t slots) {
+                       uint64_t slots)
+{
     struct redis_node *me = redis_myself(r);
     struct redis_node *current = me->flags & NODE_PRIMARY ? me : redis_find(r, me->primary);
     if (sender == me)
@@ -45,7 +46,8 @@ void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *send
 }
 
 /* clusterHandleConfigEpochCollision: of two primaries with one epoch the smaller id takes a new one. */
-void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender) {
+void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender)
+{
     struct redis_node *me = redis_myself(r);
     if (redis_id_cmp(sender->id, me->id) <= 0)
         return;
@@ -56,7 +58,9 @@ void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender
               (unsigned long long)me->epoch);
 }
 
-static bool election_wanted(const struct sim *sim, struct redis *r, const struct redis_node *primary) {
+static bool election_wanted(const struct sim *sim, struct redis *r,
+                            const struct redis_node *primary)
+{
     if (!primary || !(primary->flags & NODE_FAIL) || !primary->slots)
         return false;
     int64_t nt = MS(r->set.node_timeout_ms);
@@ -66,7 +70,8 @@ static bool election_wanted(const struct sim *sim, struct redis *r, const struct
     return age <= REPL_PING_US + nt * VALIDITY_FACTOR;
 }
 
-static unsigned election_rank(struct redis *r, uint32_t primary) {
+static unsigned election_rank(struct redis *r, uint32_t primary)
+{
     unsigned rank = 0;
     for (int i = 1; i < r->node_high; i++) {
         const struct redis_node *n = &r->nodes[i];
@@ -77,7 +82,8 @@ static unsigned election_rank(struct redis *r, uint32_t primary) {
     return rank;
 }
 
-static int64_t election_delay(struct sim *sim, struct redis *r, uint32_t primary) {
+static int64_t election_delay(struct sim *sim, struct redis *r, uint32_t primary)
+{
     unsigned rank = election_rank(r, primary);
     if (r->traits->fast_election) {
         int64_t delay = r->set.node_timeout_ms / 30;
@@ -87,7 +93,8 @@ static int64_t election_delay(struct sim *sim, struct redis *r, uint32_t primary
     return MS(500) + sim_between(sim, 0, MS(500)) + rank * SECONDS(1);
 }
 
-static void election_win(struct sim *sim, struct redis *r, struct redis_node *old) {
+static void election_win(struct sim *sim, struct redis *r, struct redis_node *old)
+{
     struct redis_node *me = redis_myself(r);
     if (me->epoch < r->election.epoch)
         me->epoch = r->election.epoch;
@@ -105,7 +112,8 @@ static void election_win(struct sim *sim, struct redis *r, struct redis_node *ol
 }
 
 /* clusterHandleSlaveFailover. */
-void election_step(struct sim *sim, struct redis *r) {
+void election_step(struct sim *sim, struct redis *r)
+{
     struct redis_node *me = redis_myself(r);
     struct redis_election *e = &r->election;
     if (!(me->flags & NODE_REPLICA) || me->flags & NODE_NOFAILOVER)
@@ -136,7 +144,8 @@ void election_step(struct sim *sim, struct redis *r) {
 
 /* clusterSendFailoverAuthIfNeeded: who asks with older data or slots gets no vote. */
 void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
-                   const struct bus_packet *p) {
+                   const struct bus_packet *p)
+{
     struct redis_node *me = redis_myself(r);
     if (!(me->flags & NODE_PRIMARY) || !me->slots)
         return;
@@ -150,8 +159,7 @@ void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
     if (r->traits->votes_wait_2nt && primary->voted_us && sim->now_us - primary->voted_us < wait)
         return;
     for (int k = 0; k < sim->atom_count; k++)
-        if (p->slots >> k & 1 && r->owner[k] >= 0 &&
-            r->nodes[r->owner[k]].epoch > p->config_epoch)
+        if (p->slots >> k & 1 && r->owner[k] >= 0 && r->nodes[r->owner[k]].epoch > p->config_epoch)
             return;
     r->vote_epoch = r->current_epoch;
     primary->voted_us = sim->now_us;

@@ -6,7 +6,8 @@
 #include "sim.h"
 
 /* Reports older than 2*NT are void (CLUSTER_FAIL_REPORT_VALIDITY_MULT). */
-static unsigned report_count(const struct sim *sim, const struct redis *r, struct redis_node *n) {
+static unsigned report_count(const struct sim *sim, const struct redis *r, struct redis_node *n)
+{
     int64_t limit = 2 * MS(r->set.node_timeout_ms);
     for (int i = 0; i < n->report_count; i++)
         if (sim->now_us - n->reports[i].at_us > limit)
@@ -14,7 +15,8 @@ static unsigned report_count(const struct sim *sim, const struct redis *r, struc
     return (unsigned)n->report_count;
 }
 
-static void report_add(const struct sim *sim, struct redis_node *n, uint32_t by) {
+static void report_add(const struct sim *sim, struct redis_node *n, uint32_t by)
+{
     for (int i = 0; i < n->report_count; i++) {
         if (n->reports[i].by == by) {
             n->reports[i].at_us = sim->now_us;
@@ -25,14 +27,16 @@ static void report_add(const struct sim *sim, struct redis_node *n, uint32_t by)
         n->reports[n->report_count++] = (struct redis_report){by, sim->now_us};
 }
 
-static void report_delete(struct redis_node *n, uint32_t by) {
+static void report_delete(struct redis_node *n, uint32_t by)
+{
     for (int i = 0; i < n->report_count; i++)
         if (n->reports[i].by == by)
             n->reports[i--] = n->reports[--n->report_count];
 }
 
 /* markNodeAsFailingIfNeeded: a majority of slot-owning primaries, ourselves included, suspects it. */
-void gossip_mark_failing(struct sim *sim, struct redis *r, struct redis_node *n) {
+void gossip_mark_failing(struct sim *sim, struct redis *r, struct redis_node *n)
+{
     if (!(n->flags & NODE_PFAIL) || n->flags & NODE_FAIL)
         return;
     unsigned failures = report_count(sim, r, n);
@@ -47,11 +51,13 @@ void gossip_mark_failing(struct sim *sim, struct redis *r, struct redis_node *n)
     bus_send_fail(sim, r, n->id);
 }
 
-static struct bus_gossip gossip_of(const struct redis_node *n) {
+static struct bus_gossip gossip_of(const struct redis_node *n)
+{
     return (struct bus_gossip){n->id, n->addr, n->flags & ~NODE_MEET, n->pong_us};
 }
 
-static bool gossip_listed(const struct bus_gossip *list, int count, uint32_t id) {
+static bool gossip_listed(const struct bus_gossip *list, int count, uint32_t id)
+{
     for (int i = 0; i < count; i++)
         if (list[i].id == id)
             return true;
@@ -60,7 +66,8 @@ static bool gossip_listed(const struct bus_gossip *list, int count, uint32_t id)
 
 /* clusterSendPing: max(3, N/10) random nodes, and every node that we suspect. */
 int gossip_fill(struct sim *sim, struct redis *r, const struct redis_node *to,
-                struct bus_gossip *out, int max) {
+                struct bus_gossip *out, int max)
+{
     int fresh = (int)redis_known(r) - 2;
     int wanted = fresh / 10 < 3 ? 3 : fresh / 10;
     if (wanted > fresh)
@@ -86,7 +93,8 @@ int gossip_fill(struct sim *sim, struct redis *r, const struct redis_node *to,
 }
 
 static void gossip_known(struct sim *sim, struct redis *r, struct redis_node *sender,
-                         struct redis_node *n, const struct bus_gossip *g) {
+                         struct redis_node *n, const struct bus_gossip *g)
+{
     bool failing = g->flags & (NODE_FAIL | NODE_PFAIL);
     if (sender->flags & NODE_PRIMARY && n != redis_myself(r)) {
         if (failing) {
@@ -114,7 +122,8 @@ static void gossip_known(struct sim *sim, struct redis *r, struct redis_node *se
 }
 
 void gossip_process(struct sim *sim, struct redis *r, struct redis_node *sender,
-                    const struct bus_packet *p) {
+                    const struct bus_packet *p)
+{
     int sender_index = (int)(sender - r->nodes);
     for (int i = 0; i < p->gossip_count; i++) {
         const struct bus_gossip *g = &p->gossip[i];

@@ -15,18 +15,21 @@ struct snapshot {
     struct view_node nodes[];
 };
 
-void snapshot_release(struct snapshot *snap) {
+void snapshot_release(struct snapshot *snap)
+{
     if (snap && --snap->refs == 0)
         free(snap);
 }
 
-static bool range_before(struct slot_range a, struct slot_range b) {
+static bool range_before(struct slot_range a, struct slot_range b)
+{
     return a.first < b.first;
 }
 
 /* The node's atoms as sorted, joined ranges at the end of the view's. */
 static void snapshot_ranges(const struct sim *sim, uint64_t slots, struct snapshot *snap,
-                            struct view_node *node) {
+                            struct view_node *node)
+{
     node->range_first = (uint32_t)snap->view.range_count;
     struct slot_range *out = snap->ranges + node->range_first;
     uint32_t count = 0;
@@ -51,7 +54,8 @@ static void snapshot_ranges(const struct sim *sim, uint64_t slots, struct snapsh
 }
 
 static void snapshot_node(struct sim *sim, struct redis *r, const struct redis_node *n,
-                          struct snapshot *snap, struct view_node *out) {
+                          struct snapshot *snap, struct view_node *out)
+{
     redis_id_hex(n->id, &out->id);
     redis_id_hex(n->primary, &out->primary);
     sim_addr_text(n->addr, out->ip, sizeof out->ip);
@@ -64,7 +68,8 @@ static void snapshot_node(struct sim *sim, struct redis *r, const struct redis_n
     snapshot_ranges(sim, n->slots, snap, out);
 }
 
-const struct view *snapshot_take(struct sim *sim, struct redis *r, struct snapshot **ret_ref) {
+const struct view *snapshot_take(struct sim *sim, struct redis *r, struct snapshot **ret_ref)
+{
     if (!r->snap) {
         unsigned known = redis_known(r);
         struct snapshot *snap = xcalloc(1, sizeof *snap + known * sizeof *snap->nodes);
@@ -83,14 +88,16 @@ const struct view *snapshot_take(struct sim *sim, struct redis *r, struct snapsh
     return &r->snap->view;
 }
 
-static int64_t observe_keys(const struct sim *sim, const struct redis *r) {
+static int64_t observe_keys(const struct sim *sim, const struct redis *r)
+{
     int64_t keys = 0;
     for (int k = 0; k < sim->atom_count; k++)
         keys += r->data[k] != 0;
     return keys;
 }
 
-static void observe_cluster_info(const struct sim *sim, struct redis *r, struct server *s) {
+static void observe_cluster_info(const struct sim *sim, struct redis *r, struct server *s)
+{
     s->state_ok = r->state_ok;
     s->slots_assigned = redis_slots_assigned(sim, r);
     s->slots_ok = 0;
@@ -105,7 +112,8 @@ static void observe_cluster_info(const struct sim *sim, struct redis *r, struct 
     s->my_epoch = primary ? primary->epoch : me->epoch;
 }
 
-void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server) {
+void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server)
+{
     struct server *s = ret_server;
     redis_id_hex(redis_myself(r)->id, &s->id);
     text_format(s->run_id, sizeof s->run_id, "%08d%032llu", r->index, (unsigned long long)r->run);
@@ -123,14 +131,16 @@ void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server) 
     observe_cluster_info(sim, r, s);
 }
 
-void redis_observe_settings(const struct redis *r, struct server *ret_server) {
+void redis_observe_settings(const struct redis *r, struct server *ret_server)
+{
     ret_server->node_timeout_ms = r->set.node_timeout_ms;
     ret_server->diskless_delay_s = r->set.diskless_delay_s;
     ret_server->replica_migration = r->set.replica_migration;
     sim_addr_text(r->set.announce, ret_server->announce_ip, sizeof ret_server->announce_ip);
 }
 
-void redis_probe(const struct sim *sim, struct redis *r, struct probe *ret_probe) {
+void redis_probe(const struct sim *sim, struct redis *r, struct probe *ret_probe)
+{
     redis_id_hex(redis_myself(r)->id, &ret_probe->id);
     ret_probe->primary = redis_myself(r)->flags & NODE_PRIMARY;
     ret_probe->known_nodes = redis_known(r);

@@ -15,17 +15,20 @@ static void on_agent_start(struct sim *sim, const struct event *event);
 static void on_removed(struct sim *sim, const struct event *event);
 static void on_control(struct sim *sim, const struct event *event);
 
-static void pods_control(struct sim *sim, int64_t delay_us) {
+static void pods_control(struct sim *sim, int64_t delay_us)
+{
     sim_after(sim, delay_us, on_control, 0, 0, 0, NULL);
 }
 
-static bool pods_may_create(const struct sim *sim, int pod) {
+static bool pods_may_create(const struct sim *sim, int pod)
+{
     if (sim->api.now.pods[pod].exists || pod >= sim->api.now.replicas)
         return false;
     return !sim->setup.ordered_ready || pod == 0 || sim->api.now.pods[pod - 1].ready;
 }
 
-static void pods_create(struct sim *sim, int pod) {
+static void pods_create(struct sim *sim, int pod)
+{
     struct api_pod *p = &sim->api.now.pods[pod];
     sim->pods[pod].run++;
     *p = (struct api_pod){.exists = true, .node = -1};
@@ -37,7 +40,8 @@ static void pods_create(struct sim *sim, int pod) {
     sim_after(sim, wait, on_scheduled, pod, 0, sim->pods[pod].run, NULL);
 }
 
-static void on_control(struct sim *sim, const struct event *event) {
+static void on_control(struct sim *sim, const struct event *event)
+{
     (void)event;
     for (int i = 0; i < PODS_MAX; i++)
         if (pods_may_create(sim, i))
@@ -47,21 +51,25 @@ static void on_control(struct sim *sim, const struct event *event) {
             pods_delete(sim, i, true);
 }
 
-static bool pod_gone(const struct sim *sim, const struct event *event) {
+static bool pod_gone(const struct sim *sim, const struct event *event)
+{
     return sim->pods[event->who].run != event->run || !sim->api.now.pods[event->who].exists;
 }
 
-static void on_scheduled(struct sim *sim, const struct event *event) {
+static void on_scheduled(struct sim *sim, const struct event *event)
+{
     if (pod_gone(sim, event))
         return;
     struct api_pod *p = &sim->api.now.pods[event->who];
     p->node = (int)sim_between(sim, 0, sim->setup.pods - 1);
     p->zone = p->node % sim->setup.zones;
     api_changed(sim, API_PODS);
-    sim_after(sim, sim_between(sim, MS(100), MS(1500)), on_address, event->who, 0, event->run, NULL);
+    sim_after(sim, sim_between(sim, MS(100), MS(1500)), on_address, event->who, 0, event->run,
+              NULL);
 }
 
-static void on_address(struct sim *sim, const struct event *event) {
+static void on_address(struct sim *sim, const struct event *event)
+{
     if (pod_gone(sim, event))
         return;
     struct api_pod *p = &sim->api.now.pods[event->who];
@@ -72,7 +80,8 @@ static void on_address(struct sim *sim, const struct event *event) {
     sim_bind_addr(sim, p->addr, event->who);
     char ip[IP_SIZE];
     sim_addr_text(p->addr, ip, sizeof ip);
-    sim_trace(sim, sim->redis[event->who].name, "pod has address %s%s", ip, free ? " (reused)" : "");
+    sim_trace(sim, sim->redis[event->who].name, "pod has address %s%s", ip,
+              free ? " (reused)" : "");
     api_changed(sim, API_PODS);
     sim_after(sim, sim_between(sim, MS(50), MS(500)), on_agent_start, event->who, 0, event->run,
               NULL);
@@ -80,14 +89,16 @@ static void on_address(struct sim *sim, const struct event *event) {
               NULL);
 }
 
-static void on_agent_start(struct sim *sim, const struct event *event) {
+static void on_agent_start(struct sim *sim, const struct event *event)
+{
     const struct api_pod *p = &sim->api.now.pods[event->who];
     if (pod_gone(sim, event) || !p->addr || sim->agents[event->who].alive)
         return;
     agent_start(sim, event->who, p->uid, p->addr);
 }
 
-static void on_ready(struct sim *sim, const struct event *event) {
+static void on_ready(struct sim *sim, const struct event *event)
+{
     struct api_pod *p = &sim->api.now.pods[event->who];
     if (pod_gone(sim, event) || p->terminating || p->ready)
         return;
@@ -100,7 +111,8 @@ static void on_ready(struct sim *sim, const struct event *event) {
     pods_control(sim, MS(100));
 }
 
-static void on_server_start(struct sim *sim, const struct event *event) {
+static void on_server_start(struct sim *sim, const struct event *event)
+{
     struct redis *r = &sim->redis[event->who];
     const struct api_pod *p = &sim->api.now.pods[event->who];
     if (pod_gone(sim, event) || p->terminating || r->phase != REDIS_DOWN)
@@ -111,7 +123,8 @@ static void on_server_start(struct sim *sim, const struct event *event) {
               event->run, NULL);
 }
 
-void pods_init(struct sim *sim, int replicas) {
+void pods_init(struct sim *sim, int replicas)
+{
     for (int i = 0; i < PODS_MAX; i++) {
         char name[POD_NAME_SIZE];
         text_format(name, sizeof name, SET_NAME "-%d", i);
@@ -123,7 +136,8 @@ void pods_init(struct sim *sim, int replicas) {
     pods_control(sim, MS(10));
 }
 
-void pods_delete(struct sim *sim, int pod, bool graceful) {
+void pods_delete(struct sim *sim, int pod, bool graceful)
+{
     struct api_pod *p = &sim->api.now.pods[pod];
     if (!p->exists || p->terminating)
         return;
@@ -135,7 +149,8 @@ void pods_delete(struct sim *sim, int pod, bool graceful) {
     sim_after(sim, grace, on_removed, pod, graceful, sim->pods[pod].run, NULL);
 }
 
-static void on_removed(struct sim *sim, const struct event *event) {
+static void on_removed(struct sim *sim, const struct event *event)
+{
     if (pod_gone(sim, event))
         return;
     struct api_pod *p = &sim->api.now.pods[event->who];
@@ -157,14 +172,16 @@ static void on_removed(struct sim *sim, const struct event *event) {
     pods_control(sim, sim_between(sim, MS(50), SECONDS(1)));
 }
 
-void pods_scale(struct sim *sim, int replicas) {
+void pods_scale(struct sim *sim, int replicas)
+{
     sim->api.now.replicas = replicas;
     sim_trace(sim, "api", "StatefulSet scaled to %d", replicas);
     api_changed(sim, API_SET);
     pods_control(sim, MS(100));
 }
 
-void pods_crash_server(struct sim *sim, int pod) {
+void pods_crash_server(struct sim *sim, int pod)
+{
     if (sim->redis[pod].phase == REDIS_DOWN)
         return;
     redis_stop(sim, &sim->redis[pod], true);
@@ -172,7 +189,8 @@ void pods_crash_server(struct sim *sim, int pod) {
               sim->pods[pod].run, NULL);
 }
 
-void pods_crash_agent(struct sim *sim, int pod) {
+void pods_crash_agent(struct sim *sim, int pod)
+{
     if (!sim->agents[pod].alive)
         return;
     sim_trace(sim, sim->redis[pod].name, "agent crashes");
@@ -182,7 +200,8 @@ void pods_crash_agent(struct sim *sim, int pod) {
     sim_after(sim, back, on_agent_start, pod, 0, sim->pods[pod].run, NULL);
 }
 
-bool pods_all_running(const struct sim *sim) {
+bool pods_all_running(const struct sim *sim)
+{
     for (int i = 0; i < PODS_MAX; i++) {
         bool wanted = i < sim->api.now.replicas;
         const struct api_pod *p = &sim->api.now.pods[i];

@@ -26,7 +26,8 @@ const struct redis_traits redis_traits_valkey9 = {
     .fast_election = true,
 };
 
-void redis_init(struct sim *sim, int index, const char *name, bool ours) {
+void redis_init(struct sim *sim, int index, const char *name, bool ours)
+{
     struct redis *r = &sim->redis[index];
     *r = (struct redis){.index = index, .ours = ours, .traits = sim->setup.traits};
     text_format(r->name, sizeof r->name, "%s", name);
@@ -38,12 +39,14 @@ void redis_init(struct sim *sim, int index, const char *name, bool ours) {
     memset(r->owner, -1, sizeof r->owner);
 }
 
-bool redis_running(const struct sim *sim, const struct redis *r) {
+bool redis_running(const struct sim *sim, const struct redis *r)
+{
     return r->phase == REDIS_UP && sim->now_us >= r->paused_until_us;
 }
 
 /* clusterLoadConfig: who is known, what is owned; no links, no history of pings (FACTS 2). */
-static void process_load_conf(struct sim *sim, struct redis *r) {
+static void process_load_conf(struct sim *sim, struct redis *r)
+{
     for (int i = 1; i < r->node_high; i++) {
         struct redis_node *n = &r->nodes[i];
         if (n->used && n->flags & NODE_HANDSHAKE)
@@ -63,7 +66,8 @@ static void process_load_conf(struct sim *sim, struct redis *r) {
     }
 }
 
-static void process_new_conf(struct sim *sim, struct redis *r) {
+static void process_new_conf(struct sim *sim, struct redis *r)
+{
     memset(r->nodes, 0, sizeof r->nodes);
     memset(r->owner, -1, sizeof r->owner);
     r->node_high = 0;
@@ -74,7 +78,8 @@ static void process_new_conf(struct sim *sim, struct redis *r) {
 }
 
 /* verifyClusterConfigWithData: keys in slots that nobody owns claim them (FACTS 6). */
-static void process_claim_slots(struct sim *sim, struct redis *r) {
+static void process_claim_slots(struct sim *sim, struct redis *r)
+{
     if (!(redis_myself(r)->flags & NODE_PRIMARY))
         return;
     for (int k = 0; k < sim->atom_count; k++)
@@ -82,7 +87,8 @@ static void process_claim_slots(struct sim *sim, struct redis *r) {
             redis_set_owner(r, k, redis_myself(r));
 }
 
-static void on_loaded(struct sim *sim, const struct event *event) {
+static void on_loaded(struct sim *sim, const struct event *event)
+{
     struct redis *r = &sim->redis[event->who];
     if (r->run != event->run || r->phase != REDIS_LOADING)
         return;
@@ -94,7 +100,8 @@ static void on_loaded(struct sim *sim, const struct event *event) {
     sim_trace(sim, r->name, "server up as %s", redis_name_of(sim, redis_myself(r)->id));
 }
 
-void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us) {
+void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us)
+{
     assert(r->phase == REDIS_DOWN);
     r->run++;
     r->phase = REDIS_LOADING;
@@ -121,11 +128,13 @@ void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us) {
     sim_after(sim, load_us, on_loaded, r->index, 0, r->run, NULL);
 }
 
-static void on_repl_timeout(struct sim *sim, const struct event *event) {
+static void on_repl_timeout(struct sim *sim, const struct event *event)
+{
     repl_lost(sim, event->who, event->run);
 }
 
-static void process_reset_links(struct sim *sim, const struct redis *dead, uint64_t run) {
+static void process_reset_links(struct sim *sim, const struct redis *dead, uint64_t run)
+{
     for (int i = 0; i < sim->redis_count; i++) {
         struct redis *r = &sim->redis[i];
         if (r->phase == REDIS_DOWN)
@@ -141,7 +150,8 @@ static void process_reset_links(struct sim *sim, const struct redis *dead, uint6
     }
 }
 
-void redis_stop(struct sim *sim, struct redis *r, bool reset_peers) {
+void redis_stop(struct sim *sim, struct redis *r, bool reset_peers)
+{
     if (r->phase == REDIS_DOWN)
         return;
     uint64_t dead = r->run++;
@@ -156,7 +166,8 @@ void redis_stop(struct sim *sim, struct redis *r, bool reset_peers) {
     sim_trace(sim, r->name, "server down%s", reset_peers ? "" : ", silently");
 }
 
-void redis_lose_volume(struct sim *sim, struct redis *r) {
+void redis_lose_volume(struct sim *sim, struct redis *r)
+{
     assert(r->phase == REDIS_DOWN);
     r->has_conf = false;
     memset(r->data, 0, sizeof r->data);
@@ -166,7 +177,8 @@ void redis_lose_volume(struct sim *sim, struct redis *r) {
     (void)sim;
 }
 
-void redis_pause(struct sim *sim, struct redis *r, int64_t for_us) {
+void redis_pause(struct sim *sim, struct redis *r, int64_t for_us)
+{
     if (r->phase == REDIS_DOWN)
         return;
     r->paused_until_us = sim->now_us + for_us;

@@ -20,8 +20,8 @@
 struct sim;
 struct event;
 
-#define ATOMS_MAX 64  /* parts of the slot space that were ever told apart; a mask is 64 bits */
-#define TABLE_MAX 96  /* nodes that one server may know, handshakes included */
+#define ATOMS_MAX 64 /* parts of the slot space that were ever told apart; a mask is 64 bits */
+#define TABLE_MAX 96 /* nodes that one server may know, handshakes included */
 #define REPORTS_MAX 16
 #define BLACKLIST_MAX 16
 #define MODEL_PORT 6379
@@ -38,8 +38,9 @@ struct redis_traits {
     bool forget_spreads;     /* FORGOTTEN_NODE ping extension (redis 7.2+, valkey) */
     bool votes_wait_2nt;     /* no second vote about a primary within 2*NT (redis <= 8.0) */
     bool demotion_broadcast; /* a demoted primary says so at once (valkey 8.1+) */
-    bool gossip_repoints;    /* replication follows an address that gossip corrected (valkey 9: measured) */
-    bool fast_election;      /* delay min(NT/30, 500 ms) instead of 500..1000 ms (valkey 9) */
+    bool
+        gossip_repoints; /* replication follows an address that gossip corrected (valkey 9: measured) */
+    bool fast_election; /* delay min(NT/30, 500 ms) instead of 500..1000 ms (valkey 9) */
 };
 extern const struct redis_traits redis_traits_70;
 extern const struct redis_traits redis_traits_valkey9;
@@ -101,13 +102,13 @@ struct redis_election {
 
 struct redis_replication {
     enum repl_state state;
-    int addr;        /* of the primary, as configured: replication follows addresses, not ids */
-    uint64_t gen;    /* of the attempt */
-    int peer;        /* the process that answered there */
+    int addr;     /* of the primary, as configured: replication follows addresses, not ids */
+    uint64_t gen; /* of the attempt */
+    int peer;     /* the process that answered there */
     uint64_t peer_run;
     bool by_command; /* the primary was chosen by our REPLICATE */
     int64_t down_since_us;
-    bool retry_due;  /* an attempt is in the queue */
+    bool retry_due; /* an attempt is in the queue */
     uint64_t lineage;
     int64_t offset;
 };
@@ -156,8 +157,8 @@ struct redis {
 /* model_table.c: ids, the node table, slot ownership. */
 void redis_id_hex(uint32_t id, struct node_id *ret_id);
 const char *redis_name_of(const struct sim *sim, uint32_t id); /* of the server, for the trace */
-uint32_t redis_id_parse(const char *hex); /* 0 if it is none of ours */
-int redis_id_cmp(uint32_t a, uint32_t b); /* as the hex digits compare */
+uint32_t redis_id_parse(const char *hex);                      /* 0 if it is none of ours */
+int redis_id_cmp(uint32_t a, uint32_t b);                      /* as the hex digits compare */
 struct redis_node *redis_myself(struct redis *r);
 struct redis_node *redis_find(struct redis *r, uint32_t id);
 struct redis_node *redis_add_node(struct sim *sim, struct redis *r, uint32_t id, int addr,
@@ -185,7 +186,15 @@ void redis_wake(struct sim *sim, struct redis *r); /* the next 100 ms tick must 
 void redis_update_state(struct sim *sim, struct redis *r);
 
 /* model_bus.c, model_gossip.c */
-enum bus_type { BUS_PING, BUS_PONG, BUS_MEET, BUS_FAIL, BUS_AUTH_REQUEST, BUS_AUTH_ACK, BUS_UPDATE };
+enum bus_type {
+    BUS_PING,
+    BUS_PONG,
+    BUS_MEET,
+    BUS_FAIL,
+    BUS_AUTH_REQUEST,
+    BUS_AUTH_ACK,
+    BUS_UPDATE
+};
 
 struct bus_gossip {
     uint32_t id;
@@ -211,7 +220,7 @@ struct bus_packet {
     uint64_t slots;
     int announced; /* address in the header, else the source's */
     int64_t offset;
-    uint32_t subject; /* FAIL, UPDATE */
+    uint32_t subject;   /* FAIL, UPDATE */
     uint32_t forgotten; /* FORGOTTEN_NODE extension */
     int gossip_count;
     struct bus_gossip gossip[];

@@ -9,32 +9,36 @@
 
 #include "sim.h"
 
-#define RETRY_US SECONDS(1)   /* replicationCron */
+#define RETRY_US SECONDS(1) /* replicationCron */
 #define TRANSFER_LOW_US MS(10)
 #define TRANSFER_HIGH_US MS(400)
 
 static void on_repl_connect(struct sim *sim, const struct event *event);
 static void on_repl_synced(struct sim *sim, const struct event *event);
 
-static void repl_try(struct sim *sim, struct redis *r, int64_t delay_us) {
+static void repl_try(struct sim *sim, struct redis *r, int64_t delay_us)
+{
     r->repl.gen = ++sim->next_gen;
     sim_after(sim, delay_us, on_repl_connect, r->index, 0, r->repl.gen, NULL);
 }
 
-static void repl_down(struct sim *sim, struct redis *r) {
+static void repl_down(struct sim *sim, struct redis *r)
+{
     if (r->repl.state == REPL_UP)
         r->repl.down_since_us = sim->now_us;
     r->repl.state = REPL_CONNECT;
 }
 
-void repl_follow(struct sim *sim, struct redis *r, int addr, bool by_command) {
+void repl_follow(struct sim *sim, struct redis *r, int addr, bool by_command)
+{
     repl_down(sim, r);
     r->repl.addr = addr;
     r->repl.by_command = by_command;
     repl_try(sim, r, MS(1));
 }
 
-void repl_unset(struct sim *sim, struct redis *r) {
+void repl_unset(struct sim *sim, struct redis *r)
+{
     struct redis_replication *repl = &r->repl;
     repl->state = REPL_NONE;
     repl->addr = 0;
@@ -45,7 +49,8 @@ void repl_unset(struct sim *sim, struct redis *r) {
 }
 
 /* clusterSetMaster. */
-void redis_set_primary(struct sim *sim, struct redis *r, struct redis_node *n, bool by_command) {
+void redis_set_primary(struct sim *sim, struct redis *r, struct redis_node *n, bool by_command)
+{
     struct redis_node *me = redis_myself(r);
     bool was_primary = me->flags & NODE_PRIMARY;
     me->flags = (me->flags & ~(uint32_t)NODE_PRIMARY) | NODE_REPLICA;
@@ -62,16 +67,19 @@ void redis_set_primary(struct sim *sim, struct redis *r, struct redis_node *n, b
     redis_wake(sim, r);
 }
 
-static bool repl_reaches(const struct sim *sim, const struct redis *r, int host) {
+static bool repl_reaches(const struct sim *sim, const struct redis *r, int host)
+{
     return host >= 0 && sim_linked(sim, r->index, host);
 }
 
-static bool repl_same_history(const struct redis *r, const struct redis *primary) {
+static bool repl_same_history(const struct redis *r, const struct redis *primary)
+{
     return r->repl.lineage && r->repl.lineage == primary->repl.lineage &&
            r->repl.offset <= primary->repl.offset;
 }
 
-static void repl_up(struct sim *sim, struct redis *r, struct redis *primary) {
+static void repl_up(struct sim *sim, struct redis *r, struct redis *primary)
+{
     check_full_sync(sim, r, primary);
     if (!primary->repl.lineage)
         primary->repl.lineage = ++sim->next_gen;
@@ -83,7 +91,8 @@ static void repl_up(struct sim *sim, struct redis *r, struct redis *primary) {
     sim->stats->syncs++;
 }
 
-static void on_repl_connect(struct sim *sim, const struct event *event) {
+static void on_repl_connect(struct sim *sim, const struct event *event)
+{
     struct redis *r = &sim->redis[event->who];
     if (r->repl.gen != event->run || r->phase != REDIS_UP)
         return;
@@ -112,7 +121,8 @@ static void on_repl_connect(struct sim *sim, const struct event *event) {
     sim_after(sim, wait, on_repl_synced, r->index, 0, r->repl.gen, NULL);
 }
 
-static void on_repl_synced(struct sim *sim, const struct event *event) {
+static void on_repl_synced(struct sim *sim, const struct event *event)
+{
     struct redis *r = &sim->redis[event->who];
     if (r->repl.gen != event->run || r->phase != REDIS_UP || r->repl.state != REPL_SYNC)
         return;
@@ -128,7 +138,8 @@ static void on_repl_synced(struct sim *sim, const struct event *event) {
 }
 
 /* The process at the other end has died: its replicas notice at once. */
-void repl_lost(struct sim *sim, int peer, uint64_t peer_run) {
+void repl_lost(struct sim *sim, int peer, uint64_t peer_run)
+{
     for (int i = 0; i < sim->redis_count; i++) {
         struct redis *r = &sim->redis[i];
         bool linked = r->repl.state == REPL_SYNC || r->repl.state == REPL_UP;
@@ -140,7 +151,8 @@ void repl_lost(struct sim *sim, int peer, uint64_t peer_run) {
     }
 }
 
-static void on_replicated(struct sim *sim, const struct event *event) {
+static void on_replicated(struct sim *sim, const struct event *event)
+{
     struct redis *r = &sim->redis[event->who];
     const struct redis *primary = &sim->redis[event->other];
     if (r->phase != REDIS_UP || r->repl.state != REPL_UP || r->repl.peer != event->other ||
@@ -151,7 +163,8 @@ static void on_replicated(struct sim *sim, const struct event *event) {
 }
 
 /* An acknowledged write; its replicas get it a moment later. */
-void repl_write(struct sim *sim, struct redis *r, int atom, uint64_t version) {
+void repl_write(struct sim *sim, struct redis *r, int atom, uint64_t version)
+{
     if (!r->repl.lineage)
         r->repl.lineage = ++sim->next_gen;
     r->data[atom] = version;
@@ -161,6 +174,7 @@ void repl_write(struct sim *sim, struct redis *r, int atom, uint64_t version) {
         if (replica->repl.state != REPL_UP || replica->repl.peer != r->index ||
             !sim_linked(sim, i, r->index))
             continue;
-        sim_after(sim, sim->latency_us[r->index][i], on_replicated, i, r->index, replica->run, NULL);
+        sim_after(sim, sim->latency_us[r->index][i], on_replicated, i, r->index, replica->run,
+                  NULL);
     }
 }

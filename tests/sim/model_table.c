@@ -10,7 +10,8 @@
 #define ID_FACTOR UINT32_C(2654435769)
 #define ID_INVERSE UINT32_C(340573321)
 
-void redis_id_hex(uint32_t id, struct node_id *ret_id) {
+void redis_id_hex(uint32_t id, struct node_id *ret_id)
+{
     if (!id) {
         *ret_id = (struct node_id){{0}};
         return;
@@ -22,7 +23,8 @@ void redis_id_hex(uint32_t id, struct node_id *ret_id) {
                    id * ID_FACTOR, a, b);
 }
 
-uint32_t redis_id_parse(const char *hex) {
+uint32_t redis_id_parse(const char *hex)
+{
     uint32_t spread = 0;
     for (int i = 0; i < 8 && hex[i]; i++) {
         unsigned digit = hex[i] <= '9' ? (unsigned)(hex[i] - '0') : (unsigned)(hex[i] - 'a') + 10;
@@ -34,13 +36,15 @@ uint32_t redis_id_parse(const char *hex) {
     return strcmp(again.hex, hex) == 0 ? id : 0;
 }
 
-int redis_id_cmp(uint32_t a, uint32_t b) {
+int redis_id_cmp(uint32_t a, uint32_t b)
+{
     uint32_t x = a * ID_FACTOR;
     uint32_t y = b * ID_FACTOR;
     return x < y ? -1 : x > y;
 }
 
-const char *redis_name_of(const struct sim *sim, uint32_t id) {
+const char *redis_name_of(const struct sim *sim, uint32_t id)
+{
     static char text[POD_NAME_SIZE + 16];
     struct node_id hex;
     redis_id_hex(id, &hex);
@@ -52,11 +56,13 @@ const char *redis_name_of(const struct sim *sim, uint32_t id) {
     return text;
 }
 
-struct redis_node *redis_myself(struct redis *r) {
+struct redis_node *redis_myself(struct redis *r)
+{
     return &r->nodes[0];
 }
 
-struct redis_node *redis_find(struct redis *r, uint32_t id) {
+struct redis_node *redis_find(struct redis *r, uint32_t id)
+{
     if (!id)
         return NULL;
     for (int i = 0; i < r->node_high; i++)
@@ -65,13 +71,15 @@ struct redis_node *redis_find(struct redis *r, uint32_t id) {
     return NULL;
 }
 
-void redis_touch(struct redis *r) {
+void redis_touch(struct redis *r)
+{
     snapshot_release(r->snap);
     r->snap = NULL;
 }
 
 struct redis_node *redis_add_node(struct sim *sim, struct redis *r, uint32_t id, int addr,
-                                  uint32_t flags) {
+                                  uint32_t flags)
+{
     int i = 0;
     while (i < r->node_high && r->nodes[i].used)
         i++;
@@ -84,7 +92,8 @@ struct redis_node *redis_add_node(struct sim *sim, struct redis *r, uint32_t id,
     return &r->nodes[i];
 }
 
-void redis_free_link(struct redis *r, struct redis_node *n) {
+void redis_free_link(struct redis *r, struct redis_node *n)
+{
     if (n->link.state == LINK_NONE)
         return;
     if (n->link.state == LINK_UP)
@@ -93,7 +102,8 @@ void redis_free_link(struct redis *r, struct redis_node *n) {
 }
 
 /* clusterDelNode: unbinds its slots, forgets its failure reports, orphans its replicas (FACTS 4). */
-void redis_del_node(struct sim *sim, struct redis *r, struct redis_node *n) {
+void redis_del_node(struct sim *sim, struct redis *r, struct redis_node *n)
+{
     assert(n != redis_myself(r));
     for (int k = 0; k < sim->atom_count; k++)
         if (r->owner[k] == n - r->nodes)
@@ -116,7 +126,8 @@ void redis_del_node(struct sim *sim, struct redis *r, struct redis_node *n) {
     redis_touch(r);
 }
 
-void redis_set_owner(struct redis *r, int atom, struct redis_node *n) {
+void redis_set_owner(struct redis *r, int atom, struct redis_node *n)
+{
     uint64_t bit = UINT64_C(1) << atom;
     if (r->owner[atom] >= 0)
         r->nodes[r->owner[atom]].slots &= ~bit;
@@ -127,14 +138,16 @@ void redis_set_owner(struct redis *r, int atom, struct redis_node *n) {
     redis_touch(r);
 }
 
-unsigned redis_known(const struct redis *r) {
+unsigned redis_known(const struct redis *r)
+{
     unsigned known = 0;
     for (int i = 0; i < r->node_high; i++)
         known += r->nodes[i].used;
     return known;
 }
 
-unsigned redis_slots_assigned(const struct sim *sim, const struct redis *r) {
+unsigned redis_slots_assigned(const struct sim *sim, const struct redis *r)
+{
     unsigned slots = 0;
     for (int k = 0; k < sim->atom_count; k++)
         if (r->owner[k] >= 0)
@@ -142,7 +155,8 @@ unsigned redis_slots_assigned(const struct sim *sim, const struct redis *r) {
     return slots;
 }
 
-bool redis_has_data(const struct sim *sim, const struct redis *r) {
+bool redis_has_data(const struct sim *sim, const struct redis *r)
+{
     for (int k = 0; k < sim->atom_count; k++)
         if (r->data[k])
             return true;
@@ -150,7 +164,8 @@ bool redis_has_data(const struct sim *sim, const struct redis *r) {
 }
 
 /* clusterSetNodeAsMaster. */
-void redis_set_primary_flag(struct redis *r, struct redis_node *n) {
+void redis_set_primary_flag(struct redis *r, struct redis_node *n)
+{
     if (n->flags & NODE_PRIMARY)
         return;
     n->flags = (n->flags & ~(uint32_t)NODE_REPLICA) | NODE_PRIMARY;
@@ -159,7 +174,8 @@ void redis_set_primary_flag(struct redis *r, struct redis_node *n) {
     redis_touch(r);
 }
 
-bool redis_blacklisted(const struct sim *sim, const struct redis *r, uint32_t id) {
+bool redis_blacklisted(const struct sim *sim, const struct redis *r, uint32_t id)
+{
     for (int i = 0; i < BLACKLIST_MAX; i++)
         if (r->blacklist[i].id == id && r->blacklist[i].until_us > sim->now_us)
             return true;

@@ -34,7 +34,8 @@ static const struct proof {
      "I14: "},
 };
 
-static uint64_t proof_faults(const struct proof *proof) {
+static uint64_t proof_faults(const struct proof *proof)
+{
     uint64_t mask = 0;
     for (size_t i = 0; i < ARRAY_LEN(proof->faults) && proof->faults[i]; i++)
         mask |= UINT64_C(1) << faults_find(proof->faults[i]);
@@ -43,7 +44,8 @@ static uint64_t proof_faults(const struct proof *proof) {
 
 /* The first seed whose schedule does this harm; 0 if none does. */
 static uint64_t proof_search(struct sim *sim, const struct proof *proof, uint32_t guards_off,
-                             char *ret_violation, size_t size) {
+                             char *ret_violation, size_t size)
+{
     uint64_t last = guards_off ? SEEDS_OFF : SEEDS_ON;
     struct options options = {.guards_off = guards_off, .faults = proof_faults(proof)};
     for (uint64_t seed = 1; seed <= last; seed++) {
@@ -58,7 +60,8 @@ static uint64_t proof_search(struct sim *sim, const struct proof *proof, uint32_
     return 0;
 }
 
-static bool proof_run(struct sim *sim, const struct proof *proof) {
+static bool proof_run(struct sim *sim, const struct proof *proof)
+{
     char violation[512];
     uint64_t seed = proof_search(sim, proof, proof->guards, violation, sizeof violation);
     if (!seed) {
@@ -74,7 +77,8 @@ static bool proof_run(struct sim *sim, const struct proof *proof) {
     return false;
 }
 
-int prove_guards(void) {
+int prove_guards(void)
+{
     struct sim *sim = xcalloc(1, sizeof *sim);
     bool ok = true;
     for (size_t i = 0; i < ARRAY_LEN(proofs); i++)

@@ -10,7 +10,8 @@
 #define STILL_SECONDS 5
 #define QUIET_US SECONDS(120)
 
-static void on_write(struct sim *sim, const struct event *event) {
+static void on_write(struct sim *sim, const struct event *event)
+{
     (void)event;
     int k = (int)rng_below(&sim->rng, (uint64_t)sim->atom_count);
     int first = (int)rng_below(&sim->rng, PODS_MAX);
@@ -25,7 +26,8 @@ static void on_write(struct sim *sim, const struct event *event) {
     sim_after(sim, sim_between(sim, MS(200), SECONDS(4)), on_write, 0, 0, 0, NULL);
 }
 
-static void setup_latencies(struct sim *sim) {
+static void setup_latencies(struct sim *sim)
+{
     for (int a = 0; a < HOSTS; a++) {
         for (int b = 0; b <= a; b++) {
             int64_t way = sim_between(sim, sim->setup.lan_us / 2, sim->setup.lan_us * 2);
@@ -35,22 +37,25 @@ static void setup_latencies(struct sim *sim) {
 }
 
 /* Cuts the slots where any formation may cut them, so that masks need not be cut in flight. */
-static void setup_atoms(struct sim *sim) {
+static void setup_atoms(struct sim *sim)
+{
     for (unsigned shards = 1; shards <= (unsigned)sim->setup.pods; shards++) {
-        bool possible = shards * (1u + (unsigned)sim->setup.replicas_per_primary) <=
-                        (unsigned)sim->setup.pods;
+        bool possible =
+            shards * (1u + (unsigned)sim->setup.replicas_per_primary) <= (unsigned)sim->setup.pods;
         for (unsigned i = 0; possible && i < shards; i++)
             (void)sim_atoms(sim, slots_of_shard(i, shards));
     }
 }
 
-static int setup_pods(struct sim *sim) {
+static int setup_pods(struct sim *sim)
+{
     if (sim->options.pods)
         return sim->options.pods;
     return sim_chance(sim, 500) ? 6 : (int)sim_between(sim, 3, 9);
 }
 
-static void schedule_setup(struct sim *sim) {
+static void schedule_setup(struct sim *sim)
+{
     static const int64_t timeouts[] = {15000, 15000, 15000, 5000, 2000};
     struct setup *s = &sim->setup;
     s->pods = setup_pods(sim);
@@ -81,13 +86,15 @@ static void schedule_setup(struct sim *sim) {
     sim_after(sim, SECONDS(1), on_write, 0, 0, 0, NULL);
 }
 
-static bool schedule_step(struct sim *sim) {
+static bool schedule_step(struct sim *sim)
+{
     sim_run(sim, sim->now_us + SECONDS(1));
     return !sim->violation[0];
 }
 
 /* True once everything has been in order for some seconds. */
-static bool schedule_converge(struct sim *sim) {
+static bool schedule_converge(struct sim *sim)
+{
     int still = 0;
     int64_t since = sim->now_us;
     while (still < STILL_SECONDS) {
@@ -113,7 +120,8 @@ static bool schedule_converge(struct sim *sim) {
     return true;
 }
 
-static bool schedule_finish(struct sim *sim) {
+static bool schedule_finish(struct sim *sim)
+{
     if (!schedule_converge(sim))
         return false;
     sim->checks.quiet = true;
@@ -129,7 +137,8 @@ static bool schedule_finish(struct sim *sim) {
 }
 
 bool schedule_run(struct sim *sim, uint64_t seed, const struct options *options,
-                  struct stats *stats) {
+                  struct stats *stats)
+{
     sim_init(sim, seed, options, stats);
     schedule_setup(sim);
     sim->faults.kinds = options->faults ? options->faults : UINT64_MAX;

@@ -16,7 +16,8 @@ static unsigned failures;
 
 /* ---- a bench of servers, without pods or agents ---- */
 
-static void bench_start(int servers, const struct redis_traits *traits, int64_t node_timeout_ms) {
+static void bench_start(int servers, const struct redis_traits *traits, int64_t node_timeout_ms)
+{
     struct options options = {0};
     sim_init(sim, 1, &options, &stats);
     sim->setup = (struct setup){.pods = servers,
@@ -42,10 +43,10 @@ static void bench_start(int servers, const struct redis_traits *traits, int64_t 
     sim_run(sim, SECONDS(3)); /* past the writable delay */
 }
 
-static const char *bench_do(int server, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+static const char *bench_do(int server, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-static const char *bench_do(int server, const char *fmt, ...) {
+static const char *bench_do(int server, const char *fmt, ...)
+{
     char text[256];
     va_list args;
     va_start(args, fmt);
@@ -61,20 +62,23 @@ static const char *bench_do(int server, const char *fmt, ...) {
     return error;
 }
 
-static void bench_meet(int from, int to) {
+static void bench_meet(int from, int to)
+{
     char ip[IP_SIZE];
     sim_addr_text(sim->redis[to].addr, ip, sizeof ip);
     (void)bench_do(from, "CLUSTER MEET %s 6379", ip);
 }
 
-static const char *bench_replicate(int replica, int primary) {
+static const char *bench_replicate(int replica, int primary)
+{
     struct node_id id;
     redis_id_hex(sim->redis[primary].nodes[0].id, &id);
     return bench_do(replica, "CLUSTER REPLICATE %s", id.hex);
 }
 
 /* Restarts the server at a new address, nodes.conf kept. */
-static void bench_readdress(int server) {
+static void bench_readdress(int server)
+{
     struct redis *r = &sim->redis[server];
     sim->host_of_addr[r->addr] = 0;
     redis_stop(sim, r, true);
@@ -83,11 +87,11 @@ static void bench_readdress(int server) {
     redis_start(sim, r, addr, MS(10));
 }
 
-static bool knows_all(void) {
+static bool knows_all(void)
+{
     for (int i = 0; i < sim->redis_count; i++) {
         for (int k = 0; k < sim->redis_count; k++) {
-            const struct redis_node *n =
-                redis_find(&sim->redis[i], sim->redis[k].nodes[0].id);
+            const struct redis_node *n = redis_find(&sim->redis[i], sim->redis[k].nodes[0].id);
             if (!n || n->flags & NODE_HANDSHAKE)
                 return false;
         }
@@ -95,14 +99,16 @@ static bool knows_all(void) {
     return true;
 }
 
-static bool all_ok(void) {
+static bool all_ok(void)
+{
     for (int i = 0; i < sim->redis_count; i++)
         if (sim->redis[i].phase == REDIS_UP && !sim->redis[i].state_ok)
             return false;
     return true;
 }
 
-static bool all_linked(void) {
+static bool all_linked(void)
+{
     for (int i = 0; i < sim->redis_count; i++) {
         struct redis *r = &sim->redis[i];
         bool replica = r->nodes[0].flags & NODE_REPLICA;
@@ -115,37 +121,43 @@ static bool all_linked(void) {
     return all_ok() && knows_all();
 }
 
-static bool replica_took_over(void) {
+static bool replica_took_over(void)
+{
     return sim->redis[3].nodes[0].flags & NODE_PRIMARY && sim->redis[3].nodes[0].slots;
 }
 
 /* Milliseconds until it is so, looked at each 10 ms; the limit if it never is. */
-static int64_t bench_wait(bool (*so)(void), int64_t limit_ms) {
+static int64_t bench_wait(bool (*so)(void), int64_t limit_ms)
+{
     int64_t start = sim->now_us;
     while (!so() && sim->now_us - start < MS(limit_ms))
         sim_run(sim, sim->now_us + MS(10));
     return (sim->now_us - start) / 1000;
 }
 
-static void expect(const char *fact, int64_t ms, int64_t low_ms, int64_t high_ms) {
+static void expect(const char *fact, int64_t ms, int64_t low_ms, int64_t high_ms)
+{
     bool ok = ms >= low_ms && ms <= high_ms;
     failures += !ok;
     printf("%-7s %-72s %6lld ms (%lld..%lld)\n", ok ? "ok" : "FAILED", fact, (long long)ms,
            (long long)low_ms, (long long)high_ms);
 }
 
-static void expect_true(const char *fact, bool ok) {
+static void expect_true(const char *fact, bool ok)
+{
     failures += !ok;
     printf("%-7s %s\n", ok ? "ok" : "FAILED", fact);
 }
 
-static bool holds(const char *text, const char *part) {
+static bool holds(const char *text, const char *part)
+{
     return text && strstr(text, part);
 }
 
 /* ---- the facts ---- */
 
-static void bench_slots(int primaries) {
+static void bench_slots(int primaries)
+{
     for (int i = 0; i < primaries; i++) {
         struct slot_range range = slots_of_shard((unsigned)i, (unsigned)primaries);
         (void)bench_do(i, "CLUSTER SET-CONFIG-EPOCH %d", i + 1);
@@ -153,14 +165,16 @@ static void bench_slots(int primaries) {
     }
 }
 
-static void bench_all_pairs(void) {
+static void bench_all_pairs(void)
+{
     for (int i = 0; i < sim->redis_count; i++)
         for (int k = 0; k < i; k++)
             bench_meet(i, k);
 }
 
 /* Three primaries, three replicas, everything in order. */
-static void bench_form(const struct redis_traits *traits, int64_t node_timeout_ms) {
+static void bench_form(const struct redis_traits *traits, int64_t node_timeout_ms)
+{
     bench_start(6, traits, node_timeout_ms);
     for (int i = 0; i < 6; i++) {
         sim->redis[i].configured.diskless_delay_s = 0;
@@ -175,7 +189,8 @@ static void bench_form(const struct redis_traits *traits, int64_t node_timeout_m
     sim_run(sim, sim->now_us + SECONDS(5));
 }
 
-static void test_formation_quick(void) {
+static void test_formation_quick(void)
+{
     bench_start(6, &redis_traits_70, 15000);
     for (int i = 0; i < 6; i++) {
         (void)bench_do(i, "CONFIG SET cluster-node-timeout 500");
@@ -195,7 +210,8 @@ static void test_formation_quick(void) {
     sim_deinit(sim);
 }
 
-static void test_formation_slow(void) {
+static void test_formation_slow(void)
+{
     bench_start(6, &redis_traits_70, 15000);
     bench_slots(3);
     for (int i = 1; i < 6; i++)
@@ -211,7 +227,8 @@ static void test_formation_slow(void) {
     sim_deinit(sim);
 }
 
-static void test_errors(void) {
+static void test_errors(void)
+{
     bench_start(3, &redis_traits_70, 15000);
     expect_true("REPLICATE before the handshake: Unknown node",
                 holds(bench_replicate(1, 0), "Unknown node"));
@@ -238,7 +255,8 @@ static void test_errors(void) {
     sim_deinit(sim);
 }
 
-static bool others_have_address(void) {
+static bool others_have_address(void)
+{
     for (int i = 1; i < sim->redis_count; i++) {
         const struct redis_node *n = redis_find(&sim->redis[i], sim->redis[0].nodes[0].id);
         if (!n || n->addr != sim->redis[0].addr)
@@ -247,7 +265,8 @@ static bool others_have_address(void) {
     return true;
 }
 
-static void test_addresses(void) {
+static void test_addresses(void)
+{
     bench_form(&redis_traits_70, 15000);
     bench_readdress(0);
     expect("FACTS 2: one new address, seen by all (0.06-0.10 s)",
@@ -266,7 +285,8 @@ static void test_addresses(void) {
 }
 
 static void test_failover(const struct redis_traits *traits, int64_t nt_ms, const char *fact,
-                          int64_t low, int64_t high) {
+                          int64_t low, int64_t high)
+{
     bench_form(traits, nt_ms);
     redis_stop(sim, &sim->redis[0], true);
     expect(fact, bench_wait(replica_took_over, 60000), low, high);
@@ -277,11 +297,13 @@ static void test_failover(const struct redis_traits *traits, int64_t nt_ms, cons
     sim_deinit(sim);
 }
 
-static bool first_knows_last(void) {
+static bool first_knows_last(void)
+{
     return redis_find(&sim->redis[0], sim->redis[5].nodes[0].id) != NULL;
 }
 
-static void test_forget(void) {
+static void test_forget(void)
+{
     struct node_id id;
     bench_form(&redis_traits_70, 15000);
     redis_id_hex(sim->redis[5].nodes[0].id, &id);
@@ -296,7 +318,8 @@ static void test_forget(void) {
 }
 
 /* FACTS 0.2: another node answers at the address of a primary. */
-static void test_same_address(const struct redis_traits *traits) {
+static void test_same_address(const struct redis_traits *traits)
+{
     bench_form(traits, 15000);
     struct redis *r = &sim->redis[0];
     uint32_t old = r->nodes[0].id;
@@ -314,7 +337,8 @@ static void test_same_address(const struct redis_traits *traits) {
     sim_deinit(sim);
 }
 
-static void test_epochs(void) {
+static void test_epochs(void)
+{
     bench_start(2, &redis_traits_70, 15000);
     for (int i = 0; i < 2; i++) {
         (void)bench_do(i, "CLUSTER SET-CONFIG-EPOCH 7");
@@ -327,7 +351,8 @@ static void test_epochs(void) {
     sim_deinit(sim);
 }
 
-static void test_restart(void) {
+static void test_restart(void)
+{
     bench_form(&redis_traits_70, 15000);
     struct redis *r = &sim->redis[1];
     uint32_t id = r->nodes[0].id;
@@ -346,11 +371,13 @@ static void test_restart(void) {
 
 /* ---- figures to be compared with real servers (tests/integration/test_model_vs_real.py) ---- */
 
-static void figure(const char *server, const char *name, int64_t value) {
+static void figure(const char *server, const char *name, int64_t value)
+{
     printf("%s %s %lld\n", server, name, (long long)value);
 }
 
-static void figures_formation(const char *server, const struct redis_traits *traits) {
+static void figures_formation(const char *server, const struct redis_traits *traits)
+{
     bench_start(6, traits, 15000);
     for (int i = 0; i < 6; i++) {
         (void)bench_do(i, "CONFIG SET cluster-node-timeout 500");
@@ -367,7 +394,8 @@ static void figures_formation(const char *server, const struct redis_traits *tra
     sim_deinit(sim);
 }
 
-static void figures_addresses(const char *server, const struct redis_traits *traits) {
+static void figures_addresses(const char *server, const struct redis_traits *traits)
+{
     bench_form(traits, 2000);
     bench_readdress(0);
     figure(server, "one-new-address-seen-ms", bench_wait(others_have_address, 20000));
@@ -380,7 +408,8 @@ static void figures_addresses(const char *server, const struct redis_traits *tra
     sim_deinit(sim);
 }
 
-static void figures_failover(const char *server, const struct redis_traits *traits) {
+static void figures_failover(const char *server, const struct redis_traits *traits)
+{
     bench_form(traits, 2000);
     redis_stop(sim, &sim->redis[0], true);
     figure(server, "failover-at-2000-ms", bench_wait(replica_took_over, 60000));
@@ -388,7 +417,8 @@ static void figures_failover(const char *server, const struct redis_traits *trai
 }
 
 /* 0 = nothing, 1 = noaddr, 2 = noaddr and failed. */
-static void figures_same_address(const char *server, const struct redis_traits *traits) {
+static void figures_same_address(const char *server, const struct redis_traits *traits)
+{
     bench_form(traits, 15000);
     struct redis *r = &sim->redis[0];
     uint32_t old = r->nodes[0].id;
@@ -402,7 +432,8 @@ static void figures_same_address(const char *server, const struct redis_traits *
     sim_deinit(sim);
 }
 
-int selftest_figures(void) {
+int selftest_figures(void)
+{
     static const struct {
         const char *server;
         const struct redis_traits *traits;
@@ -418,14 +449,15 @@ int selftest_figures(void) {
     return 0;
 }
 
-int selftest_run(void) {
+int selftest_run(void)
+{
     sim = xcalloc(1, sizeof *sim);
     test_formation_quick();
     test_formation_slow();
     test_errors();
     test_addresses();
-    test_failover(&redis_traits_70, 15000, "FACTS 3: automatic failover at NT 15 s (19-23 s)", 15500,
-                  24000);
+    test_failover(&redis_traits_70, 15000, "FACTS 3: automatic failover at NT 15 s (19-23 s)",
+                  15500, 24000);
     test_failover(&redis_traits_70, 2000, "FAULTS 0: automatic failover at NT 2 s (4.3 s)", 2300,
                   5000);
     test_failover(&redis_traits_valkey9, 2000, "FACTS 3: on valkey 9", 2000, 4500);

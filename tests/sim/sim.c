@@ -11,7 +11,8 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 
-void sim_init(struct sim *sim, uint64_t seed, const struct options *options, struct stats *stats) {
+void sim_init(struct sim *sim, uint64_t seed, const struct options *options, struct stats *stats)
+{
     *sim = (struct sim){.seed = seed, .options = *options, .stats = stats};
     sim->rng.state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     sim->atoms[0] = (struct slot_range){0, SLOT_COUNT - 1};
@@ -22,7 +23,8 @@ void sim_init(struct sim *sim, uint64_t seed, const struct options *options, str
     arena_init(&sim->turn_arena, TURN_ARENA_MAX);
 }
 
-void sim_deinit(struct sim *sim) {
+void sim_deinit(struct sim *sim)
+{
     queue_deinit(&sim->queue);
     for (int i = 0; i < sim->redis_count; i++)
         snapshot_release(sim->redis[i].snap);
@@ -35,7 +37,8 @@ void sim_deinit(struct sim *sim) {
 }
 
 void sim_after(struct sim *sim, int64_t delay_us, event_fn fn, int who, int other, uint64_t run,
-               void *data) {
+               void *data)
+{
     assert(delay_us >= 0);
     queue_push(&sim->queue, (struct event){.at_us = sim->now_us + delay_us,
                                            .fn = fn,
@@ -45,7 +48,8 @@ void sim_after(struct sim *sim, int64_t delay_us, event_fn fn, int who, int othe
                                            .data = data});
 }
 
-void sim_run(struct sim *sim, int64_t until_us) {
+void sim_run(struct sim *sim, int64_t until_us)
+{
     while (sim->queue.count && sim->queue.heap[0].at_us <= until_us && !sim->violation[0]) {
         struct event event = queue_pop(&sim->queue);
         assert(event.at_us >= sim->now_us);
@@ -56,40 +60,48 @@ void sim_run(struct sim *sim, int64_t until_us) {
         sim->now_us = until_us;
 }
 
-bool sim_linked(const struct sim *sim, int a, int b) {
+bool sim_linked(const struct sim *sim, int a, int b)
+{
     return !sim->cut[a][b] && !sim->cut[b][a];
 }
 
-int64_t sim_between(struct sim *sim, int64_t low, int64_t high) {
+int64_t sim_between(struct sim *sim, int64_t low, int64_t high)
+{
     assert(low <= high);
     return low + (int64_t)rng_below(&sim->rng, (uint64_t)(high - low) + 1);
 }
 
-bool sim_chance(struct sim *sim, unsigned permille) {
+bool sim_chance(struct sim *sim, unsigned permille)
+{
     return rng_below(&sim->rng, 1000) < permille;
 }
 
-int sim_new_addr(struct sim *sim) {
+int sim_new_addr(struct sim *sim)
+{
     assert(sim->addr_count < ADDR_MAX);
     return sim->addr_count++;
 }
 
-void sim_bind_addr(struct sim *sim, int addr, int host) {
+void sim_bind_addr(struct sim *sim, int addr, int host)
+{
     sim->host_of_addr[addr] = host + 1;
 }
 
-int sim_host_at(const struct sim *sim, int addr) {
+int sim_host_at(const struct sim *sim, int addr)
+{
     return sim->host_of_addr[addr] - 1;
 }
 
-void sim_addr_text(int addr, char *dst, size_t size) {
+void sim_addr_text(int addr, char *dst, size_t size)
+{
     if (addr)
         text_format(dst, size, "10.1.%d.%d", addr / 250, addr % 250 + 1);
     else
         text_format(dst, size, "%s", "");
 }
 
-int sim_addr_parse(const char *ip) {
+int sim_addr_parse(const char *ip)
+{
     struct span rest = span_of(ip);
     uint64_t high;
     uint64_t low;
@@ -104,7 +116,8 @@ int sim_addr_parse(const char *ip) {
 }
 
 /* The atom that holds `first` is cut in two before it, in everything that counts by atoms. */
-static void sim_split_before(struct sim *sim, unsigned first) {
+static void sim_split_before(struct sim *sim, unsigned first)
+{
     for (int k = 0; k < sim->atom_count; k++) {
         if (sim->atoms[k].first >= first || sim->atoms[k].last < first)
             continue;
@@ -124,7 +137,8 @@ static void sim_split_before(struct sim *sim, unsigned first) {
     }
 }
 
-uint64_t sim_atoms(struct sim *sim, struct slot_range range) {
+uint64_t sim_atoms(struct sim *sim, struct slot_range range)
+{
     if (range.first > 0)
         sim_split_before(sim, range.first);
     if (range.last < SLOT_COUNT - 1)
@@ -136,7 +150,8 @@ uint64_t sim_atoms(struct sim *sim, struct slot_range range) {
     return mask;
 }
 
-void sim_trace(struct sim *sim, const char *who, const char *fmt, ...) {
+void sim_trace(struct sim *sim, const char *who, const char *fmt, ...)
+{
     char *line = sim->trace + (sim->trace_count++ % TRACE_LINES) * TRACE_WIDTH;
     int64_t ms = sim->now_us / 1000;
     int len = snprintf(line, TRACE_WIDTH, "[%4lld.%03lld] %-10s ", (long long)(ms / 1000),
@@ -149,7 +164,8 @@ void sim_trace(struct sim *sim, const char *who, const char *fmt, ...) {
         puts(line);
 }
 
-void sim_print_trace(const struct sim *sim, uint64_t last) {
+void sim_print_trace(const struct sim *sim, uint64_t last)
+{
     uint64_t kept = sim->trace_count < TRACE_LINES ? sim->trace_count : TRACE_LINES;
     if (last > kept)
         last = kept;
@@ -157,7 +173,8 @@ void sim_print_trace(const struct sim *sim, uint64_t last) {
         puts(sim->trace + (i % TRACE_LINES) * TRACE_WIDTH);
 }
 
-void sim_violation(struct sim *sim, const char *fmt, ...) {
+void sim_violation(struct sim *sim, const char *fmt, ...)
+{
     if (sim->violation[0])
         return;
     va_list args;

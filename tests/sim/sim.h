@@ -39,10 +39,10 @@ struct setup {
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
     int zones;
-    int64_t lan_us;        /* typical latency between pods */
-    int64_t api_us;        /* to the API */
+    int64_t lan_us;         /* typical latency between pods */
+    int64_t api_us;         /* to the API */
     unsigned loss_permille; /* of requests of agents: they time out */
-    int clock_ppm;         /* clock rates of the agents differ by up to this */
+    int clock_ppm;          /* clock rates of the agents differ by up to this */
 };
 
 struct options {
@@ -110,7 +110,7 @@ bool sim_chance(struct sim *sim, unsigned permille);
 int sim_new_addr(struct sim *sim);
 void sim_bind_addr(struct sim *sim, int addr, int host);
 void sim_addr_text(int addr, char *dst, size_t size);
-int sim_addr_parse(const char *ip); /* 0 if it is none of ours */
+int sim_addr_parse(const char *ip);               /* 0 if it is none of ours */
 int sim_host_at(const struct sim *sim, int addr); /* -1 = nobody */
 
 /* Cuts the slot space so that the range is a whole number of atoms; returns their mask. */

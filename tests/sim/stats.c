@@ -8,7 +8,8 @@
 #include "core/plan.h"
 #include "faults.h"
 
-void stats_rule(struct stats *stats, const char *rule) {
+void stats_rule(struct stats *stats, const char *rule)
+{
     const char *name;
     for (size_t i = 0; i < STATS_RULES_MAX && (name = plan_rule_name(i)) != NULL; i++) {
         if (name == rule || strcmp(name, rule) == 0) {
@@ -18,9 +19,10 @@ void stats_rule(struct stats *stats, const char *rule) {
     }
 }
 
-void stats_add(struct stats *sum, const struct stats *more) {
-    uint64_t longest = sum->converge_ms_max > more->converge_ms_max ? sum->converge_ms_max
-                                                                    : more->converge_ms_max;
+void stats_add(struct stats *sum, const struct stats *more)
+{
+    uint64_t longest =
+        sum->converge_ms_max > more->converge_ms_max ? sum->converge_ms_max : more->converge_ms_max;
     uint64_t *to = (uint64_t *)sum;
     const uint64_t *from = (const uint64_t *)more;
     for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
@@ -28,7 +30,8 @@ void stats_add(struct stats *sum, const struct stats *more) {
     sum->converge_ms_max = longest;
 }
 
-void stats_print(const struct stats *s, double seconds) {
+void stats_print(const struct stats *s, double seconds)
+{
     printf("schedules %" PRIu64 " (%.1f/s), failures %" PRIu64 ", simulated %" PRIu64 " h\n",
            s->schedules, (double)s->schedules / seconds, s->failures, s->simulated_s / 3600);
     printf("turns %" PRIu64 ", polls %" PRIu64 ", commands ok %" PRIu64 ", failed %" PRIu64
@@ -49,7 +52,8 @@ void stats_print(const struct stats *s, double seconds) {
     printf("\n");
 }
 
-const char *stats_unreached_rule(const struct stats *stats) {
+const char *stats_unreached_rule(const struct stats *stats)
+{
     const char *name;
     for (size_t i = 0; i < STATS_RULES_MAX && (name = plan_rule_name(i)) != NULL; i++)
         if (!stats->rules[i])

@@ -20,10 +20,11 @@ struct stats {
     uint64_t fenced;
     uint64_t elections;
     uint64_t syncs;
-    uint64_t wipes;    /* data replaced by nothing, by Redis itself */
+    uint64_t wipes; /* data replaced by nothing, by Redis itself */
     uint64_t converge_ms_max;
     uint64_t converge_ms_sum;
-    uint64_t rules[STATS_RULES_MAX]; /* turns whose sentence came from this rule, by plan_rule_name() */
+    uint64_t
+        rules[STATS_RULES_MAX]; /* turns whose sentence came from this rule, by plan_rule_name() */
     uint64_t faults[STATS_FAULTS_MAX];
 };
 

@@ -2,6 +2,7 @@
 /* Each guard of the planner prevents a harm that the simulator can show without it. */
 #include "prove.h"
 
-int main(void) {
+int main(void)
+{
     return prove_guards();
 }

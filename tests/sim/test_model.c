@@ -2,6 +2,7 @@
 /* The model of Redis Cluster does what FACTS measured. */
 #include "selftest.h"
 
-int main(void) {
+int main(void)
+{
     return selftest_run();
 }

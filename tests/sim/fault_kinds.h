@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of faults share: helpers, and the injectors of faults_pods.c. */
+#ifndef MUSTER_SIM_FAULT_KINDS_H
+#define MUSTER_SIM_FAULT_KINDS_H
+
+#include "sim.h"
+
+/* Something is broken on purpose for so long. */
+void fault_lasts(struct sim *sim, int64_t duration_us);
+
+int fault_any_pod(struct sim *sim);
+int fault_leader_pod(const struct sim *sim); /* -1 if nobody leads */
+bool fault_record_formed(const struct sim *sim);
+bool fault_api_troubled(const struct sim *sim);
+
+/* Each injects one fault; false if it is not possible now. */
+bool fault_agent_crash(struct sim *sim);
+bool fault_leader_crash(struct sim *sim);
+bool fault_crash_at_send(struct sim *sim);
+bool fault_agent_pause(struct sim *sim);
+bool fault_leader_pause(struct sim *sim);
+bool fault_server_crash(struct sim *sim);
+bool fault_server_pause(struct sim *sim);
+bool fault_pod_delete(struct sim *sim);
+bool fault_pod_lost(struct sim *sim);
+bool fault_pod_late(struct sim *sim);
+bool fault_all_pods(struct sim *sim);
+bool fault_volume_lost(struct sim *sim);
+bool fault_addr_reuse(struct sim *sim);
+bool fault_foreign_server(struct sim *sim);
+bool fault_impostor(struct sim *sim);
+bool fault_foreign_volume(struct sim *sim);
+
+#endif
