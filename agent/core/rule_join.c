@@ -125,6 +125,13 @@ static int join_member_cmp(const void *a, const void *b)
     return strcmp(ma->pod, mb->pod);
 }
 
+/* Another pod is to be entered with this member's id, which it takes along. */
+static bool join_moved(struct planner *p, size_t member)
+{
+    size_t answers = facts_pod_of(p->facts, &p->world->record->members[member].id);
+    return answers != NO_POD && join_changed(p, answers) && !join_refuse(p, answers);
+}
+
 /* The members as they are now: what answers, else what was known. */
 static size_t join_members(struct planner *p, struct record_member *members)
 {
@@ -135,9 +142,7 @@ static size_t join_members(struct planner *p, struct record_member *members)
         size_t pod = f->pod_of_member[at];
         if (pod != NO_POD && join_changed(p, pod))
             continue; /* below */
-        /* Another pod that may be entered with this id takes it along. */
-        size_t answers = facts_pod_of(f, &record->members[at].id);
-        if (answers == NO_POD || !join_changed(p, answers) || join_refuse(p, answers))
+        if (!join_moved(p, at))
             members[count++] = record->members[at];
     }
     for (size_t pod = 0; pod < p->world->pod_count; pod++) {
@@ -150,7 +155,7 @@ static size_t join_members(struct planner *p, struct record_member *members)
         }
         planner_say(p, "%s is left alone: %s; a person must empty or remove it",
                     p->world->pods[pod].name, why);
-        if (f->member_of[pod] != INDEX_NONE)
+        if (f->member_of[pod] != INDEX_NONE && !join_moved(p, f->member_of[pod]))
             members[count++] = record->members[f->member_of[pod]];
     }
     if (count)
