@@ -86,6 +86,41 @@ static void test_of_equal_keys_the_index_gives_the_lowest_value(void **state)
     assert_int_equal(index_find(&index, "same"), 4);
 }
 
+static void test_the_index_gives_all_of_one_key(void **state)
+{
+    struct index index;
+    size_t count = 7;
+    index_init(&index, *state, 6);
+    static const char *const keys[] = {"b", "a", "b", "c", "b", "a"};
+    for (size_t i = 0; i < 6; i++)
+        index_add(&index, keys[i], i);
+    index_sort(&index);
+    const struct index_entry *found = index_find_all(&index, "b", &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(found[0].value, 0);
+    assert_int_equal(found[1].value, 2);
+    assert_int_equal(found[2].value, 4);
+    (void)index_find_all(&index, "d", &count);
+    assert_int_equal(count, 0);
+}
+
+/* Two keys of one hash are made here by hand; they are told apart by the keys themselves. */
+static void test_keys_of_one_hash_are_told_apart(void **state)
+{
+    struct index index;
+    size_t count;
+    index_init(&index, *state, 4);
+    index_add(&index, "wanted", 1);
+    index_add(&index, "wanted", 2);
+    index_add(&index, "another", 3);
+    index_add(&index, "zebra", 4);
+    index.entries[2].hash = index.entries[3].hash = index.entries[0].hash;
+    index_sort(&index);
+    assert_int_equal(index_find(&index, "wanted"), 1);
+    (void)index_find_all(&index, "wanted", &count);
+    assert_int_equal(count, 2);
+}
+
 /* A view of NODES nodes in a scattered order; the second is myself. */
 struct sample {
     struct view view;
@@ -287,6 +322,8 @@ int main(void)
         cmocka_unit_test(test_ids_are_compared_digit_by_digit),
         cmocka_unit_test(test_the_index_finds_what_was_added_and_nothing_else),
         cmocka_unit_test(test_of_equal_keys_the_index_gives_the_lowest_value),
+        cmocka_unit_test(test_the_index_gives_all_of_one_key),
+        cmocka_unit_test(test_keys_of_one_hash_are_told_apart),
         cmocka_unit_test(test_a_finished_view_is_sorted_and_knows_itself),
         cmocka_unit_test(test_a_view_without_exactly_one_myself_is_refused),
         cmocka_unit_test(test_a_view_that_lists_an_id_twice_is_refused),
