@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's API server keeps Kubernetes' rules; an agent that works here must meet no others there."""
+"""The lab's API server keeps Kubernetes' rules: an agent must meet no others on a real one."""
 
 from __future__ import annotations
 

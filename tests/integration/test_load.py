@@ -28,9 +28,8 @@ class LoadProcess:
         self.path = cluster.directory / "load.sock"
         seeds = ",".join(f"{h}:6379" for h in cluster.hosts)
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", sys.executable,
-             str(REPO / "tests/lab/load.py"), "--seeds", seeds, "--socket", str(self.path),
-             *options])
+            [sys.executable, str(REPO / "tests/lab/load.py"), "--seeds", seeds,
+             "--socket", str(self.path), *options])
 
     def __enter__(self) -> "LoadProcess":
         end = time.monotonic() + 10

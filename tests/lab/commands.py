@@ -47,7 +47,7 @@ async def run(lab: "Lab", name: str, args: Args, progress: Progress) -> Any:
     return await COMMANDS[name](lab, args, progress)
 
 
-# -- looking and waiting -----------------------------------------------------------------------------
+# -- looking and waiting -------------------------------------------------------------------------
 
 def stateful(lab: "Lab") -> Object:
     return lab.store.get("statefulsets", NAMESPACE, SET_NAME)
@@ -148,7 +148,7 @@ async def wait(lab: "Lab", args: Args, progress: Progress) -> None:
     await wait_for(what, args["timeout"], progress, 0.2 if args["for"] == "formed" else 0.05)
 
 
-# -- the StatefulSet ---------------------------------------------------------------------------------
+# -- the StatefulSet -----------------------------------------------------------------------------
 
 @command("scale")
 async def scale(lab: "Lab", args: Args, progress: Progress) -> None:
@@ -183,7 +183,7 @@ async def roll(lab: "Lab", args: Args, progress: Progress) -> None:
         await wait_for(why, args["timeout"], progress)
 
 
-# -- pods --------------------------------------------------------------------------------------------
+# -- pods ----------------------------------------------------------------------------------------
 
 @command("kill")
 async def kill(lab: "Lab", args: Args, progress: Progress) -> None:
@@ -263,7 +263,7 @@ async def lose_volume(lab: "Lab", args: Args, progress: Progress) -> None:
     await _deleted(lab, names, {**args, "grace": 0}, progress)
 
 
-# -- nodes -------------------------------------------------------------------------------------------
+# -- nodes ---------------------------------------------------------------------------------------
 
 def _cordon(lab: "Lab", node: str, unschedulable: bool) -> None:
     def edit(obj: Object) -> None:
@@ -309,7 +309,7 @@ async def return_node(lab: "Lab", args: Args, progress: Progress) -> None:
         await wait_for(lambda: why_not_ready(lab), args["timeout"], progress)
 
 
-# -- network and API ---------------------------------------------------------------------------------
+# -- network and API -----------------------------------------------------------------------------
 
 @command("partition")
 async def partition(lab: "Lab", args: Args, _: Progress) -> None:
@@ -370,7 +370,7 @@ async def get(lab: "Lab", args: Args, _: Progress) -> Any:
     return obj
 
 
-# -- seeing ------------------------------------------------------------------------------------------
+# -- seeing --------------------------------------------------------------------------------------
 
 @command("identity")
 async def identity(lab: "Lab", args: Args, _: Progress) -> Any:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes that play containers.
 
-Everything the lab starts dies with the daemon (PR_SET_PDEATHSIG), runs under its pod's group id, and
-a server is PID 1 of a PID namespace of its own, as in a real container: default signal actions do
-not reach it from inside, and its death ends every child with it.
+Everything the lab starts dies with the daemon (PR_SET_PDEATHSIG), runs under its pod's group id,
+and a server is PID 1 of a PID namespace of its own, as in a real container: default signal actions
+do not reach it from inside, and its death ends every child with it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 """The process behind a lab: API server, controllers and kubelets on one event loop.
 
 Started by `lab up`; takes commands as JSON lines on DIR/control.sock:
-    {"command": "scale", "args": {...}}  ->  {"progress": "..."}*  then {"result": ...} or {"error": "..."}
+    {"command": "scale", "args": {...}}
+    {"progress": "..."} any number of times, then {"result": ...} or {"error": "..."}
 """
 
 from __future__ import annotations

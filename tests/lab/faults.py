@@ -2,7 +2,7 @@
 """Faults injected into the API server: `verb,resource,kind[=value][,times=N][,pod=NAME]`.
 
 kind      value                         effect on a matching request
-status    HTTP code, e.g. 429 or 429/30 answered instead; 429 and 503 carry Retry-After (default 1 s)
+status    HTTP code, e.g. 429 or 429/30 the answer; 429 and 503 carry Retry-After (default 1 s)
 delay     milliseconds                  answered that much later
 drop      -                             the connection is closed without an answer
 truncate  bytes                         the answer is cut after so many bytes of its body

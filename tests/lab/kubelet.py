@@ -124,7 +124,7 @@ class PodWorker:
         self.publish()
 
     def write_token(self) -> None:
-        """A token of this pod's own, so that requests can be counted by pod. Replaced atomically."""
+        """A token of this pod's own, so that requests are counted by pod. Replaced atomically."""
         path = self.directory / "token"
         new = path.with_suffix(".new")
         new.write_text(self.kubelet.rbac.issue(self.name) + "\n")
@@ -175,7 +175,7 @@ class PodWorker:
         return True
 
     async def _keep(self, container: Container, command: Callable[[], tuple[Any, ...]]) -> None:
-        """Run a container for ever: restartPolicy Always with back-off, until the pod terminates."""
+        """restartPolicy Always: run a container with back-off until the pod terminates."""
         while not self.terminating:
             argv, env, cwd = command()
             await container.start(argv, env, cwd)

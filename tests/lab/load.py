@@ -455,7 +455,7 @@ async def serve(args: argparse.Namespace) -> None:
 
 
 def stay_bounded() -> None:
-    """Ends with whoever started it, and never takes the machine's memory when its servers are gone."""
+    """Ends with whoever started it, and never takes the machine's memory."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -55,8 +55,7 @@ async def _start(lab: "Lab", args: dict[str, Any], progress: Callable[[str], Non
     socket.unlink(missing_ok=True)
     with open(directory / "load.log", "ab") as log:
         lab.load = await asyncio.create_subprocess_exec(
-            "setpriv", "--pdeathsig", "KILL", "--", sys.executable,
-            str(Path(__file__).with_name("load.py")),
+            sys.executable, str(Path(__file__).with_name("load.py")),
             "--seeds-file", str(directory / "endpoints.json"), "--socket", str(socket),
             "--writers", str(args.get("writers", 8)), "--readers", str(args.get("readers", 2)),
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": PATH})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what: bearer tokens and the one Role that Muster's chart grants its service account."""
+"""Who may do what: bearer tokens and the one Role that the chart grants its service account."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RESP2 for the lab: a parser, a blocking client, an asyncio client, and what CLUSTER NODES says."""
+"""RESP2 for the lab: a parser, a blocking and an asyncio client, and what CLUSTER NODES says."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""labelSelector and fieldSelector, and what they make of a change (k8s.io/apimachinery/pkg/labels)."""
+"""labelSelector and fieldSelector, and what they make of a change (apimachinery/pkg/labels)."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ def conflict(resource: str, group: str, name: str, why: str = "") -> ApiError:
     why = why or ("the object has been modified; please apply your changes to the latest version "
                   "and try again")
     return ApiError(409, "Conflict",
-                    f'Operation cannot be fulfilled on {_qualified(resource, group)} "{name}": {why}',
+                    f"Operation cannot be fulfilled on {_qualified(resource, group)} "
+                    f'"{name}": {why}',
                     _details(resource, group, name))
 
 
@@ -101,7 +102,7 @@ def bad_request(why: str) -> ApiError:
 
 
 def too_large_version(requested: int, current: int) -> ApiError:
-    """504 with cause ResourceVersionTooLarge: the client has seen a newer state than this server."""
+    """504 with cause ResourceVersionTooLarge: the client has seen a newer state than we have."""
     return ApiError(504, "Timeout",
                     f"Too large resource version: {requested}, current: {current}",
                     {"causes": [{"reason": "ResourceVersionTooLarge",

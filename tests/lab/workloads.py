@@ -24,7 +24,8 @@ def node(index: int, zones: int) -> Object:
                                                   ZONE_LABEL: zone}},
             "spec": {},
             "status": {"conditions": [condition("Ready", True, "KubeletReady")],
-                       "addresses": [{"type": "InternalIP", "address": f"192.0.2.{index % 250 + 1}"},
+                       "addresses": [{"type": "InternalIP",
+                                      "address": f"192.0.2.{index % 250 + 1}"},
                                      {"type": "Hostname", "address": name}]}}
 
 

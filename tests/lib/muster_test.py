@@ -234,7 +234,8 @@ class Lab:
         """An API object (or all of a resource), as stored."""
         return json.loads(self.run("get", resource, *([name] if name else [])))
 
-    def muster(self, pod: str, *words: str, timeout: float = 30) -> "subprocess.CompletedProcess[str]":
+    def muster(self, pod: str, *words: str,
+               timeout: float = 30) -> "subprocess.CompletedProcess[str]":
         """`muster WORDS` in a pod's agent container; the exit code is the caller's to judge."""
         return subprocess.run(
             [str(LAB), "--state", str(self.state), "muster", pod, *words], env=self._env,
