@@ -23,7 +23,8 @@ const char *err_text(int code)
     return "unknown error";
 }
 
-__attribute__((format(printf, 3, 0))) static void err_vset(struct err *err, int code, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void err_vset(struct err *err, int code,
+                                                           const char *fmt, va_list args)
 {
     err->code = code;
     (void)vsnprintf(err->msg, sizeof err->msg, fmt, args);

@@ -7,19 +7,26 @@
 #define MUSTER_CLI_CLI_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
-/* Exit codes; `check` has its own (enum check). */
+/* Exit codes; those of `check` are enum check. */
 #define CLI_OK 0
-#define CLI_FAILED 1 /* the agent cannot be asked, or its answer is not understood */
+#define CLI_FAILED 1 /* no agent can be asked, or its answer is not understood */
 #define CLI_USAGE 2
 
-/* True if cli_main() knows the verb; `muster agent` is not one of its own. */
-bool cli_has_verb(const char *verb);
+/* What a command may touch, so that tests can give it something else. */
+struct cli {
+    FILE *out;
+    FILE *err;
+    const char *(*env)(const char *name); /* NULL if the variable is not set */
+    bool tty;                             /* `out` is a terminal */
+    unsigned frames; /* --watch ends after as many; 0 = when it is interrupted */
+};
 
-/*
- * Runs `argv[1]` with its options (argv[0] is the program) and returns the exit code. Without a verb
- * or with one that is not known: the usage, and CLI_USAGE.
- */
+/* Runs `argv[1]` with its options and returns the exit code. */
+int cli_run(const struct cli *cli, int argc, char **argv);
+
+/* The same with the process's own stdout, stderr and environment. */
 int cli_main(int argc, char **argv);
 
 #endif

@@ -12,7 +12,8 @@
 
 #define BACKLOG 128
 
-bool endpoint_parse(struct span text, uint16_t port, struct endpoint *ret_endpoint) {
+bool endpoint_parse(struct span text, uint16_t port, struct endpoint *ret_endpoint)
+{
     char ip[INET6_ADDRSTRLEN];
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -34,7 +35,8 @@ bool endpoint_parse(struct span text, uint16_t port, struct endpoint *ret_endpoi
     return false;
 }
 
-static bool endpoint_is_any6(const struct endpoint *endpoint) {
+static bool endpoint_is_any6(const struct endpoint *endpoint)
+{
     struct sockaddr_in6 v6;
     if (endpoint->address.ss_family != AF_INET6)
         return false;
@@ -43,7 +45,8 @@ static bool endpoint_is_any6(const struct endpoint *endpoint) {
 }
 
 /* A listening socket, or -1 with errno. */
-static int listen_on(const struct endpoint *endpoint) {
+static int listen_on(const struct endpoint *endpoint)
+{
     static const int on = 1;
     static const int off = 0;
     auto_close int fd =
@@ -64,7 +67,8 @@ static int listen_on(const struct endpoint *endpoint) {
     return listening;
 }
 
-static uint16_t port_of(int fd) {
+static uint16_t port_of(int fd)
+{
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
     struct sockaddr_in v4;
@@ -76,7 +80,8 @@ static uint16_t port_of(int fd) {
 }
 
 int endpoint_listen(const char *address, uint16_t port, int *ret_fd, uint16_t *ret_port,
-                    struct err *err) {
+                    struct err *err)
+{
     struct endpoint endpoint;
     if (!endpoint_parse(span_of(address), port, &endpoint))
         return err_set(err, E_INVALID, "%.80s is no IP address", address);

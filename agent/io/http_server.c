@@ -67,7 +67,8 @@ struct http_server {
 
 /* ---- Pages ---- */
 
-static struct page *page_new(int status, struct span body) {
+static struct page *page_new(int status, struct span body)
+{
     struct page *page = xcalloc(1, sizeof *page + body.len);
     page->refs = 1;
     page->status = status;
@@ -77,18 +78,21 @@ static struct page *page_new(int status, struct span body) {
     return page;
 }
 
-static struct page *page_keep(struct page *page) {
+static struct page *page_keep(struct page *page)
+{
     page->refs++;
     return page;
 }
 
-static void page_drop(struct page *page) {
+static void page_drop(struct page *page)
+{
     if (page && --page->refs == 0)
         free(page);
 }
 
 static void server_replace(struct http_server *server, enum http_page kind, int status,
-                           struct span body) {
+                           struct span body)
+{
     const struct page *old = server->pages[kind];
     if (old && old->status == status && old->len == body.len &&
         (body.len == 0 || memcmp(old->bytes, body.ptr, body.len) == 0))
@@ -97,21 +101,25 @@ static void server_replace(struct http_server *server, enum http_page kind, int 
     server->pages[kind] = page_new(status, body);
 }
 
-void http_server_publish(struct http_server *server, enum http_page page, struct span body) {
+void http_server_publish(struct http_server *server, enum http_page page, struct span body)
+{
     server_replace(server, page, 200, body);
 }
 
-void http_server_publish_ready(struct http_server *server, bool ready, struct span reason) {
+void http_server_publish_ready(struct http_server *server, bool ready, struct span reason)
+{
     server_replace(server, HTTP_PAGE_READY, ready ? 200 : 503, reason);
 }
 
-void http_server_turned(struct http_server *server) {
+void http_server_turned(struct http_server *server)
+{
     server->turned_ms = server->config.now_ms();
 }
 
 /* ---- Clients ---- */
 
-static void client_free(struct client *client) {
+static void client_free(struct client *client)
+{
     struct http_server *server = client->server;
     for (size_t i = 0; i < HTTP_CLIENTS_MAX; i++)
         if (server->clients[i] == client)
@@ -123,7 +131,8 @@ static void client_free(struct client *client) {
     free(client);
 }
 
-static void client_on_deadline(evutil_socket_t fd, short what, void *ctx) {
+static void client_on_deadline(evutil_socket_t fd, short what, void *ctx)
+{
     (void)fd;
     (void)what;
     client_free(ctx);
@@ -132,7 +141,8 @@ static void client_on_deadline(evutil_socket_t fd, short what, void *ctx) {
 static void client_on_io(evutil_socket_t fd, short what, void *ctx);
 
 /* Waits for reading or writing from now on. */
-static void client_wait(struct client *client, short what) {
+static void client_wait(struct client *client, short what)
+{
     (void)event_del(client->io);
     int r = event_assign(client->io, client->server->config.base, client->fd, what | EV_PERSIST,
                          client_on_io, client);
@@ -144,7 +154,8 @@ static void client_wait(struct client *client, short what) {
 }
 
 /* Drops whoever has been answered, else the oldest, when there is no place left. */
-static size_t server_place(struct http_server *server) {
+static size_t server_place(struct http_server *server)
+{
     size_t oldest = 0;
     for (size_t i = 0; i < HTTP_CLIENTS_MAX; i++) {
         const struct client *client = server->clients[i];
@@ -160,7 +171,8 @@ static size_t server_place(struct http_server *server) {
     return oldest;
 }
 
-static void client_new(struct http_server *server, int fd) {
+static void client_new(struct http_server *server, int fd)
+{
     const struct timeval life = {.tv_sec = HTTP_CLIENT_SECONDS};
     size_t place = server_place(server);
     struct client *client = xcalloc(1, sizeof *client);
@@ -181,7 +193,8 @@ static void client_new(struct http_server *server, int fd) {
 
 /* ---- Answers ---- */
 
-static const char *status_text(int status) {
+static const char *status_text(int status)
+{
     switch (status) {
     case 200:
         return "OK";
@@ -199,13 +212,14 @@ static const char *status_text(int status) {
 }
 
 /* Sends what is left of head and body; true when all of it is on its way. */
-static bool client_send(struct client *client, bool *ret_failed) {
+static bool client_send(struct client *client, bool *ret_failed)
+{
     size_t body_len = client->body ? client->body->len : 0;
     size_t head_sent = client->sent < client->head_len ? client->sent : client->head_len;
     size_t body_sent = client->sent - head_sent;
-    struct iovec parts[2] = {{client->head + head_sent, client->head_len - head_sent},
-                             {client->body ? client->body->bytes + body_sent : NULL,
-                              body_len - body_sent}};
+    struct iovec parts[2] = {
+        {client->head + head_sent, client->head_len - head_sent},
+        {client->body ? client->body->bytes + body_sent : NULL, body_len - body_sent}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_LEN(parts)};
     ssize_t n = sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     *ret_failed = n < 0 && errno != EAGAIN && errno != EINTR;
@@ -215,7 +229,8 @@ static bool client_send(struct client *client, bool *ret_failed) {
 }
 
 /* Goes on with the answer; may free the client. */
-static void client_write(struct client *client) {
+static void client_write(struct client *client)
+{
     bool failed;
     bool done = client_send(client, &failed);
     if (failed) {
@@ -231,7 +246,8 @@ static void client_write(struct client *client) {
 }
 
 /* Begins the answer; takes the page. May free the client. */
-static void client_answer(struct client *client, struct page *page, const char *type, bool body) {
+static void client_answer(struct client *client, struct page *page, const char *type, bool body)
+{
     text_format(client->head, sizeof client->head,
                 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                 "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s"
@@ -246,11 +262,13 @@ static void client_answer(struct client *client, struct page *page, const char *
     client_write(client);
 }
 
-static struct page *page_of_text(int status, const char *text) {
+static struct page *page_of_text(int status, const char *text)
+{
     return page_new(status, span_of(text));
 }
 
-static struct page *server_live(const struct http_server *server) {
+static struct page *server_live(const struct http_server *server)
+{
     int64_t age_ms = server->config.now_ms() - server->turned_ms;
     char text[64] = "ok\n";
     bool live = age_ms <= HTTP_LIVE_MS;
@@ -259,12 +277,14 @@ static struct page *server_live(const struct http_server *server) {
     return page_of_text(live ? 200 : 503, text);
 }
 
-static struct page *server_page(const struct http_server *server, enum http_page kind) {
+static struct page *server_page(const struct http_server *server, enum http_page kind)
+{
     return server->pages[kind] ? page_keep(server->pages[kind])
                                : page_of_text(503, "not known yet\n");
 }
 
-static void client_route(struct client *client, const struct http_head *head) {
+static void client_route(struct client *client, const struct http_head *head)
+{
     static const char *const plain = "text/plain; charset=utf-8";
     const struct http_server *server = client->server;
     bool body = !span_is(head->method, "HEAD");
@@ -286,7 +306,8 @@ static void client_route(struct client *client, const struct http_head *head) {
 
 /* ---- Reading ---- */
 
-static void client_read(struct client *client) {
+static void client_read(struct client *client)
+{
     static const char *const plain = "text/plain; charset=utf-8";
     if (client->phase == CLIENT_LINGERING)
         client->in_len = 0;
@@ -316,7 +337,8 @@ static void client_read(struct client *client) {
     }
 }
 
-static void client_on_io(evutil_socket_t fd, short what, void *ctx) {
+static void client_on_io(evutil_socket_t fd, short what, void *ctx)
+{
     struct client *client = ctx;
     (void)fd;
     (void)what;
@@ -328,7 +350,8 @@ static void client_on_io(evutil_socket_t fd, short what, void *ctx) {
 
 /* ---- Accepting ---- */
 
-static void server_on_resume(evutil_socket_t fd, short what, void *ctx) {
+static void server_on_resume(evutil_socket_t fd, short what, void *ctx)
+{
     struct http_server *server = ctx;
     (void)fd;
     (void)what;
@@ -336,7 +359,8 @@ static void server_on_resume(evutil_socket_t fd, short what, void *ctx) {
     assert(r == 0);
 }
 
-static void server_on_accept(evutil_socket_t fd, short what, void *ctx) {
+static void server_on_accept(evutil_socket_t fd, short what, void *ctx)
+{
     const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
     struct http_server *server = ctx;
     (void)what;
@@ -357,7 +381,8 @@ static void server_on_accept(evutil_socket_t fd, short what, void *ctx) {
 }
 
 int http_server_new(const struct http_server_config *config, struct http_server **ret_server,
-                    struct err *err) {
+                    struct err *err)
+{
     int fd;
     uint16_t port;
     int result = endpoint_listen(config->address, config->port, &fd, &port, err);
@@ -382,7 +407,8 @@ int http_server_new(const struct http_server_config *config, struct http_server 
     return 0;
 }
 
-void http_server_free(struct http_server *server) {
+void http_server_free(struct http_server *server)
+{
     if (!server)
         return;
     for (size_t i = 0; i < HTTP_CLIENTS_MAX; i++)
@@ -396,11 +422,13 @@ void http_server_free(struct http_server *server) {
     free(server);
 }
 
-uint16_t http_server_port(const struct http_server *server) {
+uint16_t http_server_port(const struct http_server *server)
+{
     return server->port;
 }
 
-unsigned http_server_clients(const struct http_server *server) {
+unsigned http_server_clients(const struct http_server *server)
+{
     unsigned count = 0;
     for (size_t i = 0; i < HTTP_CLIENTS_MAX; i++)
         count += server->clients[i] != NULL;

@@ -44,8 +44,8 @@ struct http_server_config {
  * Listens at once. "::" falls back to 0.0.0.0 where the host has no IPv6. E_INVALID for an address
  * that is no IP, E_SYSTEM (with address and port in the sentence) if it cannot be bound.
  */
-must_check int http_server_new(const struct http_server_config *config, struct http_server **ret_server,
-                               struct err *err);
+must_check int http_server_new(const struct http_server_config *config,
+                               struct http_server **ret_server, struct err *err);
 
 /* Closes every connection. Accepts NULL. */
 void http_server_free(struct http_server *server);

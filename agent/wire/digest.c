@@ -12,21 +12,25 @@ static const char *const GATES[] = {NULL, "open", "held"};
 static const char *const DRAINS[] = {NULL, "none", "running", "done"};
 static const char *const LINKS[] = {"down", "up"};
 
-static void put_name(struct buf *out, const char *key, const char *name) {
+static void put_name(struct buf *out, const char *key, const char *name)
+{
     if (name)
         (void)buf_format(out, " %s=%s", key, name);
 }
 
-static void put_text(struct buf *out, const char *key, const char *text) {
+static void put_text(struct buf *out, const char *key, const char *text)
+{
     put_name(out, key, text[0] ? text : NULL);
 }
 
-static void put_known(struct buf *out, const char *key, int64_t number) {
+static void put_known(struct buf *out, const char *key, int64_t number)
+{
     if (number >= 0)
         (void)buf_format(out, " %s=%" PRId64, key, number);
 }
 
-int digest_format(struct buf *out, const struct digest *digest) {
+int digest_format(struct buf *out, const struct digest *digest)
+{
     (void)buf_format(out, "v=%d", DIGEST_VERSION);
     put_text(out, "run", digest->run_id);
     put_text(out, "id", digest->id.hex);
@@ -49,7 +53,8 @@ int digest_format(struct buf *out, const struct digest *digest) {
 }
 
 static bool read_name(struct span value, const char *const *names, unsigned count,
-                      unsigned *ret_index) {
+                      unsigned *ret_index)
+{
     for (unsigned i = 0; i < count; i++) {
         if (!names[i] || !span_is(value, names[i]))
             continue;
@@ -61,56 +66,66 @@ static bool read_name(struct span value, const char *const *names, unsigned coun
     return text_is_plain(value) && value.len > 0;
 }
 
-static bool read_role(struct span value, struct digest *d) {
+static bool read_role(struct span value, struct digest *d)
+{
     unsigned role;
     bool ok = read_name(value, ROLES, ARRAY_LEN(ROLES), &role);
     d->role = (enum digest_role)role;
     return ok;
 }
 
-static bool read_gate(struct span value, struct digest *d) {
+static bool read_gate(struct span value, struct digest *d)
+{
     unsigned gate;
     bool ok = read_name(value, GATES, ARRAY_LEN(GATES), &gate);
     d->gate = (enum digest_gate)gate;
     return ok;
 }
 
-static bool read_drain(struct span value, struct digest *d) {
+static bool read_drain(struct span value, struct digest *d)
+{
     unsigned drain;
     bool ok = read_name(value, DRAINS, ARRAY_LEN(DRAINS), &drain);
     d->drain = (enum digest_drain)drain;
     return ok;
 }
 
-static bool read_link(struct span value, struct digest *d) {
+static bool read_link(struct span value, struct digest *d)
+{
     unsigned link;
     bool ok = read_name(value, LINKS, ARRAY_LEN(LINKS), &link);
     d->link_up = link == 1;
     return ok;
 }
 
-static bool read_run(struct span value, struct digest *d) {
+static bool read_run(struct span value, struct digest *d)
+{
     return value.len == RUN_ID_SIZE - 1 && text_is_plain(value) && TEXT_COPY(d->run_id, value);
 }
 
-static bool read_id(struct span value, struct digest *d) {
+static bool read_id(struct span value, struct digest *d)
+{
     return node_id_parse(value, &d->id);
 }
 
-static bool read_primary(struct span value, struct digest *d) {
+static bool read_primary(struct span value, struct digest *d)
+{
     return node_id_parse(value, &d->primary);
 }
 
-static bool read_offset(struct span value, struct digest *d) {
+static bool read_offset(struct span value, struct digest *d)
+{
     return text_to_i64(value, 0, INT64_MAX, &d->offset);
 }
 
-static bool read_epoch(struct span value, struct digest *d) {
+static bool read_epoch(struct span value, struct digest *d)
+{
     return text_to_u64(value, UINT64_MAX, &d->epoch);
 }
 
 /* Exactly 16 lower-case hex digits, not all of them 0. */
-static bool read_view(struct span value, struct digest *d) {
+static bool read_view(struct span value, struct digest *d)
+{
     uint64_t hash = 0;
     if (value.len != 16)
         return false;
@@ -129,7 +144,8 @@ static bool read_view(struct span value, struct digest *d) {
     return hash != 0;
 }
 
-static bool read_open(struct span value, struct digest *d) {
+static bool read_open(struct span value, struct digest *d)
+{
     uint64_t open;
     if (!text_to_u64(value, SLOT_COUNT, &open))
         return false;
@@ -137,11 +153,13 @@ static bool read_open(struct span value, struct digest *d) {
     return true;
 }
 
-static bool read_quiet(struct span value, struct digest *d) {
+static bool read_quiet(struct span value, struct digest *d)
+{
     return text_to_i64(value, 0, INT64_MAX, &d->quiet_ms);
 }
 
-static bool read_age(struct span value, struct digest *d) {
+static bool read_age(struct span value, struct digest *d)
+{
     return text_to_i64(value, 0, INT64_MAX, &d->age_ms);
 }
 
@@ -149,13 +167,14 @@ static const struct {
     const char *key;
     bool (*read)(struct span value, struct digest *digest);
 } FIELDS[] = {
-    {"run", read_run},       {"id", read_id},       {"role", read_role},   {"primary", read_primary},
-    {"link", read_link},     {"offset", read_offset}, {"epoch", read_epoch}, {"view", read_view},
-    {"open", read_open},     {"gate", read_gate},   {"drain", read_drain}, {"quiet", read_quiet},
+    {"run", read_run},   {"id", read_id},         {"role", read_role},   {"primary", read_primary},
+    {"link", read_link}, {"offset", read_offset}, {"epoch", read_epoch}, {"view", read_view},
+    {"open", read_open}, {"gate", read_gate},     {"drain", read_drain}, {"quiet", read_quiet},
     {"age", read_age},
 };
 
-static int read_field(struct span word, struct digest *d, uint32_t *seen, struct err *err) {
+static int read_field(struct span word, struct digest *d, uint32_t *seen, struct err *err)
+{
     if (span_find(word, '=') <= 0)
         return err_set(err, E_PROTO, "digest: a word that is no key=value");
     struct span key = span_until(&word, '=');
@@ -173,14 +192,16 @@ static int read_field(struct span word, struct digest *d, uint32_t *seen, struct
 }
 
 /* "v=<number>", of any version from 1 on. */
-static bool read_version(struct span word) {
+static bool read_version(struct span word)
+{
     uint64_t version;
     return span_starts(word, "v=") &&
            text_to_u64((struct span){word.ptr + 2, word.len - 2}, UINT32_MAX, &version) &&
            version >= 1;
 }
 
-int digest_parse(struct span text, struct digest *ret_digest, struct err *err) {
+int digest_parse(struct span text, struct digest *ret_digest, struct err *err)
+{
     if (text.len > DIGEST_TEXT_MAX)
         return err_set(err, E_LIMIT, "digest: longer than %d bytes", DIGEST_TEXT_MAX);
     struct span line;

@@ -25,7 +25,12 @@
 
 enum digest_role { DIGEST_ROLE_UNKNOWN = 0, DIGEST_PRIMARY, DIGEST_REPLICA };
 enum digest_gate { DIGEST_GATE_UNKNOWN = 0, DIGEST_GATE_OPEN, DIGEST_GATE_HELD };
-enum digest_drain { DIGEST_DRAIN_UNKNOWN = 0, DIGEST_DRAIN_NONE, DIGEST_DRAIN_RUNNING, DIGEST_DRAIN_DONE };
+enum digest_drain {
+    DIGEST_DRAIN_UNKNOWN = 0,
+    DIGEST_DRAIN_NONE,
+    DIGEST_DRAIN_RUNNING,
+    DIGEST_DRAIN_DONE
+};
 
 struct digest {
     char run_id[RUN_ID_SIZE]; /* "" = unknown */

@@ -2,7 +2,8 @@
 #include "wire/http_head.h"
 
 /* Whether the empty line that ends the head is there. A bare LF counts as a line's end (RFC 9112, 2.2). */
-static bool head_ends(struct span text) {
+static bool head_ends(struct span text)
+{
     bool empty = false; /* the line that begins here has no byte yet */
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
@@ -18,26 +19,30 @@ static bool head_ends(struct span text) {
 }
 
 /* "HTTP/1.0" and "HTTP/1.1", and what a later minor version would be. */
-static bool is_http_1(struct span version) {
+static bool is_http_1(struct span version)
+{
     return version.len == 8 && span_starts(version, "HTTP/1.") && version.ptr[7] >= '0' &&
            version.ptr[7] <= '9';
 }
 
-static bool is_method(struct span method) {
+static bool is_method(struct span method)
+{
     for (size_t i = 0; i < method.len; i++)
         if (method.ptr[i] < 'A' || method.ptr[i] > 'Z')
             return false;
     return method.len > 0;
 }
 
-static bool is_target(struct span target) {
+static bool is_target(struct span target)
+{
     for (size_t i = 0; i < target.len; i++)
         if (target.ptr[i] <= ' ' || target.ptr[i] > '~')
             return false;
     return target.len > 0 && target.ptr[0] == '/';
 }
 
-enum http_head_state http_head_parse(struct span text, struct http_head *ret_head) {
+enum http_head_state http_head_parse(struct span text, struct http_head *ret_head)
+{
     struct span rest = text;
     struct span line;
     /* One empty line before the request line is to be ignored (RFC 9112, 2.2). */

@@ -56,12 +56,12 @@ static const struct info_metric {
     {"used_cpu_sys", "redis_cpu_sys_seconds_total", "counter", INFO_NUMBER, "System CPU time."},
     {"used_cpu_user", "redis_cpu_user_seconds_total", "counter", INFO_NUMBER, "User CPU time."},
     {"connected_slaves", "redis_connected_slaves", "gauge", INFO_NUMBER, "Replicas connected."},
-    {"master_repl_offset", "redis_master_repl_offset", "gauge", INFO_NUMBER,
-     "Replication offset."},
+    {"master_repl_offset", "redis_master_repl_offset", "gauge", INFO_NUMBER, "Replication offset."},
 };
 
 /* The value of `field` where it comes first; false if there is none. */
-static bool info_find(struct span info, const char *field, struct span *ret_value) {
+static bool info_find(struct span info, const char *field, struct span *ret_value)
+{
     struct span line;
     while (span_line(&info, &line)) {
         if (span_find(line, ':') < 0)
@@ -76,7 +76,8 @@ static bool info_find(struct span info, const char *field, struct span *ret_valu
 }
 
 /* Digits, at most one point between digits, a sign: copied as text, so that nothing is rounded. */
-static bool is_decimal(struct span value) {
+static bool is_decimal(struct span value)
+{
     size_t digits = 0;
     size_t points = 0;
     size_t start = value.len && value.ptr[0] == '-' ? 1 : 0;
@@ -92,7 +93,8 @@ static bool is_decimal(struct span value) {
     return digits > 0 && points <= 1 && value.len <= 32;
 }
 
-static void put_figure(struct buf *out, const struct info_metric *metric, struct span info) {
+static void put_figure(struct buf *out, const struct info_metric *metric, struct span info)
+{
     struct span value;
     if (!info_find(info, metric->field, &value))
         return;
@@ -108,7 +110,8 @@ static void put_figure(struct buf *out, const struct info_metric *metric, struct
 }
 
 /* The value of `key` in "keys=12,expires=0,avg_ttl=0". */
-static bool pair_find(struct span list, const char *key, struct span *ret_value) {
+static bool pair_find(struct span list, const char *key, struct span *ret_value)
+{
     while (list.len) {
         struct span pair = span_until(&list, ',');
         struct span name = span_until(&pair, '=');
@@ -120,7 +123,8 @@ static bool pair_find(struct span list, const char *key, struct span *ret_value)
     return false;
 }
 
-static bool is_db(struct span key) {
+static bool is_db(struct span key)
+{
     uint64_t number;
     return span_starts(key, "db") &&
            text_to_u64((struct span){key.ptr + 2, key.len - 2}, UINT32_MAX, &number);
@@ -128,7 +132,8 @@ static bool is_db(struct span key) {
 
 /* "db0:keys=12,expires=0,avg_ttl=0" */
 static void put_databases(struct buf *out, const char *name, const char *field, const char *help,
-                          struct span info) {
+                          struct span info)
+{
     struct span line;
     struct span value;
     bool started = false;
@@ -139,12 +144,13 @@ static void put_databases(struct buf *out, const char *name, const char *field, 
         if (!started)
             metrics_put_family(out, name, "gauge", help);
         started = true;
-        (void)buf_format(out, "%s{db=\"%.*s\"} %.*s\n", name, (int)key.len, key.ptr,
-                         (int)value.len, value.ptr);
+        (void)buf_format(out, "%s{db=\"%.*s\"} %.*s\n", name, (int)key.len, key.ptr, (int)value.len,
+                         value.ptr);
     }
 }
 
-static void put_label_of(struct buf *out, const char *label, struct span info, const char *field) {
+static void put_label_of(struct buf *out, const char *label, struct span info, const char *field)
+{
     struct span value = {"", 0};
     (void)info_find(info, field, &value);
     (void)buf_format(out, "%s=\"", label);
@@ -152,7 +158,8 @@ static void put_label_of(struct buf *out, const char *label, struct span info, c
     (void)buf_append_str(out, "\"");
 }
 
-static void put_link(struct buf *out, struct span info) {
+static void put_link(struct buf *out, struct span info)
+{
     static const char *const name = "redis_master_link_up";
     struct span link;
     if (!info_find(info, "master_link_status", &link))
@@ -165,7 +172,8 @@ static void put_link(struct buf *out, struct span info) {
     (void)buf_format(out, "} %d\n", span_is(link, "up"));
 }
 
-static void put_instance(struct buf *out, struct span info) {
+static void put_instance(struct buf *out, struct span info)
+{
     static const char *const name = "redis_instance_info";
     struct span mode;
     metrics_put_family(out, name, "gauge", "What the server is.");
@@ -186,7 +194,8 @@ static void put_instance(struct buf *out, struct span info) {
     (void)buf_append_str(out, "} 1\n");
 }
 
-void metrics_put_info(struct buf *out, struct span info) {
+void metrics_put_info(struct buf *out, struct span info)
+{
     put_instance(out, info);
     for (size_t i = 0; i < ARRAY_LEN(METRICS); i++)
         put_figure(out, &METRICS[i], info);

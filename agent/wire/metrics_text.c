@@ -7,7 +7,8 @@
 #include "base/err.h"
 #include "wire/metrics_info.h"
 
-void metrics_put_label(struct buf *out, struct span value) {
+void metrics_put_label(struct buf *out, struct span value)
+{
     for (size_t i = 0; i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
         if (c == '\\' || c == '"')
@@ -21,26 +22,31 @@ void metrics_put_label(struct buf *out, struct span value) {
     }
 }
 
-void metrics_put_family(struct buf *out, const char *name, const char *type, const char *help) {
+void metrics_put_family(struct buf *out, const char *name, const char *type, const char *help)
+{
     (void)buf_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void put_gauge(struct buf *out, const char *name, const char *help, int64_t value) {
+static void put_gauge(struct buf *out, const char *name, const char *help, int64_t value)
+{
     metrics_put_family(out, name, "gauge", help);
     (void)buf_format(out, "%s %" PRId64 "\n", name, value);
 }
 
-static void put_counter(struct buf *out, const char *name, const char *help, uint64_t value) {
+static void put_counter(struct buf *out, const char *name, const char *help, uint64_t value)
+{
     metrics_put_family(out, name, "counter", help);
     (void)buf_format(out, "%s %" PRIu64 "\n", name, value);
 }
 
-static void put_held(struct buf *out, const char *name, const char *help, enum held held) {
+static void put_held(struct buf *out, const char *name, const char *help, enum held held)
+{
     if (held == HELD_YES || held == HELD_NO)
         put_gauge(out, name, help, held == HELD_YES);
 }
 
-void metrics_count_api(struct metrics_counters *counters, const char *verb, int code) {
+void metrics_count_api(struct metrics_counters *counters, const char *verb, int code)
+{
     for (size_t i = 0; i < counters->api_count; i++) {
         if (counters->api[i].code != code || strcmp(counters->api[i].verb, verb) != 0)
             continue;
@@ -57,7 +63,8 @@ void metrics_count_api(struct metrics_counters *counters, const char *verb, int 
     counters->api_count++;
 }
 
-static void put_build(struct buf *out, const struct metrics *m) {
+static void put_build(struct buf *out, const struct metrics *m)
+{
     metrics_put_family(out, "muster_build_info", "gauge", "Version and commit of this agent.");
     (void)buf_append_str(out, "muster_build_info{version=\"");
     metrics_put_label(out, span_of(m->version));
@@ -66,7 +73,8 @@ static void put_build(struct buf *out, const struct metrics *m) {
     (void)buf_append_str(out, "\"} 1\n");
 }
 
-static void put_state(struct buf *out, enum status_state state) {
+static void put_state(struct buf *out, enum status_state state)
+{
     static const char *const name = "muster_cluster_state";
     metrics_put_family(out, name, "gauge", "1 for the state that the cluster is in, else 0.");
 #define X(value, text) (void)buf_format(out, "%s{state=\"%s\"} %d\n", name, text, state == (value));
@@ -74,7 +82,8 @@ static void put_state(struct buf *out, enum status_state state) {
 #undef X
 }
 
-static void put_promises(struct buf *out, const struct status *status) {
+static void put_promises(struct buf *out, const struct status *status)
+{
     static const char *const name = "muster_promise_held";
     metrics_put_family(out, name, "gauge",
                        "1 if the promise is held, 0 if not; absent while that is not known.");
@@ -86,7 +95,8 @@ static void put_promises(struct buf *out, const struct status *status) {
     }
 }
 
-static void put_shards(struct buf *out, const struct status *status) {
+static void put_shards(struct buf *out, const struct status *status)
+{
     static const char *const name = "muster_shard_replicas_in_sync";
     metrics_put_family(out, name, "gauge",
                        "Replicas in sync with the shard's primary; known to the leader only.");
@@ -100,7 +110,8 @@ static void put_shards(struct buf *out, const struct status *status) {
     }
 }
 
-static void put_cluster(struct buf *out, const struct metrics *m) {
+static void put_cluster(struct buf *out, const struct metrics *m)
+{
     const struct status *status = m->status;
     put_state(out, status->state);
     if (status->promises[PROMISE_SLOTS].held != HELD_UNKNOWN)
@@ -124,7 +135,8 @@ static void put_cluster(struct buf *out, const struct metrics *m) {
                      age_ms % 1000);
 }
 
-static void put_api(struct buf *out, const struct metrics_counters *counters) {
+static void put_api(struct buf *out, const struct metrics_counters *counters)
+{
     static const char *const name = "muster_api_requests_total";
     metrics_put_family(out, name, "counter",
                        "Requests to the Kubernetes API by verb and HTTP status.");
@@ -142,7 +154,8 @@ static void put_api(struct buf *out, const struct metrics_counters *counters) {
                          counters->api_other);
 }
 
-static void put_actions(struct buf *out, const struct metrics_counters *counters) {
+static void put_actions(struct buf *out, const struct metrics_counters *counters)
+{
     static const char *const name = "muster_actions_total";
     metrics_put_family(out, name, "counter", "What was carried out, by command and result.");
     for (int kind = ACTION_NONE + 1; kind <= ACTION_RECORD_PUT; kind++) {
@@ -156,7 +169,8 @@ static void put_actions(struct buf *out, const struct metrics_counters *counters
     }
 }
 
-static void put_counters(struct buf *out, const struct metrics_counters *counters) {
+static void put_counters(struct buf *out, const struct metrics_counters *counters)
+{
     static const char *const kinds[] = {"planned", "drain", "crash"};
     static const char *const handovers = "muster_handovers_total";
     metrics_put_family(out, handovers, "counter", "Primary roles handed over, by occasion.");
@@ -171,7 +185,8 @@ static void put_counters(struct buf *out, const struct metrics_counters *counter
     put_api(out, counters);
 }
 
-int metrics_text_format(struct buf *out, const struct metrics *metrics) {
+int metrics_text_format(struct buf *out, const struct metrics *metrics)
+{
     put_build(out, metrics);
     put_cluster(out, metrics);
     put_counters(out, metrics->counters);

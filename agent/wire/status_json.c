@@ -15,28 +15,33 @@ struct json_list {
     bool started;
 };
 
-static void list_next(struct json_list *list) {
+static void list_next(struct json_list *list)
+{
     if (list->started)
         (void)buf_append_str(list->out, ",");
     list->started = true;
 }
 
-static void list_key(struct json_list *list, const char *key) {
+static void list_key(struct json_list *list, const char *key)
+{
     list_next(list);
     (void)buf_format(list->out, "\"%s\":", key);
 }
 
-static void put_text(struct json_list *list, const char *key, const char *text) {
+static void put_text(struct json_list *list, const char *key, const char *text)
+{
     list_key(list, key);
     json_put_text(list->out, text, SIZE_MAX);
 }
 
-static void put_number(struct json_list *list, const char *key, int64_t number) {
+static void put_number(struct json_list *list, const char *key, int64_t number)
+{
     list_key(list, key);
     (void)buf_format(list->out, "%" PRId64, number);
 }
 
-static void put_known(struct json_list *list, const char *key, int64_t number) {
+static void put_known(struct json_list *list, const char *key, int64_t number)
+{
     if (number != STATUS_NUMBER_UNKNOWN) {
         put_number(list, key, number);
         return;
@@ -45,12 +50,14 @@ static void put_known(struct json_list *list, const char *key, int64_t number) {
     (void)buf_append_str(list->out, "null");
 }
 
-static void put_bool(struct json_list *list, const char *key, bool value) {
+static void put_bool(struct json_list *list, const char *key, bool value)
+{
     list_key(list, key);
     (void)buf_append_str(list->out, value ? "true" : "false");
 }
 
-static void put_held(struct json_list *list, const char *key, enum held held) {
+static void put_held(struct json_list *list, const char *key, enum held held)
+{
     list_key(list, key);
     const char *text = "null";
     if (held == HELD_YES)
@@ -61,7 +68,8 @@ static void put_held(struct json_list *list, const char *key, enum held held) {
 }
 
 static void put_texts(struct json_list *list, const char *key, const char *const *texts,
-                      size_t count) {
+                      size_t count)
+{
     list_key(list, key);
     (void)buf_append_str(list->out, "[");
     struct json_list items = {list->out, false};
@@ -72,16 +80,19 @@ static void put_texts(struct json_list *list, const char *key, const char *const
     (void)buf_append_str(list->out, "]");
 }
 
-static struct json_list object_begin(struct buf *out) {
+static struct json_list object_begin(struct buf *out)
+{
     (void)buf_append_str(out, "{");
     return (struct json_list){out, false};
 }
 
-static void object_end(struct buf *out) {
+static void object_end(struct buf *out)
+{
     (void)buf_append_str(out, "}");
 }
 
-static void put_cluster(struct buf *out, const struct status *status) {
+static void put_cluster(struct buf *out, const struct status *status)
+{
     struct json_list o = object_begin(out);
     put_text(&o, "name", status->name);
     put_text(&o, "uid", status->uid);
@@ -95,14 +106,16 @@ static void put_cluster(struct buf *out, const struct status *status) {
     object_end(out);
 }
 
-static void put_agent(struct buf *out, const struct status *status) {
+static void put_agent(struct buf *out, const struct status *status)
+{
     struct json_list o = object_begin(out);
     put_text(&o, "pod", status->pod);
     put_bool(&o, "leader", status->is_leader);
     object_end(out);
 }
 
-static void put_shard(struct buf *out, const struct status_shard *shard) {
+static void put_shard(struct buf *out, const struct status_shard *shard)
+{
     struct json_list o = object_begin(out);
     put_text(&o, "slots", shard->slots);
     put_number(&o, "slotCount", shard->slot_count);
@@ -117,7 +130,8 @@ static const char *const ROLES[] = {"none", "primary", "replica"};
 static const char *const AGENTS[] = {"unknown", "ok", "silent"};
 static const char *const HELDS[] = {"unknown", "no", "yes", "not applicable"};
 
-static void put_pod(struct buf *out, const struct status_pod *pod) {
+static void put_pod(struct buf *out, const struct status_pod *pod)
+{
     struct json_list o = object_begin(out);
     put_text(&o, "name", pod->name);
     put_number(&o, "ordinal", pod->ordinal);
@@ -137,11 +151,13 @@ static void put_pod(struct buf *out, const struct status_pod *pod) {
     object_end(out);
 }
 
-static int format_result(const struct buf *out) {
+static int format_result(const struct buf *out)
+{
     return out->failed ? E_LIMIT : 0;
 }
 
-int status_json_format_plan(struct buf *out, const struct status *status) {
+int status_json_format_plan(struct buf *out, const struct status *status)
+{
     struct json_list o = object_begin(out);
     put_text(&o, "rule", status->plan_rule);
     put_text(&o, "reason", status->plan_reason);
@@ -150,7 +166,8 @@ int status_json_format_plan(struct buf *out, const struct status *status) {
     return format_result(out);
 }
 
-int status_json_format_check(struct buf *out, const struct status *status) {
+int status_json_format_check(struct buf *out, const struct status *status)
+{
     struct json_list o = object_begin(out);
     put_number(&o, "result", status->check);
     list_key(&o, "promises");
@@ -169,7 +186,8 @@ int status_json_format_check(struct buf *out, const struct status *status) {
     return format_result(out);
 }
 
-int status_json_format(struct buf *out, const struct status *status) {
+int status_json_format(struct buf *out, const struct status *status)
+{
     struct json_list o = object_begin(out);
     list_key(&o, "cluster");
     put_cluster(out, status);
@@ -202,7 +220,8 @@ int status_json_format(struct buf *out, const struct status *status) {
 
 /* ---- Reading ---- */
 
-static const char *get_text(struct json_reader *r, const cJSON *parent, const char *key) {
+static const char *get_text(struct json_reader *r, const cJSON *parent, const char *key)
+{
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(parent, key);
     if (!item || cJSON_IsNull(item))
         return "";
@@ -213,25 +232,29 @@ static const char *get_text(struct json_reader *r, const cJSON *parent, const ch
     return arena_format(r->arena, "%s", item->valuestring);
 }
 
-static int64_t get_known(struct json_reader *r, const cJSON *parent, const char *key) {
+static int64_t get_known(struct json_reader *r, const cJSON *parent, const char *key)
+{
     int64_t value = STATUS_NUMBER_UNKNOWN;
     json_get_int(r, parent, key, 0, JSON_INT_MAX, &value);
     return value;
 }
 
-static int64_t get_number(struct json_reader *r, const cJSON *parent, const char *key) {
+static int64_t get_number(struct json_reader *r, const cJSON *parent, const char *key)
+{
     int64_t value = 0;
     json_get_int(r, parent, key, 0, JSON_INT_MAX, &value);
     return value;
 }
 
-static bool get_bool(struct json_reader *r, const cJSON *parent, const char *key) {
+static bool get_bool(struct json_reader *r, const cJSON *parent, const char *key)
+{
     bool value = false;
     json_get_bool(r, parent, key, &value);
     return value;
 }
 
-static enum held get_held(struct json_reader *r, const cJSON *parent, const char *key) {
+static enum held get_held(struct json_reader *r, const cJSON *parent, const char *key)
+{
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(parent, key);
     if (!item || cJSON_IsNull(item))
         return HELD_UNKNOWN;
@@ -240,7 +263,8 @@ static enum held get_held(struct json_reader *r, const cJSON *parent, const char
 
 /* The index of the text among `names`, 0 (unknown) if it is none: a newer agent may say more. */
 static unsigned get_name(struct json_reader *r, const cJSON *parent, const char *key,
-                         const char *const *names, unsigned count) {
+                         const char *const *names, unsigned count)
+{
     const char *text = get_text(r, parent, key);
     for (unsigned i = 0; i < count; i++)
         if (strcmp(text, names[i]) == 0)
@@ -248,14 +272,29 @@ static unsigned get_name(struct json_reader *r, const cJSON *parent, const char 
     return 0;
 }
 
-static const char *const *get_texts(struct json_reader *r, const cJSON *parent, const char *key,
-                                    size_t *ret_count) {
+/* An array of at most `max` items, more than which no agent can have written; NULL if there is none. */
+static const cJSON *get_array(struct json_reader *r, const cJSON *parent, const char *key,
+                              size_t max, size_t *ret_size)
+{
     const cJSON *array = json_get_array(r, parent, key);
-    size_t capacity = array ? (size_t)cJSON_GetArraySize(array) : 0;
+    *ret_size = array ? (size_t)cJSON_GetArraySize(array) : 0;
+    if (*ret_size <= max)
+        return array;
+    json_fail(r, E_LIMIT, parent, key, "too many");
+    *ret_size = 0;
+    return NULL;
+}
+
+static const char *const *get_texts(struct json_reader *r, const cJSON *parent, const char *key,
+                                    size_t *ret_count)
+{
+    size_t capacity;
+    const cJSON *array = get_array(r, parent, key, SLOT_COUNT, &capacity);
     const char **texts = ARENA_NEW(r->arena, const char *, capacity);
     size_t count = 0;
     const cJSON *item;
-    cJSON_ArrayForEach(item, array) {
+    cJSON_ArrayForEach(item, array)
+    {
         if (!cJSON_IsString(item)) {
             json_fail(r, E_PROTO, parent, key, "not an array of strings");
             break;
@@ -266,7 +305,8 @@ static const char *const *get_texts(struct json_reader *r, const cJSON *parent, 
     return texts;
 }
 
-static void read_cluster(struct json_reader *r, const cJSON *root, struct status *status) {
+static void read_cluster(struct json_reader *r, const cJSON *root, struct status *status)
+{
     static const char *const states[] = {
 #define X(name, text) text,
         STATUS_STATES(X)
@@ -286,20 +326,23 @@ static void read_cluster(struct json_reader *r, const cJSON *root, struct status
     status->weakest = get_text(r, o, "weakest");
 }
 
-static void read_plan(struct json_reader *r, const cJSON *root, struct status *status) {
+static void read_plan(struct json_reader *r, const cJSON *root, struct status *status)
+{
     const cJSON *o = json_get_object(r, root, "plan");
     status->plan_rule = get_text(r, o, "rule");
     status->plan_reason = get_text(r, o, "reason");
     status->plan_actions = get_texts(r, o, "actions", &status->plan_action_count);
 }
 
-static void read_shards(struct json_reader *r, const cJSON *root, struct status *status) {
-    const cJSON *array = json_get_array(r, root, "shards");
-    size_t capacity = array ? (size_t)cJSON_GetArraySize(array) : 0;
+static void read_shards(struct json_reader *r, const cJSON *root, struct status *status)
+{
+    size_t capacity;
+    const cJSON *array = get_array(r, root, "shards", NODES_MAX, &capacity);
     struct status_shard *shards = ARENA_NEW(r->arena, struct status_shard, capacity);
     size_t count = 0;
     const cJSON *o;
-    cJSON_ArrayForEach(o, array) {
+    cJSON_ArrayForEach(o, array)
+    {
         struct status_shard *shard = &shards[count++];
         shard->slots = get_text(r, o, "slots");
         shard->slot_count = get_number(r, o, "slotCount");
@@ -313,7 +356,8 @@ static void read_shards(struct json_reader *r, const cJSON *root, struct status 
     status->shard_count = count;
 }
 
-static void read_pod(struct json_reader *r, const cJSON *o, struct status_pod *pod) {
+static void read_pod(struct json_reader *r, const cJSON *o, struct status_pod *pod)
+{
     pod->name = get_text(r, o, "name");
     pod->ordinal = get_number(r, o, "ordinal");
     pod->ip = get_text(r, o, "ip");
@@ -331,19 +375,20 @@ static void read_pod(struct json_reader *r, const cJSON *o, struct status_pod *p
     pod->age_ms = get_known(r, o, "ageMs");
 }
 
-static void read_pods(struct json_reader *r, const cJSON *root, struct status *status) {
-    const cJSON *array = json_get_array(r, root, "pods");
-    size_t capacity = array ? (size_t)cJSON_GetArraySize(array) : 0;
+static void read_pods(struct json_reader *r, const cJSON *root, struct status *status)
+{
+    size_t capacity;
+    const cJSON *array = get_array(r, root, "pods", NODES_MAX, &capacity);
     struct status_pod *pods = ARENA_NEW(r->arena, struct status_pod, capacity);
     size_t count = 0;
     const cJSON *o;
-    cJSON_ArrayForEach(o, array)
-        read_pod(r, o, &pods[count++]);
+    cJSON_ArrayForEach(o, array) read_pod(r, o, &pods[count++]);
     status->pods = pods;
     status->pod_count = count;
 }
 
-static void read_check(struct json_reader *r, const cJSON *root, struct status *status) {
+static void read_check(struct json_reader *r, const cJSON *root, struct status *status)
+{
     const cJSON *check = json_get_object(r, root, "check");
     int64_t result = CHECK_UNKNOWN;
     json_get_int(r, check, "result", CHECK_HEALTHY, CHECK_UNKNOWN, &result);
@@ -351,18 +396,20 @@ static void read_check(struct json_reader *r, const cJSON *root, struct status *
     for (int kind = 0; kind < PROMISE_COUNT; kind++)
         status->promises[kind] = (struct promise){HELD_UNKNOWN, "this agent does not say"};
     const cJSON *o;
-    cJSON_ArrayForEach(o, json_get_array(r, check, "promises")) {
+    cJSON_ArrayForEach(o, json_get_array(r, check, "promises"))
+    {
         const char *name = get_text(r, o, "name");
         for (int kind = 0; kind < PROMISE_COUNT; kind++)
             if (strcmp(name, promise_key((enum promise_kind)kind)) == 0)
-                status->promises[kind] = (struct promise){
-                    (enum held)get_name(r, o, "held", HELDS, ARRAY_LEN(HELDS)),
-                    get_text(r, o, "why")};
+                status->promises[kind] =
+                    (struct promise){(enum held)get_name(r, o, "held", HELDS, ARRAY_LEN(HELDS)),
+                                     get_text(r, o, "why")};
     }
 }
 
 int status_json_parse(struct span text, struct arena *arena, struct status *ret_status,
-                      struct err *err) {
+                      struct err *err)
+{
     auto_json cJSON *root = NULL;
     int result = json_parse(text, STATUS_JSON_MAX, &root, err);
     if (result < 0)

@@ -8,11 +8,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_within(struct span part, struct span text) {
+static void check_within(struct span part, struct span text)
+{
     assert(part.ptr >= text.ptr && part.ptr + part.len <= text.ptr + text.len);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     struct span text = {(const char *)data, size};
     struct http_head head;
     enum http_head_state state = http_head_parse(text, &head);

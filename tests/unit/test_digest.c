@@ -16,7 +16,8 @@
 
 static const struct digest UNKNOWN = {.offset = -1, .quiet_ms = -1, .age_ms = -1};
 
-static struct digest full_digest(void) {
+static struct digest full_digest(void)
+{
     struct digest d = {
         .role = DIGEST_REPLICA,
         .link_up = true,
@@ -35,16 +36,18 @@ static struct digest full_digest(void) {
     return d;
 }
 
-static int parse(const char *text, struct digest *d, struct err *err) {
+static int parse(const char *text, struct digest *d, struct err *err)
+{
     *err = (struct err){0};
     memset(d, 0xa5, sizeof *d);
     return digest_parse(span_of(text), d, err);
 }
 
-static void test_format_is_one_line_of_pairs(void **state) {
+static void test_format_is_one_line_of_pairs(void **state)
+{
     (void)state;
     struct digest d = full_digest();
-    struct buf out auto_buf;
+    auto_buf struct buf out;
     buf_init(&out, DIGEST_TEXT_MAX);
     assert_int_equal(digest_format(&out, &d), 0);
     assert_string_equal(buf_str(&out),
@@ -53,15 +56,17 @@ static void test_format_is_one_line_of_pairs(void **state) {
                         " drain=none quiet=12345 age=80\n");
 }
 
-static void test_what_is_unknown_is_left_out(void **state) {
+static void test_what_is_unknown_is_left_out(void **state)
+{
     (void)state;
-    struct buf out auto_buf;
+    auto_buf struct buf out;
     buf_init(&out, DIGEST_TEXT_MAX);
     assert_int_equal(digest_format(&out, &UNKNOWN), 0);
     assert_string_equal(buf_str(&out), "v=1 epoch=0 open=0\n");
 }
 
-static void assert_digest_equal(const struct digest *a, const struct digest *b) {
+static void assert_digest_equal(const struct digest *a, const struct digest *b)
+{
     assert_string_equal(a->run_id, b->run_id);
     assert_string_equal(a->id.hex, b->id.hex);
     assert_string_equal(a->primary.hex, b->primary.hex);
@@ -74,8 +79,9 @@ static void assert_digest_equal(const struct digest *a, const struct digest *b) 
     assert_true(a->quiet_ms == b->quiet_ms && a->age_ms == b->age_ms);
 }
 
-static void assert_round_trip(const struct digest *d) {
-    struct buf out auto_buf;
+static void assert_round_trip(const struct digest *d)
+{
+    auto_buf struct buf out;
     struct digest read;
     struct err err;
     buf_init(&out, DIGEST_TEXT_MAX);
@@ -84,7 +90,8 @@ static void assert_round_trip(const struct digest *d) {
     assert_digest_equal(d, &read);
 }
 
-static void test_round_trip_of_every_state(void **state) {
+static void test_round_trip_of_every_state(void **state)
+{
     (void)state;
     assert_round_trip(&UNKNOWN);
     for (int gate = DIGEST_GATE_UNKNOWN; gate <= DIGEST_GATE_HELD; gate++)
@@ -103,7 +110,8 @@ static void test_round_trip_of_every_state(void **state) {
 }
 
 /* The largest value of every field stays within the limit of the format. */
-static void test_the_longest_digest_fits(void **state) {
+static void test_the_longest_digest_fits(void **state)
+{
     (void)state;
     struct digest d = full_digest();
     d.offset = d.quiet_ms = d.age_ms = INT64_MAX;
@@ -114,19 +122,21 @@ static void test_the_longest_digest_fits(void **state) {
     assert_round_trip(&d);
 }
 
-static void test_past_the_ceiling_is_an_error(void **state) {
+static void test_past_the_ceiling_is_an_error(void **state)
+{
     (void)state;
-    struct buf out auto_buf;
+    auto_buf struct buf out;
     buf_init(&out, 10);
     assert_int_equal(digest_format(&out, &UNKNOWN), E_LIMIT);
 }
 
-static void test_a_newer_digest_is_read(void **state) {
+static void test_a_newer_digest_is_read(void **state)
+{
     (void)state;
     struct digest d;
     struct err err;
-    assert_int_equal(parse("v=2 mood=good offset=5 gate=ajar drain=paused role=witness\n", &d, &err),
-                     0);
+    assert_int_equal(
+        parse("v=2 mood=good offset=5 gate=ajar drain=paused role=witness\n", &d, &err), 0);
     assert_int_equal(d.offset, 5);
     assert_int_equal(d.gate, DIGEST_GATE_UNKNOWN);
     assert_int_equal(d.drain, DIGEST_DRAIN_UNKNOWN);
@@ -136,7 +146,8 @@ static void test_a_newer_digest_is_read(void **state) {
     assert_int_equal(parse("v=1", &d, &err), 0);
 }
 
-static void test_what_is_malformed_is_refused(void **state) {
+static void test_what_is_malformed_is_refused(void **state)
+{
     static const struct {
         const char *text, *message;
     } cases[] = {
@@ -180,7 +191,8 @@ static void test_what_is_malformed_is_refused(void **state) {
     }
 }
 
-static void test_a_longer_text_is_refused(void **state) {
+static void test_a_longer_text_is_refused(void **state)
+{
     (void)state;
     char text[DIGEST_TEXT_MAX + 2];
     struct digest d;
@@ -194,7 +206,8 @@ static void test_a_longer_text_is_refused(void **state) {
     assert_int_equal(parse(text, &d, &err), E_LIMIT);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format_is_one_line_of_pairs),
         cmocka_unit_test(test_what_is_unknown_is_left_out),

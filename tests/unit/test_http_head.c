@@ -10,11 +10,13 @@
 #include "base/cleanup.h"
 #include "wire/http_head.h"
 
-static enum http_head_state parse(const char *text, struct http_head *head) {
+static enum http_head_state parse(const char *text, struct http_head *head)
+{
     return http_head_parse(span_of(text), head);
 }
 
-static void test_method_path_and_query_are_taken(void **state) {
+static void test_method_path_and_query_are_taken(void **state)
+{
     (void)state;
     struct http_head head;
     assert_int_equal(parse("GET /status?digest HTTP/1.1\r\nHost: x\r\n\r\n", &head),
@@ -24,7 +26,8 @@ static void test_method_path_and_query_are_taken(void **state) {
     assert_true(span_is(head.query, "digest"));
 }
 
-static void test_forms_that_are_allowed(void **state) {
+static void test_forms_that_are_allowed(void **state)
+{
     static const char *const texts[] = {
         "HEAD /livez HTTP/1.0\r\n\r\n",
         "HEAD /livez HTTP/1.1\n\n",
@@ -42,7 +45,8 @@ static void test_forms_that_are_allowed(void **state) {
 }
 
 /* Every prefix is partial, byte by byte, until the empty line is there. */
-static void test_a_head_without_its_end_is_partial(void **state) {
+static void test_a_head_without_its_end_is_partial(void **state)
+{
     static const char text[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     (void)state;
     struct http_head head;
@@ -51,7 +55,8 @@ static void test_a_head_without_its_end_is_partial(void **state) {
     assert_int_equal(parse(text, &head), HTTP_HEAD_COMPLETE);
 }
 
-static void test_what_is_no_http_1_is_bad(void **state) {
+static void test_what_is_no_http_1_is_bad(void **state)
+{
     static const char *const texts[] = {
         "\n\n",
         "GET\r\n\r\n",
@@ -74,7 +79,8 @@ static void test_what_is_no_http_1_is_bad(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_method_path_and_query_are_taken),
         cmocka_unit_test(test_forms_that_are_allowed),

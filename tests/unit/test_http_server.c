@@ -23,7 +23,8 @@
 
 static int64_t later_ms;
 
-static int64_t test_clock(void) {
+static int64_t test_clock(void)
+{
     return clock_mono_ms() + later_ms;
 }
 
@@ -35,7 +36,8 @@ struct fixture {
     size_t answer_len;
 };
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     struct fixture *f = xcalloc(1, sizeof *f);
     later_ms = 0;
     f->base = event_base_new();
@@ -50,7 +52,8 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     struct fixture *f = *state;
     http_server_free(f->server);
     event_base_free(f->base);
@@ -59,27 +62,31 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void turn(struct fixture *f) {
+static void turn(struct fixture *f)
+{
     const struct timeval soon = {.tv_usec = 2000};
     (void)event_base_loopexit(f->base, &soon);
     (void)event_base_loop(f->base, EVLOOP_ONCE);
 }
 
-static int dial(const struct fixture *f) {
+static int dial(const struct fixture *f)
+{
     int fd = socket(f->endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
-    assert_int_equal(
-        connect(fd, (const struct sockaddr *)&f->endpoint.address, f->endpoint.len), 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&f->endpoint.address, f->endpoint.len),
+                     0);
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
     return fd;
 }
 
-static void put(int fd, const char *text) {
+static void put(int fd, const char *text)
+{
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
 /* Reads to the end while the loop runs; false if the other side reset or said nothing in time. */
-static bool drain(struct fixture *f, int fd) {
+static bool drain(struct fixture *f, int fd)
+{
     free(f->answer);
     f->answer = xcalloc(MIB(3), 1);
     f->answer_len = 0;
@@ -98,21 +105,24 @@ static bool drain(struct fixture *f, int fd) {
     return false;
 }
 
-static const char *ask(struct fixture *f, const char *request) {
+static const char *ask(struct fixture *f, const char *request)
+{
     auto_close int fd = dial(f);
     put(fd, request);
     assert_true(drain(f, fd));
     return f->answer;
 }
 
-static void assert_status(const char *answer, const char *status) {
+static void assert_status(const char *answer, const char *status)
+{
     char line[64];
     text_format(line, sizeof line, "HTTP/1.1 %s\r\n", status);
     if (strncmp(answer, line, strlen(line)) != 0)
         fail_msg("not %s but %.80s", status, answer);
 }
 
-static const char *body_of(const char *answer) {
+static const char *body_of(const char *answer)
+{
     const char *end = strstr(answer, "\r\n\r\n");
     assert_non_null(end);
     return end + 4;
@@ -120,7 +130,8 @@ static const char *body_of(const char *answer) {
 
 /* ---- Pages ---- */
 
-static void test_pages_are_served_as_published(void **state) {
+static void test_pages_are_served_as_published(void **state)
+{
     static const struct {
         enum http_page page;
         const char *target, *type, *body;
@@ -147,7 +158,8 @@ static void test_pages_are_served_as_published(void **state) {
     }
 }
 
-static void test_a_page_is_replaced(void **state) {
+static void test_a_page_is_replaced(void **state)
+{
     struct fixture *f = *state;
     static const char *const bodies[] = {"one", "two", "two", ""};
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
@@ -156,7 +168,8 @@ static void test_a_page_is_replaced(void **state) {
     }
 }
 
-static void test_before_the_first_turn_pages_are_unavailable(void **state) {
+static void test_before_the_first_turn_pages_are_unavailable(void **state)
+{
     struct fixture *f = *state;
     static const char *const targets[] = {"/readyz", "/metrics", "/status", "/status?digest"};
     for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
@@ -168,7 +181,8 @@ static void test_before_the_first_turn_pages_are_unavailable(void **state) {
     }
 }
 
-static void test_readiness_is_the_last_verdict(void **state) {
+static void test_readiness_is_the_last_verdict(void **state)
+{
     struct fixture *f = *state;
     http_server_publish_ready(f->server, false, span_of("loading\n"));
     const char *answer = ask(f, "GET /readyz HTTP/1.1\r\n\r\n");
@@ -179,7 +193,8 @@ static void test_readiness_is_the_last_verdict(void **state) {
     assert_status(ask(f, "GET /readyz HTTP/1.1\r\n\r\n"), "200 OK");
 }
 
-static void test_liveness_is_the_age_of_the_last_turn(void **state) {
+static void test_liveness_is_the_age_of_the_last_turn(void **state)
+{
     struct fixture *f = *state;
     assert_status(ask(f, "GET /livez HTTP/1.1\r\n\r\n"), "200 OK");
     later_ms = HTTP_LIVE_MS + 5000;
@@ -192,7 +207,8 @@ static void test_liveness_is_the_age_of_the_last_turn(void **state) {
     assert_string_equal(body_of(answer), "ok\n");
 }
 
-static void test_head_has_the_length_and_no_body(void **state) {
+static void test_head_has_the_length_and_no_body(void **state)
+{
     struct fixture *f = *state;
     http_server_publish(f->server, HTTP_PAGE_METRICS, span_of("m 1\n"));
     const char *answer = ask(f, "HEAD /metrics HTTP/1.0\r\n\r\n");
@@ -202,7 +218,8 @@ static void test_head_has_the_length_and_no_body(void **state) {
 }
 
 /* More than a socket's buffer holds; and what is replaced meanwhile is not mixed in. */
-static void test_a_large_page_arrives_whole(void **state) {
+static void test_a_large_page_arrives_whole(void **state)
+{
     struct fixture *f = *state;
     size_t len = MIB(2);
     auto_free char *big = xcalloc(len, 1);
@@ -222,7 +239,8 @@ static void test_a_large_page_arrives_whole(void **state) {
 
 /* ---- Requests that are none ---- */
 
-static void test_other_requests_are_refused(void **state) {
+static void test_other_requests_are_refused(void **state)
+{
     static const struct {
         const char *request, *status;
     } cases[] = {
@@ -242,7 +260,8 @@ static void test_other_requests_are_refused(void **state) {
 }
 
 /* 1 MiB of URL: the answer is read to its end although the client sent far more than was read. */
-static void test_a_huge_request_is_told_so(void **state) {
+static void test_a_huge_request_is_told_so(void **state)
+{
     struct fixture *f = *state;
     size_t len = MIB(1);
     auto_free char *url = xcalloc(len, 1);
@@ -263,7 +282,8 @@ static void test_a_huge_request_is_told_so(void **state) {
     assert_status(f->answer, "431 Request Header Fields Too Large");
 }
 
-static void test_the_largest_request_is_served(void **state) {
+static void test_the_largest_request_is_served(void **state)
+{
     struct fixture *f = *state;
     char request[HTTP_REQUEST_MAX + 1];
     memset(request, 'x', sizeof request);
@@ -272,7 +292,8 @@ static void test_the_largest_request_is_served(void **state) {
     assert_status(ask(f, request), "200 OK");
 }
 
-static void test_a_request_may_come_byte_by_byte(void **state) {
+static void test_a_request_may_come_byte_by_byte(void **state)
+{
     static const char request[] = "GET /livez HTTP/1.1\r\n\r\n";
     struct fixture *f = *state;
     auto_close int fd = dial(f);
@@ -284,7 +305,8 @@ static void test_a_request_may_come_byte_by_byte(void **state) {
     assert_status(f->answer, "200 OK");
 }
 
-static void test_a_client_that_leaves_is_forgotten(void **state) {
+static void test_a_client_that_leaves_is_forgotten(void **state)
+{
     struct fixture *f = *state;
     for (int i = 0; i < 3; i++) {
         int fd = dial(f);
@@ -299,7 +321,8 @@ static void test_a_client_that_leaves_is_forgotten(void **state) {
 }
 
 /* A client that resets instead of reading a large page. */
-static void test_a_client_that_resets_is_forgotten(void **state) {
+static void test_a_client_that_resets_is_forgotten(void **state)
+{
     struct fixture *f = *state;
     auto_free char *big = xcalloc(MIB(2), 1);
     http_server_publish(f->server, HTTP_PAGE_STATUS, (struct span){big, MIB(2)});
@@ -319,7 +342,8 @@ static void test_a_client_that_resets_is_forgotten(void **state) {
 /* ---- Slow and many ---- */
 
 /* Whatever it does: nothing, a byte now and then, or not reading its answer. */
-static void test_a_dawdler_is_cut_off_in_time(void **state) {
+static void test_a_dawdler_is_cut_off_in_time(void **state)
+{
     struct fixture *f = *state;
     auto_free char *big = xcalloc(MIB(2), 1);
     http_server_publish(f->server, HTTP_PAGE_STATUS, (struct span){big, MIB(2)});
@@ -344,7 +368,8 @@ static void test_a_dawdler_is_cut_off_in_time(void **state) {
 }
 
 /* FAULTS H9: 1,000 connections that never finish their request; a probe is served at once. */
-static void test_slowloris_does_not_delay_a_probe(void **state) {
+static void test_slowloris_does_not_delay_a_probe(void **state)
+{
     enum { ATTACKERS = 1000, PROBES = 20 };
     struct fixture *f = *state;
     int fds[ATTACKERS];
@@ -374,7 +399,8 @@ static void test_slowloris_does_not_delay_a_probe(void **state) {
 }
 
 /* Who was answered and lingers goes before who has yet to ask. */
-static void test_those_who_were_answered_give_way_first(void **state) {
+static void test_those_who_were_answered_give_way_first(void **state)
+{
     struct fixture *f = *state;
     auto_close int early = dial(f);
     turn(f);
@@ -398,15 +424,22 @@ static void test_those_who_were_answered_give_way_first(void **state) {
 /* ---- Listening ---- */
 
 static int listen_at(struct fixture *f, const char *address, uint16_t port,
-                     struct http_server **ret_server, struct err *err) {
-    struct http_server_config config = {.base = f->base, .priority = 4, .address = address,
-                                        .port = port, .now_ms = test_clock};
+                     struct http_server **ret_server, struct err *err)
+{
+    struct http_server_config config = {
+        .base = f->base, .priority = 4, .address = address, .port = port, .now_ms = test_clock};
     *err = (struct err){0};
     return http_server_new(&config, ret_server, err);
 }
 
-static void test_what_is_no_address_is_refused(void **state) {
-    static const char *const addresses[] = {"", "localhost", "[::", "[]", "1.2.3", "::1]",
+static void test_what_is_no_address_is_refused(void **state)
+{
+    static const char *const addresses[] = {"",
+                                            "localhost",
+                                            "[::",
+                                            "[]",
+                                            "1.2.3",
+                                            "::1]",
                                             "1234567890123456789012345678901234567890123456789"};
     struct fixture *f = *state;
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
@@ -418,7 +451,8 @@ static void test_what_is_no_address_is_refused(void **state) {
     }
 }
 
-static void test_a_taken_port_is_a_clear_error(void **state) {
+static void test_a_taken_port_is_a_clear_error(void **state)
+{
     struct fixture *f = *state;
     struct http_server *server = NULL;
     struct err err;
@@ -433,7 +467,8 @@ static void test_a_taken_port_is_a_clear_error(void **state) {
     assert_null(server);
 }
 
-static void test_any_address_serves_both_families(void **state) {
+static void test_any_address_serves_both_families(void **state)
+{
     static const char *const clients[] = {"127.0.0.1", "::1"};
     struct fixture *f = *state;
     struct err err;
@@ -441,13 +476,13 @@ static void test_any_address_serves_both_families(void **state) {
     assert_int_equal(listen_at(f, "[::]", 0, &f->server, &err), 0);
     auto_close int probe = socket(AF_INET6, SOCK_STREAM, 0);
     for (size_t i = 0; i < (probe < 0 ? 1 : ARRAY_LEN(clients)); i++) {
-        assert_true(
-            endpoint_parse(span_of(clients[i]), http_server_port(f->server), &f->endpoint));
+        assert_true(endpoint_parse(span_of(clients[i]), http_server_port(f->server), &f->endpoint));
         assert_status(ask(f, "GET /livez HTTP/1.1\r\n\r\n"), "200 OK");
     }
 }
 
-static void test_it_ends_with_clients_connected(void **state) {
+static void test_it_ends_with_clients_connected(void **state)
+{
     struct fixture *f = *state;
     auto_close int reading = dial(f);
     auto_close int lingering = dial(f);
@@ -461,7 +496,8 @@ static void test_it_ends_with_clients_connected(void **state) {
 }
 
 /* Out of descriptors: nobody is accepted, nothing spins, and later it goes on. */
-static void test_without_descriptors_it_waits(void **state) {
+static void test_without_descriptors_it_waits(void **state)
+{
     struct fixture *f = *state;
     auto_close int waiting = dial(f);
     struct rlimit limit;
@@ -482,7 +518,8 @@ static void test_without_descriptors_it_waits(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(test_pages_are_served_as_published),
         TEST(test_a_page_is_replaced),

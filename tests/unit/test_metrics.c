@@ -43,7 +43,8 @@ struct fixture {
     struct metrics metrics;
 };
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     static struct fixture f;
     f = (struct fixture){.plan = {.rule = "steady", .reason = ""}};
     arena_init(&f.arena, TURN_ARENA_MAX);
@@ -62,14 +63,16 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     struct fixture *f = *state;
     arena_deinit(&f->arena);
     buf_deinit(&f->buf);
     return 0;
 }
 
-static const char *format(struct fixture *f, struct world_build *b) {
+static const char *format(struct fixture *f, struct world_build *b)
+{
     const struct world *world = world_build_refresh(b);
     facts_gather(world, &f->arena, &f->facts);
     status_gather(world, &f->facts, &f->plan, &f->arena, &f->status);
@@ -78,17 +81,20 @@ static const char *format(struct fixture *f, struct world_build *b) {
     return buf_str(&f->buf);
 }
 
-static void assert_has(const char *text, const char *part) {
+static void assert_has(const char *text, const char *part)
+{
     if (!strstr(text, part))
         fail_msg("\"%s\" is not in\n%s", part, text);
 }
 
-static void assert_lacks(const char *text, const char *part) {
+static void assert_lacks(const char *text, const char *part)
+{
     if (strstr(text, part))
         fail_msg("\"%s\" is in\n%s", part, text);
 }
 
-static void test_the_leaders_exposition_is_golden(void **state) {
+static void test_the_leaders_exposition_is_golden(void **state)
+{
     struct fixture *f = *state;
     f->counters.turns = 99;
     f->counters.handovers[HANDOVER_DRAIN] = 2;
@@ -102,7 +108,8 @@ static void test_the_leaders_exposition_is_golden(void **state) {
 }
 
 /* What a follower cannot tell is absent, so that no alert fires on 0. */
-static void test_what_is_unknown_is_absent(void **state) {
+static void test_what_is_unknown_is_absent(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_observe_as(b, 1);
@@ -125,7 +132,8 @@ static void test_what_is_unknown_is_absent(void **state) {
     assert_has(text, "muster_cluster_state{state=\"unknown\"} 1\n");
 }
 
-static void test_a_lost_replica_is_seen(void **state) {
+static void test_a_lost_replica_is_seen(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_lose(b, 5);
@@ -137,7 +145,8 @@ static void test_a_lost_replica_is_seen(void **state) {
 }
 
 /* A shard whose primary is on no pod has no label to go by. */
-static void test_a_foreign_primary_is_left_out(void **state) {
+static void test_a_foreign_primary_is_left_out(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->world.pod_count = 3;
@@ -146,7 +155,8 @@ static void test_a_foreign_primary_is_left_out(void **state) {
     assert_lacks(text, "muster_shard_replicas_in_sync{");
 }
 
-static void test_pairs_beyond_the_table_are_counted_together(void **state) {
+static void test_pairs_beyond_the_table_are_counted_together(void **state)
+{
     struct fixture *f = *state;
     for (int code = 100; code < 100 + METRICS_API_PAIRS + 5; code++)
         metrics_count_api(&f->counters, "get", code);
@@ -157,25 +167,35 @@ static void test_pairs_beyond_the_table_are_counted_together(void **state) {
     assert_has(text, "muster_api_requests_total{verb=\"other\",code=\"other\"} 6\n");
 }
 
-static void test_a_verb_that_is_too_long_is_other(void **state) {
+static void test_a_verb_that_is_too_long_is_other(void **state)
+{
     struct fixture *f = *state;
     metrics_count_api(&f->counters, "a-long-verb", 200);
     assert_int_equal(f->counters.api_count, 0);
     assert_int_equal(f->counters.api_other, 1);
 }
 
-static const char *info_text(struct fixture *f, const char *info) {
+static const char *info_text(struct fixture *f, const char *info)
+{
     buf_clear(&f->buf);
     metrics_put_info(&f->buf, span_of(info));
     return buf_str(&f->buf);
 }
 
-static void test_malformed_figures_are_left_out(void **state) {
+static void test_malformed_figures_are_left_out(void **state)
+{
     static const char *const infos[] = {
-        "connected_clients:\r\n",       "connected_clients:5 \r\n",  "connected_clients:0x5\r\n",
-        "connected_clients:1.\r\n",     "connected_clients:.5\r\n",  "connected_clients:1.2.3\r\n",
-        "connected_clients:-\r\n",      "connected_clients:nan\r\n", "connected_clients\r\n",
-        "xconnected_clients:5\r\n",     "aof_last_write_status:maybe\r\n",
+        "connected_clients:\r\n",
+        "connected_clients:5 \r\n",
+        "connected_clients:0x5\r\n",
+        "connected_clients:1.\r\n",
+        "connected_clients:.5\r\n",
+        "connected_clients:1.2.3\r\n",
+        "connected_clients:-\r\n",
+        "connected_clients:nan\r\n",
+        "connected_clients\r\n",
+        "xconnected_clients:5\r\n",
+        "aof_last_write_status:maybe\r\n",
         "connected_clients:123456789012345678901234567890123\r\n",
         "db0:expires=0\r\ndbx:keys=1\r\ndb1:keys=x\r\n",
     };
@@ -188,13 +208,15 @@ static void test_malformed_figures_are_left_out(void **state) {
             assert_lacks(info_text(f, infos[i]), "redis_db_keys{");
 }
 
-static void test_a_link_that_is_down_is_0(void **state) {
+static void test_a_link_that_is_down_is_0(void **state)
+{
     struct fixture *f = *state;
     assert_has(info_text(f, "master_host:::1\r\nmaster_port:1\r\nmaster_link_status:down\r\n"),
                "redis_master_link_up{master_host=\"::1\",master_port=\"1\"} 0\n");
 }
 
-static void test_valkey_says_what_it_is(void **state) {
+static void test_valkey_says_what_it_is(void **state)
+{
     struct fixture *f = *state;
     assert_has(info_text(f, "redis_version:7.2.4\r\nserver_mode:cluster\r\n"
                             "valkey_version:9.0.1\r\nrole:master\r\n"),
@@ -203,25 +225,27 @@ static void test_valkey_says_what_it_is(void **state) {
 }
 
 /* No server can forge a line or a label. */
-static void test_labels_are_escaped(void **state) {
+static void test_labels_are_escaped(void **state)
+{
     struct fixture *f = *state;
-    assert_has(info_text(f, "os:a\"} 1\\ \x1b[2J\xc3\xa9\r\n"),
-               "os=\"a\\\"} 1\\\\ ?[2J??\"} 1\n");
+    assert_has(info_text(f, "os:a\"} 1\\ \x1b[2J\xc3\xa9\r\n"), "os=\"a\\\"} 1\\\\ ?[2J??\"} 1\n");
     buf_clear(&f->buf);
     metrics_put_label(&f->buf, span_of("a\nb"));
     assert_string_equal(buf_str(&f->buf), "a\\nb");
 }
 
-static void test_past_the_ceiling_is_an_error(void **state) {
+static void test_past_the_ceiling_is_an_error(void **state)
+{
     struct fixture *f = *state;
     (void)format(f, world_build_virgin(&f->arena, 1));
-    struct buf small auto_buf;
+    auto_buf struct buf small;
     buf_init(&small, 1000);
     assert_int_equal(metrics_text_format(&small, &f->metrics), E_LIMIT);
 }
 
 /* Names, types and syntax as Prometheus' parser wants them. */
-static void test_every_line_is_well_formed(void **state) {
+static void test_every_line_is_well_formed(void **state)
+{
     struct fixture *f = *state;
     struct span rest = span_of(format(f, world_build_formed(&f->arena, 3, 6)));
     struct span line;
@@ -250,7 +274,8 @@ static void test_every_line_is_well_formed(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(test_the_leaders_exposition_is_golden),
         TEST(test_what_is_unknown_is_absent),

@@ -20,7 +20,8 @@ struct fixture {
     struct status status;
 };
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     static struct fixture fixture;
     fixture = (struct fixture){.plan = {.rule = "steady", .reason = "nothing to do"}};
     arena_init(&fixture.arena, TURN_ARENA_MAX);
@@ -28,13 +29,15 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     struct fixture *f = *state;
     arena_deinit(&f->arena);
     return 0;
 }
 
-static const struct status *look(struct fixture *f, struct world_build *b) {
+static const struct status *look(struct fixture *f, struct world_build *b)
+{
     const struct world *world = world_build_refresh(b);
     facts_gather(world, &f->arena, &f->facts);
     status_gather(world, &f->facts, &f->plan, &f->arena, &f->status);
@@ -42,13 +45,15 @@ static const struct status *look(struct fixture *f, struct world_build *b) {
 }
 
 static void assert_promise(const struct status *s, enum promise_kind kind, enum held held,
-                           const char *why) {
+                           const char *why)
+{
     assert_string_equal(s->promises[kind].why, why);
     assert_int_equal(s->promises[kind].held, held);
 }
 
 /* All promises but those in `except` (a bit set) are held. */
-static void assert_others_held(const struct status *s, unsigned except) {
+static void assert_others_held(const struct status *s, unsigned except)
+{
     for (int kind = 0; kind < PROMISE_COUNT; kind++)
         if (!(except & (1u << kind)))
             assert_promise(s, (enum promise_kind)kind, HELD_YES, "");
@@ -58,7 +63,8 @@ static void assert_others_held(const struct status *s, unsigned except) {
 
 /* ---- A cluster that is well ---- */
 
-static void test_formed_cluster_is_ok_and_healthy(void **state) {
+static void test_formed_cluster_is_ok_and_healthy(void **state)
+{
     struct fixture *f = *state;
     const struct status *s = look(f, world_build_formed(&f->arena, 3, 6));
     assert_int_equal(s->state, STATUS_OK);
@@ -79,7 +85,8 @@ static void test_formed_cluster_is_ok_and_healthy(void **state) {
     assert_string_equal(s->plan_reason, "nothing to do");
 }
 
-static void test_shards_are_in_the_order_of_their_slots(void **state) {
+static void test_shards_are_in_the_order_of_their_slots(void **state)
+{
     struct fixture *f = *state;
     const struct status *s = look(f, world_build_formed(&f->arena, 3, 6));
     static const struct {
@@ -101,7 +108,8 @@ static void test_shards_are_in_the_order_of_their_slots(void **state) {
     }
 }
 
-static void test_a_shard_may_have_many_ranges_and_replicas(void **state) {
+static void test_a_shard_may_have_many_ranges_and_replicas(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 1, 4);
     b->world.set.replicas = 4;
@@ -116,7 +124,8 @@ static void test_a_shard_may_have_many_ranges_and_replicas(void **state) {
     assert_promise(s, PROMISE_SLOTS, HELD_NO, "9 of 16384 slots are served");
 }
 
-static void test_pods_show_role_lag_memory_and_server(void **state) {
+static void test_pods_show_role_lag_memory_and_server(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->pods[5].server.offset = 4000;
@@ -151,7 +160,8 @@ static void test_pods_show_role_lag_memory_and_server(void **state) {
 
 /* ---- Before the formation ---- */
 
-static void test_virgin_servers_are_forming(void **state) {
+static void test_virgin_servers_are_forming(void **state)
+{
     struct fixture *f = *state;
     const struct status *s = look(f, world_build_virgin(&f->arena, 6));
     assert_int_equal(s->state, STATUS_FORMING);
@@ -166,14 +176,16 @@ static void test_virgin_servers_are_forming(void **state) {
     assert_promise(s, PROMISE_NODE_LOSS, HELD_UNKNOWN, "no shard is known");
 }
 
-static void test_a_record_that_forms_is_forming_whatever_the_views_say(void **state) {
+static void test_a_record_that_forms_is_forming_whatever_the_views_say(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->record.state = RECORD_FORMING;
     assert_int_equal(look(f, b)->state, STATUS_FORMING);
 }
 
-static void test_without_record_and_answers_the_state_is_unknown(void **state) {
+static void test_without_record_and_answers_the_state_is_unknown(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_virgin(&f->arena, 3);
     b->world.record_presence = PRESENCE_UNKNOWN;
@@ -189,7 +201,8 @@ static void test_without_record_and_answers_the_state_is_unknown(void **state) {
 }
 
 /* A cluster that was made by hand and has no record yet is judged like any other. */
-static void test_a_cluster_without_record_is_judged(void **state) {
+static void test_a_cluster_without_record_is_judged(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->world.record = b->world.record_copy = NULL;
@@ -200,7 +213,8 @@ static void test_a_cluster_without_record_is_judged(void **state) {
 }
 
 /* Its ConfigMap was deleted: the copy still says who it is. */
-static void test_the_copy_of_a_deleted_record_counts(void **state) {
+static void test_the_copy_of_a_deleted_record_counts(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->world.record = NULL;
@@ -212,7 +226,8 @@ static void test_the_copy_of_a_deleted_record_counts(void **state) {
 
 /* ---- Something is missing ---- */
 
-static void test_a_lost_replica_degrades(void **state) {
+static void test_a_lost_replica_degrades(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_lose(b, 5);
@@ -221,8 +236,7 @@ static void test_a_lost_replica_degrades(void **state) {
     assert_int_equal(s->check, CHECK_PROMISE);
     assert_promise(s, PROMISE_SERVERS, HELD_NO, "1 of 6 are missing: muster-5 refuses connections");
     assert_promise(s, PROMISE_REPLICAS, HELD_NO, "shard 0-5460 of muster-0 has 0 of 1 in sync");
-    assert_promise(s, PROMISE_NODE_LOSS, HELD_NO,
-                   "shard 0-5460 (muster-0) has no replica in sync");
+    assert_promise(s, PROMISE_NODE_LOSS, HELD_NO, "shard 0-5460 (muster-0) has no replica in sync");
     assert_string_equal(s->weakest, "shard 0-5460 (muster-0) has no replica in sync");
     assert_others_held(s, BIT(PROMISE_SERVERS) | BIT(PROMISE_REPLICAS) | BIT(PROMISE_NODE_LOSS) |
                               BIT(PROMISE_ZONE_LOSS));
@@ -236,7 +250,8 @@ static void test_a_lost_replica_degrades(void **state) {
     assert_string_equal(s->pods[5].server, "redis 7.0.15");
 }
 
-static void test_a_replica_out_of_sync_degrades(void **state) {
+static void test_a_replica_out_of_sync_degrades(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     const struct world *w = world_build_refresh(b);
@@ -249,7 +264,8 @@ static void test_a_replica_out_of_sync_degrades(void **state) {
                    "shard 5461-10922 of muster-1 has 0 of 1 in sync");
 }
 
-static void test_a_failed_primary_is_down(void **state) {
+static void test_a_failed_primary_is_down(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_lose(b, 1);
@@ -266,7 +282,8 @@ static void test_a_failed_primary_is_down(void **state) {
     assert_int_equal(s->pods[1].role, STATUS_ROLE_PRIMARY);
 }
 
-static void test_two_of_three_primaries_gone_is_a_lost_majority(void **state) {
+static void test_two_of_three_primaries_gone_is_a_lost_majority(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     /* Killed just now: nobody has them as failing yet, but their ports are closed. */
@@ -278,7 +295,8 @@ static void test_two_of_three_primaries_gone_is_a_lost_majority(void **state) {
     assert_promise(s, PROMISE_MAJORITY, HELD_NO, "1 of 3 primaries are up, 2 are needed");
 }
 
-static void test_silence_alone_loses_no_majority(void **state) {
+static void test_silence_alone_loses_no_majority(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_lose(b, 1);
@@ -288,11 +306,11 @@ static void test_silence_alone_loses_no_majority(void **state) {
     assert_promise(look(f, b), PROMISE_MAJORITY, HELD_YES, "");
     /* The others' suspicion does. */
     b->nodes[1].flags = b->nodes[2].flags = NODE_PFAIL;
-    assert_promise(look(f, b), PROMISE_MAJORITY, HELD_NO,
-                   "1 of 3 primaries are up, 2 are needed");
+    assert_promise(look(f, b), PROMISE_MAJORITY, HELD_NO, "1 of 3 primaries are up, 2 are needed");
 }
 
-static void test_servers_that_say_fail_serve_nothing(void **state) {
+static void test_servers_that_say_fail_serve_nothing(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     const struct world *w = world_build_refresh(b);
@@ -305,7 +323,8 @@ static void test_servers_that_say_fail_serve_nothing(void **state) {
                    "every server that answers says cluster_state:fail");
 }
 
-static void test_when_all_refuse_the_cluster_is_down(void **state) {
+static void test_when_all_refuse_the_cluster_is_down(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     for (size_t i = 0; i < 6; i++)
@@ -321,7 +340,8 @@ static void test_when_all_refuse_the_cluster_is_down(void **state) {
     assert_int_equal(f->status.check, CHECK_UNKNOWN);
 }
 
-static void test_each_reason_of_absence_is_said(void **state) {
+static void test_each_reason_of_absence_is_said(void **state)
+{
     static const struct {
         enum reach reach;
         const char *why;
@@ -340,7 +360,8 @@ static void test_each_reason_of_absence_is_said(void **state) {
     }
 }
 
-static void test_a_pod_that_is_not_there_is_missing(void **state) {
+static void test_a_pod_that_is_not_there_is_missing(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->world.set.replicas = 8;
@@ -354,7 +375,8 @@ static void test_a_pod_that_is_not_there_is_missing(void **state) {
     assert_promise(look(f, b), PROMISE_SERVERS, HELD_UNKNOWN, "the StatefulSet is not known");
 }
 
-static void test_views_that_differ_are_counted(void **state) {
+static void test_views_that_differ_are_counted(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->nodes[5].component = 9; /* has forgotten everybody */
@@ -363,7 +385,8 @@ static void test_views_that_differ_are_counted(void **state) {
     assert_int_equal(s->state, STATUS_DEGRADED);
 }
 
-static void test_an_open_slot_is_a_move_half_done(void **state) {
+static void test_an_open_slot_is_a_move_half_done(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->nodes[0].open[0] = (struct open_slot){93, false, b->nodes[1].id};
@@ -379,7 +402,8 @@ static void test_an_open_slot_is_a_move_half_done(void **state) {
     assert_non_null(strstr(s->shards[0].open_slots[2], world_build_id(99).hex));
 }
 
-static void test_leader_agents_and_api_are_promises(void **state) {
+static void test_leader_agents_and_api_are_promises(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->world.leader_pod[0] = '\0';
@@ -400,7 +424,8 @@ static void test_leader_agents_and_api_are_promises(void **state) {
 
 /* ---- Single failures that would not be survived ---- */
 
-static void test_copies_on_one_node_are_the_weakest_spot(void **state) {
+static void test_copies_on_one_node_are_the_weakest_spot(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     (void)TEXT_COPY(b->pods[5].node, span_of("node-a"));
@@ -414,7 +439,8 @@ static void test_copies_on_one_node_are_the_weakest_spot(void **state) {
     assert_others_held(s, BIT(PROMISE_NODE_LOSS));
 }
 
-static void test_copies_in_one_zone_are_named_after_nodes(void **state) {
+static void test_copies_in_one_zone_are_named_after_nodes(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     (void)TEXT_COPY(b->pods[4].zone, span_of("zone-c"));
@@ -425,7 +451,8 @@ static void test_copies_in_one_zone_are_named_after_nodes(void **state) {
                         "shard 10923-16383 (muster-2) has all its copies in sync in zone zone-c");
 }
 
-static void test_a_second_replica_elsewhere_saves_the_shard(void **state) {
+static void test_a_second_replica_elsewhere_saves_the_shard(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 9);
     for (size_t i = 3; i < 9; i++)
@@ -436,7 +463,8 @@ static void test_a_second_replica_elsewhere_saves_the_shard(void **state) {
     assert_int_equal(look(f, b)->survives_node, HELD_YES);
 }
 
-static void test_a_node_with_most_primaries_takes_the_vote_with_it(void **state) {
+static void test_a_node_with_most_primaries_takes_the_vote_with_it(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     (void)TEXT_COPY(b->pods[1].node, span_of("node-a"));
@@ -448,7 +476,8 @@ static void test_a_node_with_most_primaries_takes_the_vote_with_it(void **state)
 }
 
 /* Half is not enough: 2 of 4 primaries cannot elect, 3 are needed. */
-static void test_half_of_the_primaries_on_one_node_is_too_many(void **state) {
+static void test_half_of_the_primaries_on_one_node_is_too_many(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 4, 8);
     const struct status *s = look(f, b);
@@ -458,15 +487,16 @@ static void test_half_of_the_primaries_on_one_node_is_too_many(void **state) {
                         "node node-a holds 2 of 4 primaries: without it the other 2 cannot vote");
 }
 
-static void test_one_or_two_primaries_survive_no_loss(void **state) {
+static void test_one_or_two_primaries_survive_no_loss(void **state)
+{
     struct fixture *f = *state;
     for (size_t shards = 1; shards <= 2; shards++)
-        assert_int_equal(look(f, world_build_formed(&f->arena, shards, 6))->survives_node,
-                         HELD_NO);
+        assert_int_equal(look(f, world_build_formed(&f->arena, shards, 6))->survives_node, HELD_NO);
 }
 
 /* Where Kubernetes does not say the node, no two pods are taken to share it. */
-static void test_unknown_places_are_not_shared(void **state) {
+static void test_unknown_places_are_not_shared(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     for (size_t i = 0; i < 6; i++)
@@ -478,7 +508,8 @@ static void test_unknown_places_are_not_shared(void **state) {
     assert_int_equal(s->check, CHECK_HEALTHY);
 }
 
-static void test_one_zone_is_no_broken_promise(void **state) {
+static void test_one_zone_is_no_broken_promise(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     for (size_t i = 0; i < 6; i++)
@@ -491,7 +522,8 @@ static void test_one_zone_is_no_broken_promise(void **state) {
 
 /* ---- What an agent that does not lead can tell ---- */
 
-static void test_a_follower_knows_slots_but_not_survival(void **state) {
+static void test_a_follower_knows_slots_but_not_survival(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_observe_as(b, 4);
@@ -521,7 +553,8 @@ static void test_a_follower_knows_slots_but_not_survival(void **state) {
     assert_string_equal(s->pods[0].server, "");
 }
 
-static void test_without_record_addresses_tell_who_is_who(void **state) {
+static void test_without_record_addresses_tell_who_is_who(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_observe_as(b, 4);
@@ -531,7 +564,8 @@ static void test_without_record_addresses_tell_who_is_who(void **state) {
     assert_string_equal(s->pods[3].node_id, world_build_id(3).hex);
 }
 
-static void test_a_follower_believes_that_a_node_failed(void **state) {
+static void test_a_follower_believes_that_a_node_failed(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_observe_as(b, 4);
@@ -543,7 +577,8 @@ static void test_a_follower_believes_that_a_node_failed(void **state) {
 }
 
 /* A pod that came back with a new id is not its old node, which nobody has any more. */
-static void test_a_dead_id_is_on_no_pod(void **state) {
+static void test_a_dead_id_is_on_no_pod(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->nodes[5].flags = NODE_FAIL;
@@ -557,7 +592,8 @@ static void test_a_dead_id_is_on_no_pod(void **state) {
 }
 
 /* While this process did not run, nothing is known to be lost. */
-static void test_after_a_stall_nothing_is_said_to_be_missing(void **state) {
+static void test_after_a_stall_nothing_is_said_to_be_missing(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->pods[5].server.reach = REACH_TIMEOUT;
@@ -568,7 +604,8 @@ static void test_after_a_stall_nothing_is_said_to_be_missing(void **state) {
 
 /* ---- Names ---- */
 
-static void test_every_name_is_given(void **state) {
+static void test_every_name_is_given(void **state)
+{
     (void)state;
     assert_string_equal(status_state_name(STATUS_DOWN), "down");
     assert_string_equal(status_state_name((enum status_state)99), "unknown");
@@ -578,11 +615,12 @@ static void test_every_name_is_given(void **state) {
     assert_string_equal(promise_text(PROMISE_COUNT), "unknown");
 }
 
-static void test_the_plan_is_shown_with_its_commands(void **state) {
+static void test_the_plan_is_shown_with_its_commands(void **state)
+{
     struct fixture *f = *state;
     struct action actions[] = {{.kind = ACTION_MEET, .ip = "10.0.0.3", .port = 6379}};
-    f->plan = (struct plan){.rule = "form", .reason = "meeting", .actions = actions,
-                            .action_count = 1};
+    f->plan =
+        (struct plan){.rule = "form", .reason = "meeting", .actions = actions, .action_count = 1};
     const struct status *s = look(f, world_build_virgin(&f->arena, 3));
     assert_int_equal(s->plan_action_count, 1);
     assert_string_equal(s->plan_actions[0], "CLUSTER MEET 10.0.0.3 6379");
@@ -591,7 +629,8 @@ static void test_the_plan_is_shown_with_its_commands(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(test_formed_cluster_is_ok_and_healthy),
         TEST(test_shards_are_in_the_order_of_their_slots),

@@ -25,7 +25,8 @@ struct fixture {
     struct err err;
 };
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     static struct fixture fixture;
     fixture = (struct fixture){.plan = {.rule = "steady", .reason = "nothing to do"}};
     arena_init(&fixture.arena, TURN_ARENA_MAX);
@@ -34,14 +35,16 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     struct fixture *f = *state;
     arena_deinit(&f->arena);
     buf_deinit(&f->buf);
     return 0;
 }
 
-static const char *format(struct fixture *f, struct world_build *b) {
+static const char *format(struct fixture *f, struct world_build *b)
+{
     const struct world *world = world_build_refresh(b);
     facts_gather(world, &f->arena, &f->facts);
     status_gather(world, &f->facts, &f->plan, &f->arena, &f->status);
@@ -50,12 +53,14 @@ static const char *format(struct fixture *f, struct world_build *b) {
     return buf_str(&f->buf);
 }
 
-static int parse(struct fixture *f, const char *text) {
+static int parse(struct fixture *f, const char *text)
+{
     f->err = (struct err){0};
     return status_json_parse(span_of(text), &f->arena, &f->read, &f->err);
 }
 
-static void test_a_formed_cluster_is_written_as_golden(void **state) {
+static void test_a_formed_cluster_is_written_as_golden(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_lose(b, 5);
@@ -64,7 +69,8 @@ static void test_a_formed_cluster_is_written_as_golden(void **state) {
     golden_assert_text("status_degraded.json", format(f, b));
 }
 
-static void test_what_a_follower_does_not_know_is_null(void **state) {
+static void test_what_a_follower_does_not_know_is_null(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     world_build_observe_as(b, 1);
@@ -77,13 +83,14 @@ static void test_what_a_follower_does_not_know_is_null(void **state) {
 }
 
 /* Written, read, and written again it is the same text. */
-static void test_reading_gives_back_what_was_written(void **state) {
+static void test_reading_gives_back_what_was_written(void **state)
+{
     struct fixture *f = *state;
     static const size_t shards[] = {1, 3, 4};
     for (size_t i = 0; i < ARRAY_LEN(shards); i++) {
         struct action action = {.kind = ACTION_MEET, .ip = "10.0.0.3", .port = 6379};
-        f->plan = (struct plan){.rule = "meet", .reason = "\"quoted\"\n", .actions = &action,
-                                .action_count = 1};
+        f->plan = (struct plan){
+            .rule = "meet", .reason = "\"quoted\"\n", .actions = &action, .action_count = 1};
         struct world_build *b = world_build_formed(&f->arena, shards[i], 8);
         world_build_lose(b, 7);
         if (i == 1)
@@ -99,7 +106,8 @@ static void test_reading_gives_back_what_was_written(void **state) {
     }
 }
 
-static void test_plan_and_check_are_written_alone(void **state) {
+static void test_plan_and_check_are_written_alone(void **state)
+{
     struct fixture *f = *state;
     (void)format(f, world_build_virgin(&f->arena, 1));
     buf_clear(&f->buf);
@@ -113,10 +121,11 @@ static void test_plan_and_check_are_written_alone(void **state) {
                      buf_str(&f->buf));
 }
 
-static void test_past_the_ceiling_is_an_error(void **state) {
+static void test_past_the_ceiling_is_an_error(void **state)
+{
     struct fixture *f = *state;
     (void)format(f, world_build_formed(&f->arena, 3, 6));
-    struct buf small auto_buf;
+    auto_buf struct buf small;
     buf_init(&small, 100);
     assert_int_equal(status_json_format(&small, &f->status), E_LIMIT);
     buf_clear(&small);
@@ -124,7 +133,8 @@ static void test_past_the_ceiling_is_an_error(void **state) {
 }
 
 /* A thousand pods with the longest names fit. */
-static void test_the_largest_cluster_fits(void **state) {
+static void test_the_largest_cluster_fits(void **state)
+{
     struct fixture *f = *state;
     struct world_build *b = world_build_virgin(&f->arena, NODES_MAX);
     b->views = 3;
@@ -141,7 +151,8 @@ static void test_the_largest_cluster_fits(void **state) {
     assert_int_equal(f->status.shard_count, NODES_MAX);
 }
 
-static void test_absent_keys_read_as_unknown(void **state) {
+static void test_absent_keys_read_as_unknown(void **state)
+{
     struct fixture *f = *state;
     assert_int_equal(parse(f, "{\"cluster\":{}}"), 0);
     assert_string_equal(f->read.name, "");
@@ -159,7 +170,8 @@ static void test_absent_keys_read_as_unknown(void **state) {
 }
 
 /* An agent of a later release may have more keys, states and promises. */
-static void test_what_is_not_known_is_ignored(void **state) {
+static void test_what_is_not_known_is_ignored(void **state)
+{
     struct fixture *f = *state;
     assert_int_equal(parse(f, "{\"new\":[1],\"cluster\":{\"state\":\"dancing\",\"x\":{}},"
                               "\"check\":{\"result\":1,\"promises\":[{\"name\":\"new\"},"
@@ -171,7 +183,8 @@ static void test_what_is_not_known_is_ignored(void **state) {
     assert_string_equal(f->read.promises[PROMISE_API].why, "gone");
 }
 
-static void test_what_is_malformed_is_refused(void **state) {
+static void test_what_is_malformed_is_refused(void **state)
+{
     static const struct {
         const char *text, *message;
     } cases[] = {
@@ -199,9 +212,25 @@ static void test_what_is_malformed_is_refused(void **state) {
     }
 }
 
+static void test_lists_that_nobody_can_have_written_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const keys[] = {"pods", "shards"};
+    for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+        buf_clear(&f->buf);
+        (void)buf_format(&f->buf, "{\"cluster\":{},\"%s\":[{}", keys[k]);
+        for (int i = 0; i < NODES_MAX; i++)
+            (void)buf_append_str(&f->buf, ",{}");
+        (void)buf_append_str(&f->buf, "]}");
+        assert_int_equal(parse(f, buf_str(&f->buf)), E_LIMIT);
+        assert_non_null(strstr(f->err.msg, "too many"));
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         TEST(test_a_formed_cluster_is_written_as_golden),
         TEST(test_what_a_follower_does_not_know_is_null),
@@ -212,6 +241,7 @@ int main(void) {
         TEST(test_absent_keys_read_as_unknown),
         TEST(test_what_is_not_known_is_ignored),
         TEST(test_what_is_malformed_is_refused),
+        TEST(test_lists_that_nobody_can_have_written_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Six pods form a cluster, keep it when pods come back, and finish what a dead leader began."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+
+PODS = 6
+KEYS = 300
+# Of a formation of six: the intent (1), settings, epochs and slots (2-22), MEET (23-37), REPLICATE
+# (38-40), settings back (41-52), formed (53).
+KILL_AFTER = (1, 2, 9, 17, 23, 30, 37, 39, 44, 53)
+
+
+def write_keys(lab: Lab, count: int = KEYS) -> None:
+    """Keys over all shards, each to the primary that the servers name."""
+    entry = lab.address("muster-0")
+    for number in range(count):
+        words = ("SET", f"key:{number}", f"value:{number}")
+        try:
+            resp.command(entry, *words)
+        except resp.RespError as error:
+            if not str(error).startswith("MOVED "):
+                raise
+            resp.command(str(error).split()[2].rpartition(":")[0], *words)
+
+
+def count_keys(lab: Lab) -> int:
+    """The keys on all primaries."""
+    return sum(int(lab.redis(pod, "DBSIZE")) for pod in lab.pods()
+               if lab.redis(pod, "ROLE")[0] == b"master")
+
+
+def node_lines(lab: Lab, pod: str) -> list[list[str]]:
+    return [line.split() for line in lab.text(pod, "CLUSTER", "NODES").splitlines()]
+
+
+def agent_threads(lab: Lab) -> dict[str, int]:
+    """Tasks of each agent, found by its configuration file."""
+    found = {}
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = cmdline.read_bytes().split(b"\0")
+            if len(words) < 3 or words[1] != b"agent" or str(lab.state).encode() not in words[3]:
+                continue
+            found[words[3].decode()] = len(list((cmdline.parent / "task").iterdir()))
+        except OSError:
+            continue
+    return found
+
+
+class Formation(MusterTestCase):
+    """What a new user sees first."""
+
+    timeout = 150
+
+    def assert_formed(self, lab: Lab) -> None:
+        """As the servers say it, and as the record and `muster check` say it."""
+        views = {pod: node_lines(lab, pod) for pod in lab.pods()}
+        ids = {line[0] for line in views["muster-0"]}
+        self.assertEqual(len(ids), PODS)
+        for pod, lines in views.items():
+            self.assertEqual({line[0] for line in lines}, ids, pod)
+            self.assertEqual(sum("master" in line[2] for line in lines), PODS // 2, pod)
+            self.assertIn("cluster_state:ok", lab.text(pod, "CLUSTER", "INFO"), pod)
+            timeout = lab.redis(pod, "CONFIG", "GET", "cluster-node-timeout")[1]
+            self.assertEqual(timeout, b"15000", f"{pod}: settings given back")
+            delay = lab.redis(pod, "CONFIG", "GET", "repl-diskless-sync-delay")[1]
+            self.assertEqual(delay, b"5", f"{pod}: settings given back")
+        self.wait_until(lambda: lab.muster("muster-1", "check").returncode == 0, 20,
+                        "muster check exits 0")
+        status = lab.muster_json("muster-2", "status")
+        self.assertEqual(status["cluster"]["state"], "ok")
+        self.assertEqual(status["cluster"]["slotsCovered"], 16384)
+        self.assertTrue(status["cluster"]["survivesNodeLoss"])
+        self.assertTrue(status["cluster"]["survivesZoneLoss"])
+        for shard in status["shards"]:
+            zones = {p["zone"] for p in status["pods"]
+                     if p["name"] in (shard["primary"], *shard["replicas"])}
+            self.assertEqual(len(zones), 2, f"the shard of {shard['primary']} is in one zone")
+
+    def form(self, server: str) -> None:
+        with Lab(pods=PODS, zones=3, server=server) as lab:
+            begin = time.monotonic()
+            lab.up()
+            print(f"formed after {time.monotonic() - begin:.2f} s, processes started included")
+            self.assert_formed(lab)
+            threads = agent_threads(lab)
+            self.assertEqual(len(threads), PODS)
+            self.assertEqual(set(threads.values()), {1}, f"one thread each: {threads}")
+
+    def test_six_pods_form_on_redis_7(self) -> None:
+        self.form("redis-7.0")
+
+    def test_six_pods_form_on_valkey_9(self) -> None:
+        self.form("valkey-9")
+
+    def test_ordered_ready_forms_too(self) -> None:
+        """The next pod comes only when the one before is ready, which needs no cluster."""
+        with Lab(pods=PODS, server="redis-7.0", ordered=True) as lab:
+            lab.up()
+            self.assert_formed(lab)
+
+
+class Return(MusterTestCase):
+    """A pod that was deleted comes back and takes its place."""
+
+    timeout = 150
+
+    def delete_one(self, lab: Lab, pod: str) -> tuple[str, str]:
+        """The node ids before and after; the address must be a new one."""
+        before, old = lab.text(pod, "CLUSTER", "MYID"), lab.address(pod)
+        lab.delete(pod)
+        self.assertNotEqual(lab.address(pod), old)
+        lab.wait("formed")
+        return before, lab.text(pod, "CLUSTER", "MYID")
+
+    def test_a_replica_and_a_primary_come_back_with_their_data(self) -> None:
+        for server in ("redis-7.0", "valkey-9"):
+            with self.subTest(server=server), Lab(pods=PODS, server=server) as lab:
+                lab.up()
+                write_keys(lab)
+                for pod in ("muster-5", "muster-0"):
+                    before, after = self.delete_one(lab, pod)
+                    self.assertEqual(before, after, f"{pod} keeps its node id")
+                    self.assertEqual(count_keys(lab), KEYS)
+
+    def test_all_pods_come_back_at_new_addresses(self) -> None:
+        with Lab(pods=PODS, server="redis-7.0") as lab:
+            lab.up()
+            write_keys(lab)
+            ids = {pod: lab.text(pod, "CLUSTER", "MYID") for pod in lab.pods()}
+            lab.delete()
+            lab.wait("formed")
+            self.assertEqual({pod: lab.text(pod, "CLUSTER", "MYID") for pod in ids}, ids)
+            self.assertEqual(count_keys(lab), KEYS)
+
+    def test_a_replica_without_its_volume_gets_its_shard_back(self) -> None:
+        """Its new id joins, its old id is forgotten by every server."""
+        with Lab(pods=PODS, server="redis-7.0", node_timeout=2000, volumes=False) as lab:
+            lab.up()
+            write_keys(lab)
+            before, after = self.delete_one(lab, "muster-4")
+            self.assertNotEqual(before, after)
+
+            def forgotten() -> bool:
+                return all(before not in {line[0] for line in node_lines(lab, pod)}
+                           for pod in lab.pods())
+            self.wait_until(forgotten, 30, "the old id is forgotten everywhere")
+            self.assertEqual(count_keys(lab), KEYS)
+
+
+class DeadLeader(MusterTestCase):
+    """The agent that forms the cluster dies right after its k-th command; another finishes."""
+
+    timeout = 480
+
+    def died(self, lab: Lab) -> list[str]:
+        return [pod for pod in lab.pods() if " starts, restart 1" in lab.log(pod)]
+
+    def one(self, after: int) -> float:
+        mark = Path(f"/tmp/mlt-mark-{after}-{time.monotonic_ns()}")
+        settings: dict[str, Any] = {
+            "kubernetes.leaseSeconds": 3, "lab.backoff": 30,
+            "lab.agentEnv": f"MUSTER_TEST_EXIT_AFTER={after} MUSTER_TEST_EXIT_MARK={mark}"}
+        try:
+            with Lab(pods=PODS, server="redis-7.0", settings=settings) as lab:
+                begin = time.monotonic()
+                lab.up(wait="running")
+                self.wait_until(mark.exists, 30, f"an agent dies after its command {after}")
+                lab.wait("formed", timeout=60)
+                took = time.monotonic() - begin
+                log = "".join(lab.log(pod) for pod in lab.pods())
+                leaders = set(re.findall(r"pod=(\S+) event=leading", log))
+                self.assertTrue(self.died(lab), "the dead agent was restarted")
+                records = [cm for cm in lab.get("configmaps") if "muster" in cm["metadata"]["name"]]
+                self.assertEqual(len(records), 1)
+                print(f"after command {after:2}: formed {took:.1f} s later, led by {leaders}")
+                return took
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def test_another_finishes_from_ten_points(self) -> None:
+        for after in KILL_AFTER:
+            with self.subTest(after=after):
+                self.one(after)
+
+
+if __name__ == "__main__":
+    main()
