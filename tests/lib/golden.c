@@ -15,7 +15,8 @@
 #include "base/limits.h"
 #include "base/text.h"
 
-static void golden_write(const char *path, const char *text) {
+static void golden_write(const char *path, const char *text)
+{
     FILE *file = fopen(path, "w");
     if (!file)
         fail_msg("cannot write %s", path);
@@ -24,7 +25,8 @@ static void golden_write(const char *path, const char *text) {
         fail_msg("cannot write %s", path);
 }
 
-static void golden_read(const char *path, struct buf *out) {
+static void golden_read(const char *path, struct buf *out)
+{
     char chunk[4096];
     FILE *file = fopen(path, "r");
     if (!file)
@@ -34,7 +36,8 @@ static void golden_read(const char *path, struct buf *out) {
     (void)fclose(file);
 }
 
-void golden_assert_text(const char *name, const char *text) {
+void golden_assert_text(const char *name, const char *text)
+{
     char path[512];
     text_format(path, sizeof path, "%s/unit/golden/%s", MUSTER_TESTS_DIR, name);
     struct buf got;

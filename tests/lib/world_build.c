@@ -11,7 +11,8 @@
 #define KEYS_PER_SLOT 2
 #define OFFSET 4096
 
-struct node_id world_build_id(size_t index) {
+struct node_id world_build_id(size_t index)
+{
     struct rng rng = {index + 1};
     struct node_id id;
     char hex[3 * 16 + 1];
@@ -23,7 +24,8 @@ struct node_id world_build_id(size_t index) {
     return id;
 }
 
-static void build_pod(struct world_build *b, size_t i) {
+static void build_pod(struct world_build *b, size_t i)
+{
     struct pod *pod = &b->pods[i];
     char place = (char)('a' + i % 3);
     text_format(pod->name, sizeof pod->name, "muster-%zu", i);
@@ -53,14 +55,19 @@ static void build_pod(struct world_build *b, size_t i) {
     (void)TEXT_COPY(pod->server.announce_ip, span_of(pod->ip));
 }
 
-static void build_world(struct world_build *b) {
+static void build_world(struct world_build *b)
+{
     struct world *w = &b->world;
     *w = (struct world){
         .now_ms = WORLD_BUILD_NOW_MS,
         .leader = true,
         .api_seen_ms = WORLD_BUILD_NOW_MS - 500,
-        .set = {.known = true, .name = "muster", .uid = WORLD_BUILD_SET_UID, .generation = 1,
-                .replicas = (int)b->count, .volumes = true},
+        .set = {.known = true,
+                .name = "muster",
+                .uid = WORLD_BUILD_SET_UID,
+                .generation = 1,
+                .replicas = (int)b->count,
+                .volumes = true},
         .replicas_per_primary = 1,
         .record_presence = PRESENCE_ABSENT,
         .pods = b->pods,
@@ -73,7 +80,8 @@ static void build_world(struct world_build *b) {
     (void)TEXT_COPY(w->leader_pod, span_of(b->pods[0].name));
 }
 
-struct world_build *world_build_virgin(struct arena *arena, size_t pods) {
+struct world_build *world_build_virgin(struct arena *arena, size_t pods)
+{
     struct world_build *b = ARENA_NEW(arena, struct world_build, 1);
     b->arena = arena;
     b->count = b->views = pods;
@@ -91,18 +99,25 @@ struct world_build *world_build_virgin(struct arena *arena, size_t pods) {
 }
 
 /* The record of what is in `nodes` now. */
-static void build_record(struct world_build *b, size_t shards) {
-    b->record = (struct record){
-        .version = RECORD_VERSION, .uid = WORLD_BUILD_UID, .generation = 1,
-        .set_uid = WORLD_BUILD_SET_UID, .state = RECORD_FORMED, .shards = (uint16_t)shards,
-        .members = b->members, .member_count = b->count};
+static void build_record(struct world_build *b, size_t shards)
+{
+    b->record = (struct record){.version = RECORD_VERSION,
+                                .uid = WORLD_BUILD_UID,
+                                .generation = 1,
+                                .set_uid = WORLD_BUILD_SET_UID,
+                                .state = RECORD_FORMED,
+                                .shards = (uint16_t)shards,
+                                .members = b->members,
+                                .member_count = b->count};
     for (size_t i = 0; i < b->count; i++) {
         const struct world_build_node *n = &b->nodes[i];
         struct record_member *m = &b->members[i];
-        *m = (struct record_member){
-            .id = n->id, .shard = (uint16_t)(n->primary ? i : n->primary_node),
-            .primary = n->primary, .epoch = n->epoch, .node_timeout_ms = 15000,
-            .diskless_delay_s = 5};
+        *m = (struct record_member){.id = n->id,
+                                    .shard = (uint16_t)(n->primary ? i : n->primary_node),
+                                    .primary = n->primary,
+                                    .epoch = n->epoch,
+                                    .node_timeout_ms = 15000,
+                                    .diskless_delay_s = 5};
         (void)TEXT_COPY(m->pod, span_of(b->pods[i].name));
     }
     b->world.record_presence = PRESENCE_PRESENT;
@@ -110,7 +125,8 @@ static void build_record(struct world_build *b, size_t shards) {
 }
 
 /* The shard for replica `i`: one of those with fewest replicas, elsewhere than itself if possible. */
-static size_t choose_shard(const struct world_build *b, size_t i, size_t shards) {
+static size_t choose_shard(const struct world_build *b, size_t i, size_t shards)
+{
     size_t wave = (i - shards) / shards;
     size_t choice = SIZE_MAX;
     for (size_t k = 0; k < shards; k++) {
@@ -128,7 +144,8 @@ static size_t choose_shard(const struct world_build *b, size_t i, size_t shards)
     return choice;
 }
 
-struct world_build *world_build_formed(struct arena *arena, size_t shards, size_t pods) {
+struct world_build *world_build_formed(struct arena *arena, size_t shards, size_t pods)
+{
     assert(shards > 0 && shards <= pods);
     struct world_build *b = world_build_virgin(arena, pods);
     for (size_t i = 0; i < pods; i++) {
@@ -146,7 +163,8 @@ struct world_build *world_build_formed(struct arena *arena, size_t shards, size_
     return b;
 }
 
-void world_build_lose(struct world_build *build, size_t pod) {
+void world_build_lose(struct world_build *build, size_t pod)
+{
     assert(pod < build->count);
     struct server *s = &build->pods[pod].server;
     s->reach = REACH_REFUSED;
@@ -156,7 +174,8 @@ void world_build_lose(struct world_build *build, size_t pod) {
     build->nodes[pod].flags |= NODE_FAIL;
 }
 
-void world_build_observe_as(struct world_build *build, size_t pod) {
+void world_build_observe_as(struct world_build *build, size_t pod)
+{
     assert(pod < build->count);
     build->world.leader = false;
     build->world.me = pod;
@@ -173,7 +192,8 @@ void world_build_observe_as(struct world_build *build, size_t pod) {
 
 /* Appends the ranges of a node's slots to the view's. */
 static void view_add_slots(struct view_node *vn, const struct slot_set *slots,
-                           struct slot_range *ranges, size_t *count) {
+                           struct slot_range *ranges, size_t *count)
+{
     struct slot_range range;
     unsigned from = 0;
     vn->range_first = (uint32_t)*count;
@@ -184,7 +204,8 @@ static void view_add_slots(struct view_node *vn, const struct slot_set *slots,
 }
 
 static void count_component(const struct world_build *b, unsigned component, size_t *ret_nodes,
-                            size_t *ret_ranges) {
+                            size_t *ret_ranges)
+{
     *ret_nodes = *ret_ranges = 0;
     for (size_t i = 0; i < b->count; i++) {
         struct slot_range range;
@@ -197,7 +218,8 @@ static void count_component(const struct world_build *b, unsigned component, siz
     }
 }
 
-static struct view_node node_as_seen(const struct world_build *b, size_t i, bool myself) {
+static struct view_node node_as_seen(const struct world_build *b, size_t i, bool myself)
+{
     const struct world_build_node *n = &b->nodes[i];
     struct view_node vn = {.id = n->id, .port = PORT, .bus_port = PORT + 10000, .epoch = n->epoch};
     vn.flags = n->primary ? NODE_PRIMARY : NODE_REPLICA;
@@ -210,7 +232,8 @@ static struct view_node node_as_seen(const struct world_build *b, size_t i, bool
     return vn;
 }
 
-static const struct view *build_view(const struct world_build *b, size_t me) {
+static const struct view *build_view(const struct world_build *b, size_t me)
+{
     unsigned component = b->nodes[me].component;
     size_t node_count;
     size_t range_count;
@@ -235,8 +258,8 @@ static const struct view *build_view(const struct world_build *b, size_t me) {
 }
 
 /* What CLUSTER INFO says, of the nodes that this server knows. */
-static void build_cluster_info(const struct world_build *b, size_t me,
-                               const unsigned *slot_counts) {
+static void build_cluster_info(const struct world_build *b, size_t me, const unsigned *slot_counts)
+{
     struct server *s = &b->pods[me].server;
     s->known_nodes = s->slots_assigned = s->slots_ok = s->size = 0;
     s->current_epoch = 0;
@@ -258,7 +281,8 @@ static void build_cluster_info(const struct world_build *b, size_t me,
     s->state_ok = s->slots_ok == SLOT_COUNT && alive > s->size / 2;
 }
 
-static void build_replica(struct world_build *b, size_t me, const unsigned *slot_counts) {
+static void build_replica(struct world_build *b, size_t me, const unsigned *slot_counts)
+{
     const struct world_build_node *primary = &b->nodes[b->nodes[me].primary_node];
     struct server *s = &b->pods[me].server;
     s->keys = KEYS_PER_SLOT * (int64_t)slot_counts[b->nodes[me].primary_node];
@@ -267,7 +291,8 @@ static void build_replica(struct world_build *b, size_t me, const unsigned *slot
     (void)TEXT_COPY(s->primary_ip, span_of(b->pods[b->nodes[me].primary_node].ip));
 }
 
-const struct world *world_build_refresh(struct world_build *build) {
+const struct world *world_build_refresh(struct world_build *build)
+{
     unsigned *slot_counts = ARENA_NEW(build->arena, unsigned, build->count);
     for (size_t i = 0; i < build->count; i++)
         slot_counts[i] = slot_set_count(&build->nodes[i].slots);

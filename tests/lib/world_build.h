@@ -40,8 +40,9 @@ struct world_build {
     struct pod *pods; /* world.pods */
     struct world_build_node *nodes;
     size_t count;
-    size_t views; /* the servers of pods 0..views-1 give their view, the others their figures only */
-    struct record record; /* used once world.record points to it */
+    size_t
+        views; /* the servers of pods 0..views-1 give their view, the others their figures only */
+    struct record record;          /* used once world.record points to it */
     struct record_member *members; /* record.members, by pod */
 };
 
