@@ -7,6 +7,9 @@
 #include "base/cleanup.h"
 #include "fault_kinds.h"
 
+/* What was not possible until then does not happen: a schedule may allow few kinds only. */
+#define LATEST_US SECONDS(600)
+
 static void on_fault(struct sim *sim, const struct event *event);
 
 /* ---- the API ---- */
@@ -261,6 +264,10 @@ static void on_fault(struct sim *sim, const struct event *event)
             sim->faults.planned--;
             return;
         }
+    }
+    if (sim->now_us > LATEST_US) {
+        sim->faults.planned--;
+        return;
     }
     int64_t wait = sim_between(sim, SECONDS(1), SECONDS(5));
     fault_lasts(sim, wait);
