@@ -113,6 +113,16 @@ static int vote_cmp(const void *a, const void *b)
     return va->pod < vb->pod ? -1 : va->pod > vb->pod;
 }
 
+static bool facts_is_ours(const struct record *record, const struct view *view)
+{
+    size_t listed = 0;
+    for (size_t i = 0; record && i < record->member_count; i++) {
+        const struct view_node *n = view_find(view, &record->members[i].id);
+        listed += n && !(n->flags & NODE_HANDSHAKE);
+    }
+    return record && listed > record->member_count / 2;
+}
+
 static void facts_gather_reference(const struct world *world, struct arena *arena,
                                    struct facts *facts)
 {
@@ -138,6 +148,8 @@ static void facts_gather_reference(const struct world *world, struct arena *aren
         }
         first = last + 1;
     }
+    if (facts->reference)
+        facts->reference_ours = facts_is_ours(world->record, facts->reference);
 }
 
 static int shard_cmp(const void *a, const void *b)
@@ -161,9 +173,9 @@ static int follower_cmp(const void *a, const void *b)
     return fa->pod < fb->pod ? -1 : fa->pod > fb->pod;
 }
 
-static void facts_gather_replicas(const struct view *view, struct arena *arena,
-                                  const struct facts *facts, struct shard *shards,
-                                  size_t shard_count)
+static void facts_gather_replicas(const struct record *record, const struct view *view,
+                                  struct arena *arena, const struct facts *facts,
+                                  struct shard *shards, size_t shard_count)
 {
     struct index primaries;
     index_init(&primaries, arena, shard_count);
@@ -177,6 +189,8 @@ static void facts_gather_replicas(const struct view *view, struct arena *arena,
         if (!(n->flags & NODE_REPLICA))
             continue;
         struct follower f = {index_find(&primaries, n->primary.hex), facts_pod_of(facts, &n->id)};
+        if (f.shard != INDEX_NONE && !(record && record_forgets(record, &n->id)))
+            shards[f.shard].replicas_known++;
         if (f.shard != INDEX_NONE && f.pod != NO_POD)
             followers[count++] = f;
     }
@@ -191,7 +205,7 @@ static void facts_gather_replicas(const struct view *view, struct arena *arena,
     }
 }
 
-static void facts_gather_shards(struct arena *arena, struct facts *facts)
+static void facts_gather_shards(const struct world *world, struct arena *arena, struct facts *facts)
 {
     const struct view *view = facts->reference;
     if (!view)
@@ -214,7 +228,7 @@ static void facts_gather_shards(struct arena *arena, struct facts *facts)
     }
     if (count)
         qsort(shards, count, sizeof *shards, shard_cmp);
-    facts_gather_replicas(view, arena, facts, shards, count);
+    facts_gather_replicas(world->record, view, arena, facts, shards, count);
     facts->shards = shards;
     facts->shard_count = count;
 }
@@ -226,5 +240,5 @@ void facts_gather(const struct world *world, struct arena *arena, struct facts *
     facts_gather_pods(world, arena, ret_facts);
     facts_gather_expected(world, ret_facts);
     facts_gather_reference(world, arena, ret_facts);
-    facts_gather_shards(arena, ret_facts);
+    facts_gather_shards(world, arena, ret_facts);
 }

@@ -16,6 +16,8 @@ struct shard {
     size_t primary_pod;         /* NO_POD if the node is not one of our pods' servers */
     const size_t *replica_pods; /* indexes into world.pods, sorted */
     size_t replica_count;
+    unsigned
+        replicas_known; /* also those that do not answer now, but none that is to be forgotten */
     unsigned slot_count;
     struct slot_range first_range; /* lowest, for names and order */
 };
@@ -41,6 +43,7 @@ struct facts {
     /* The view held by most fresh servers; among equals the one with the highest epoch. */
     const struct view *reference; /* NULL = no fresh view */
     size_t reference_votes;       /* fresh views with the same hash */
+    bool reference_ours;          /* it lists most members of the record: not a stranger's own */
     size_t views;                 /* fresh views */
     unsigned slots_assigned;      /* in the reference, to whomever */
     unsigned slots_covered;       /* by nodes that are not failing */

@@ -32,6 +32,8 @@ static const struct rule {
     {"serving", "what is not served is said before anything else", rule_serving},
     {"members", "the record follows the pods' node ids; strangers are left alone", rule_members},
     {"meet", "members that do not know each other's address are introduced", rule_meet},
+    {"follow", "a replica that asks its primary's old address is pointed to the new one",
+     rule_follow},
     {"form-acquaint", "every member must know all the others", rule_form_acquaint},
     {"form-roles", "the replicas follow their primaries", rule_form_roles},
     {"form-verify", "every member must see the whole cluster in order", rule_form_verify},
@@ -178,6 +180,16 @@ const char *planner_missing(struct planner *p, int ordinal)
                       : !pod->ip[0] ? "no address yet"
                                     : planner_reach_text(p->world, pod);
     return arena_format(p->arena, "%s (%s)", pod->name, why);
+}
+
+bool planner_formed(const struct planner *p)
+{
+    return p->world->record && p->world->record->state == RECORD_FORMED;
+}
+
+bool planner_belongs(const struct planner *p, size_t pod)
+{
+    return p->world->guards_off & GUARD_MEMBER ? p->facts->fresh[pod] : p->facts->belongs[pod];
 }
 
 bool planner_forming(const struct planner *p)

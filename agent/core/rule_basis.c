@@ -140,7 +140,7 @@ static unsigned basis_lost_slots(const struct planner *p)
 /* Views that were not read are not disagreement. */
 static bool basis_agreed(const struct facts *f)
 {
-    return f->reference_votes > f->views / 2;
+    return f->reference_ours && f->reference_votes > f->views / 2;
 }
 
 /* What an operator must know first, whatever else is being done. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Joining and healing of a cluster that exists (DESIGN 5.3): who belongs, who must meet whom, what
- * is to be forgotten, whom a newcomer follows.
+ * is to be forgotten.
  *
  * Only the record says who belongs. A pod's new id is entered there first, and only what is entered
  * is met; an id that its pod no longer has is entered for forgetting, and only that is forgotten.
@@ -10,13 +10,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "core/placement.h"
 #include "core/rules.h"
-
-static bool formed(const struct planner *p)
-{
-    return p->world->record && p->world->record->state == RECORD_FORMED;
-}
 
 static struct record_member join_member(const struct pod *pod)
 {
@@ -95,7 +89,7 @@ static const char *join_refuse(struct planner *p, size_t pod)
     }
     /* Or a person has met it: most servers list it. A stranger's own view is never most. */
     const struct view_node *n =
-        f->reference_votes > f->views / 2 ? view_find(f->reference, id) : NULL;
+        f->reference_ours && f->reference_votes > f->views / 2 ? view_find(f->reference, id) : NULL;
     if (n && !(n->flags & NODE_HANDSHAKE))
         return NULL;
     return "it holds data or a cluster of its own that the record does not know";
@@ -220,7 +214,7 @@ static void join_say_members(struct planner *p, const struct record *record)
 
 enum rule_verdict rule_members(struct planner *p)
 {
-    if (!formed(p))
+    if (!planner_formed(p))
         return RULE_PASS;
     const struct record *old = p->world->record;
     struct record_member *members =
@@ -243,11 +237,6 @@ enum rule_verdict rule_members(struct planner *p)
     (void)planner_put_record(p, record);
     join_say_members(p, record);
     return RULE_STOP;
-}
-
-static bool join_belongs(const struct planner *p, size_t pod)
-{
-    return p->world->guards_off & GUARD_MEMBER ? p->facts->fresh[pod] : p->facts->belongs[pod];
 }
 
 /*
@@ -284,7 +273,7 @@ static void join_introduce(struct planner *p, size_t to, struct introduction *sa
     size_t by = 0;
     size_t from;
     for (size_t k = 0; planner_partner(to, k, w->pod_count, &from); k++) {
-        if (!join_belongs(p, from) || !world_view_fresh(w, &w->pods[from]) ||
+        if (!planner_belongs(p, from) || !world_view_fresh(w, &w->pods[from]) ||
             !join_must_meet(p, from, to))
             continue;
         by++;
@@ -306,9 +295,9 @@ enum rule_verdict rule_meet(struct planner *p)
         return RULE_PASS;
     struct introduction said = {0};
     for (size_t to = 0; to < p->world->pod_count; to++)
-        if (p->world->pods[to].ip[0] && join_belongs(p, to))
+        if (p->world->pods[to].ip[0] && planner_belongs(p, to))
             join_introduce(p, to, &said);
-    if (said.first && formed(p))
+    if (said.first && planner_formed(p))
         planner_say(p, "%s is not known or not reached at %s by %s: introducing it%s",
                     said.first->name, said.first->ip, planner_count(p, said.by, "member"),
                     said.more ? arena_format(p->arena, " and %zu more", said.more) : "");
@@ -373,7 +362,7 @@ static bool join_forget_everywhere(struct planner *p, const struct node_id *id)
 
 enum rule_verdict rule_forget(struct planner *p)
 {
-    if (!formed(p))
+    if (!planner_formed(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
     for (size_t f = 0; f < record->forget_count; f++) {
@@ -387,101 +376,6 @@ enum rule_verdict rule_forget(struct planner *p)
         if (!join_forget_everywhere(p, id))
             continue;
         planner_say(p, "forgetting node %.8s, whose pod has another id now", id->hex);
-    }
-    return RULE_PASS;
-}
-
-/* A primary without slots that the cluster knows: it waits to be told whom to follow. */
-static bool join_is_idle(const struct planner *p, size_t pod)
-{
-    const struct pod *candidate = &p->world->pods[pod];
-    const struct server *s = &candidate->server;
-    if (!join_belongs(p, pod) || !world_view_fresh(p->world, candidate) || candidate->terminating ||
-        !s->primary || s->view->myself->slot_count)
-        return false;
-    const struct view_node *n = view_find(p->facts->reference, &s->id);
-    return n && n->flags & NODE_PRIMARY && !n->slot_count;
-}
-
-/* The shards as placement sees them: where their copies run. */
-static struct placement_shard *join_shards(const struct planner *p)
-{
-    const struct facts *f = p->facts;
-    struct placement_shard *shards = ARENA_NEW(p->arena, struct placement_shard, f->shard_count);
-    struct place *places = ARENA_NEW(p->arena, struct place, p->world->pod_count + f->shard_count);
-    for (size_t s = 0; s < f->shard_count; s++) {
-        unsigned replicas = (unsigned)f->shards[s].replica_count;
-        /* Without its primary the shard is about to promote one of its replicas. */
-        if (f->shards[s].primary_pod == NO_POD && replicas)
-            replicas--;
-        shards[s] = (struct placement_shard){.replicas = replicas, .copies = places};
-        if (f->shards[s].primary_pod != NO_POD) {
-            const struct pod *pod = &p->world->pods[f->shards[s].primary_pod];
-            places[shards[s].copy_count++] = (struct place){pod->node, pod->zone};
-        }
-        for (size_t r = 0; r < f->shards[s].replica_count; r++) {
-            const struct pod *pod = &p->world->pods[f->shards[s].replica_pods[r]];
-            places[shards[s].copy_count++] = (struct place){pod->node, pod->zone};
-        }
-        places += shards[s].copy_count;
-    }
-    return shards;
-}
-
-/* One copy more, so that the next newcomer of this turn sees it. */
-static void join_take(struct planner *p, struct placement_shard *shard, struct place place)
-{
-    struct place *copies = ARENA_NEW(p->arena, struct place, shard->copy_count + 1);
-    if (shard->copy_count)
-        memcpy(copies, shard->copies, shard->copy_count * sizeof *copies);
-    copies[shard->copy_count++] = place;
-    shard->copies = copies;
-    shard->replicas++;
-}
-
-enum rule_verdict rule_replicate(struct planner *p)
-{
-    const struct facts *f = p->facts;
-    if (!formed(p) || !f->shard_count)
-        return RULE_PASS;
-    struct placement_shard *shards = NULL;
-    for (size_t i = 0; i < p->world->pod_count; i++) {
-        if (!join_is_idle(p, i))
-            continue;
-        const struct pod *pod = &p->world->pods[i];
-        if (f->reference_votes <= f->views / 2) {
-            planner_say(p, "%s waits: the servers do not agree on the cluster (%zu of %zu do)",
-                        pod->name, f->reference_votes, f->views);
-            return RULE_PASS;
-        }
-        if (pod->server.keys) {
-            planner_say(p, "%s serves no slots but holds %s: left alone", pod->name,
-                        planner_count(p, (size_t)pod->server.keys, "key"));
-            continue;
-        }
-        if (!shards)
-            shards = join_shards(p);
-        struct place place = {pod->node, pod->zone};
-        size_t s = placement_join(&place, shards, f->shard_count);
-        const struct view_node *primary = view_find(pod->server.view, &f->shards[s].primary);
-        join_take(p, &shards[s], place);
-        if (f->shards[s].primary_pod == NO_POD) {
-            planner_say(p, "%s waits for the shard of slot %u to have a primary again", pod->name,
-                        f->shards[s].first_range.first);
-            continue;
-        }
-        /* It must know its primary first (FACTS 1). */
-        if (!primary || primary->flags & (NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL)) {
-            planner_say(p, "%s waits to know %s, whose replica it will be", pod->name,
-                        p->world->pods[f->shards[s].primary_pod].name);
-            continue;
-        }
-        struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
-        a.require = REQUIRE_PRIMARY | REQUIRE_EMPTY;
-        a.subject = f->shards[s].primary;
-        (void)planner_add(p, a);
-        planner_say(p, "%s becomes a replica of %s (slots from %u)", pod->name,
-                    p->world->pods[f->shards[s].primary_pod].name, f->shards[s].first_range.first);
     }
     return RULE_PASS;
 }

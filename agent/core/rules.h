@@ -53,8 +53,12 @@ const char *planner_count(struct planner *p, size_t count, const char *noun);
 /* While forming: pings go out every NT/2 and the rejoin delay is clamp(NT, 500, 5000) (FACTS 1). */
 #define FORM_NODE_TIMEOUT_MS 500
 
-/* The record holds an intent that is being carried out. */
+/* The record holds an intent that is being carried out; or says that the cluster stands. */
 bool planner_forming(const struct planner *p);
+bool planner_formed(const struct planner *p);
+
+/* The pod answers with the id that the record has for it. */
+bool planner_belongs(const struct planner *p, size_t pod);
 
 /* The owner of the range's first slot as this view has it, or NULL: elections move roles. */
 const struct view_node *planner_owner(const struct view *view, struct slot_range range);
@@ -101,6 +105,7 @@ enum rule_verdict rule_members(struct planner *p);
 enum rule_verdict rule_meet(struct planner *p);
 enum rule_verdict rule_forget(struct planner *p);
 enum rule_verdict rule_replicate(struct planner *p);
+enum rule_verdict rule_follow(struct planner *p);
 enum rule_verdict rule_steady(struct planner *p);
 
 #endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whom a server follows once the cluster stands (DESIGN 5.3). */
+#include <string.h>
+
+#include "core/placement.h"
+#include "core/rules.h"
+
+/* A primary without slots that the cluster knows: it waits to be told whom to follow. */
+static bool roles_is_idle(const struct planner *p, size_t pod)
+{
+    const struct pod *candidate = &p->world->pods[pod];
+    const struct server *s = &candidate->server;
+    if (!planner_belongs(p, pod) || !world_view_fresh(p->world, candidate) ||
+        candidate->terminating || !s->primary || s->view->myself->slot_count)
+        return false;
+    const struct view_node *n = view_find(p->facts->reference, &s->id);
+    return n && n->flags & NODE_PRIMARY && !n->slot_count;
+}
+
+/* The shards as placement sees them: where their copies run. */
+static struct placement_shard *roles_shards(const struct planner *p)
+{
+    const struct facts *f = p->facts;
+    struct placement_shard *shards = ARENA_NEW(p->arena, struct placement_shard, f->shard_count);
+    struct place *places = ARENA_NEW(p->arena, struct place, p->world->pod_count + f->shard_count);
+    for (size_t s = 0; s < f->shard_count; s++) {
+        unsigned replicas = f->shards[s].replicas_known;
+        /* Without its primary the shard is about to promote one of its replicas. */
+        if (f->shards[s].primary_pod == NO_POD && replicas)
+            replicas--;
+        shards[s] = (struct placement_shard){.replicas = replicas, .copies = places};
+        if (f->shards[s].primary_pod != NO_POD) {
+            const struct pod *pod = &p->world->pods[f->shards[s].primary_pod];
+            places[shards[s].copy_count++] = (struct place){pod->node, pod->zone};
+        }
+        for (size_t r = 0; r < f->shards[s].replica_count; r++) {
+            const struct pod *pod = &p->world->pods[f->shards[s].replica_pods[r]];
+            places[shards[s].copy_count++] = (struct place){pod->node, pod->zone};
+        }
+        places += shards[s].copy_count;
+    }
+    return shards;
+}
+
+/* One copy more, so that the next newcomer of this turn sees it. */
+static void roles_take(struct planner *p, struct placement_shard *shard, struct place place)
+{
+    struct place *copies = ARENA_NEW(p->arena, struct place, shard->copy_count + 1);
+    if (shard->copy_count)
+        memcpy(copies, shard->copies, shard->copy_count * sizeof *copies);
+    copies[shard->copy_count++] = place;
+    shard->copies = copies;
+    shard->replicas++;
+}
+
+enum rule_verdict rule_replicate(struct planner *p)
+{
+    const struct facts *f = p->facts;
+    if (!planner_formed(p) || !f->shard_count)
+        return RULE_PASS;
+    struct placement_shard *shards = NULL;
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        if (!roles_is_idle(p, i))
+            continue;
+        const struct pod *pod = &p->world->pods[i];
+        if (!f->reference_ours || f->reference_votes <= f->views / 2) {
+            planner_say(p, "%s waits: the servers do not agree on the cluster (%zu of %zu do)",
+                        pod->name, f->reference_votes, f->views);
+            return RULE_PASS;
+        }
+        if (pod->server.keys) {
+            planner_say(p, "%s serves no slots but holds %s: left alone", pod->name,
+                        planner_count(p, (size_t)pod->server.keys, "key"));
+            continue;
+        }
+        if (!shards)
+            shards = roles_shards(p);
+        struct place place = {pod->node, pod->zone};
+        size_t s = placement_join(&place, shards, f->shard_count);
+        const struct view_node *primary = view_find(pod->server.view, &f->shards[s].primary);
+        roles_take(p, &shards[s], place);
+        if (f->shards[s].primary_pod == NO_POD) {
+            planner_say(p, "%s waits for the shard of slot %u to have a primary again", pod->name,
+                        f->shards[s].first_range.first);
+            continue;
+        }
+        /* It must know its primary first (FACTS 1). */
+        if (!primary || primary->flags & (NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL)) {
+            planner_say(p, "%s waits to know %s, whose replica it will be", pod->name,
+                        p->world->pods[f->shards[s].primary_pod].name);
+            continue;
+        }
+        struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
+        a.require = REQUIRE_PRIMARY | REQUIRE_EMPTY;
+        a.subject = f->shards[s].primary;
+        (void)planner_add(p, a);
+        planner_say(p, "%s becomes a replica of %s (slots from %u)", pod->name,
+                    p->world->pods[f->shards[s].primary_pod].name, f->shards[s].first_range.first);
+    }
+    return RULE_PASS;
+}
+
+/*
+ * A replica keeps asking the address that it was given: when gossip corrects its primary's address
+ * before the primary's own PING does, Redis 7.0 does not re-point the replication (FACTS 2). The
+ * same REPLICATE again does.
+ */
+enum rule_verdict rule_follow(struct planner *p)
+{
+    const struct world *w = p->world;
+    if (!w->record)
+        return RULE_PASS;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct server *s = &w->pods[i].server;
+        if (!planner_belongs(p, i) || !world_view_fresh(w, &w->pods[i]) || s->primary ||
+            s->link_up || !s->primary_ip[0])
+            continue;
+        size_t primary = facts_pod_of(p->facts, &s->view->myself->primary);
+        if (primary == NO_POD || !planner_belongs(p, primary) ||
+            strcmp(w->pods[primary].ip, s->primary_ip) == 0)
+            continue;
+        struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
+        a.require = REQUIRE_REPLICA;
+        a.subject = s->view->myself->primary;
+        (void)planner_add(p, a);
+        planner_say(p, "%s replicates from %s, where %s no longer is: pointing it to %s",
+                    w->pods[i].name, s->primary_ip, w->pods[primary].name, w->pods[primary].ip);
+    }
+    return RULE_PASS;
+}
