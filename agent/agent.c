@@ -14,6 +14,9 @@
 
 void agent_wake(struct agent *agent)
 {
+    if (agent->woken) /* or a steady stream of news would put the turn off for ever */
+        return;
+    agent->woken = true;
     loop_timer_arm(agent->turn_timer, AGENT_DEBOUNCE_MS);
 }
 
@@ -48,17 +51,19 @@ static void agent_follow_set(struct agent *agent)
 static void agent_turn(void *ctx)
 {
     struct agent *agent = ctx;
+    agent->woken = false;
     http_server_turned(agent->http);
     agent_observe(agent);
-    agent_follow_set(agent);
-    agent_follow_pods(agent);
-    agent_ask_mates(agent);
     plan_next(&agent->world, &agent->arena, &agent->plan);
     agent_publish(agent);
     agent_answer_hook(agent);
     agent_execute(agent);
     agent->counters.turns++;
-    if (!loop_timer_armed(agent->turn_timer))
+    /* Last: servers that are no longer followed take along what the world still points to. */
+    agent_follow_set(agent);
+    agent_follow_pods(agent);
+    agent_ask_mates(agent);
+    if (!agent->woken)
         loop_timer_arm(agent->turn_timer, AGENT_TICK_MS);
 }
 

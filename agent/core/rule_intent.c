@@ -151,6 +151,18 @@ enum form_heir {
     HEIR_ELECTED,    /* another node owns them */
 };
 
+/*
+ * A follower of the lost id that may yet become the heir. With fewer than three primaries Redis
+ * cannot elect one, so an empty follower has nothing to wait for.
+ */
+static bool form_may_inherit(const struct planner *p, const struct node_id *follower)
+{
+    if (record_forgets(p->world->record, follower))
+        return false;
+    size_t pod = facts_pod_of(p->facts, follower);
+    return p->world->record->shards >= 3 || pod == NO_POD || p->world->pods[pod].server.keys > 0;
+}
+
 /* What one view says of the slots of a member that lost its id. */
 static enum form_heir form_heir_by(const struct planner *p, const struct record_member *lost,
                                    const struct view *view)
@@ -161,7 +173,7 @@ static enum form_heir form_heir_by(const struct planner *p, const struct record_
         return HEIR_ELECTED;
     for (size_t k = 0; k < view->node_count; k++)
         if (node_id_eq(&view->nodes[k].primary, &lost->id) &&
-            !record_forgets(p->world->record, &view->nodes[k].id))
+            form_may_inherit(p, &view->nodes[k].id))
             return HEIR_WAITED_FOR;
     return owner ? HEIR_NOBODY : HEIR_NONE;
 }

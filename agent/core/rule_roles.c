@@ -53,6 +53,31 @@ static void roles_take(struct planner *p, struct placement_shard *shard, struct 
     shard->replicas++;
 }
 
+/*
+ * Members that are away and have no part in the reference: a former primary comes back as a replica
+ * of the shard that took its slots, which no view tells beforehand.
+ */
+static size_t roles_away(const struct planner *p)
+{
+    size_t away = 0;
+    const struct record *record = p->world->record;
+    for (size_t i = 0; i < record->member_count; i++) {
+        const struct view_node *n = view_find(p->facts->reference, &record->members[i].id);
+        away += n && n->flags & NODE_PRIMARY && !n->slot_count &&
+                facts_pod_of(p->facts, &record->members[i].id) == NO_POD;
+    }
+    return away;
+}
+
+/* The shards that lack a replica may all be waiting for members that are away. */
+static bool roles_may_be_served(const struct planner *p, const struct placement_shard *shards)
+{
+    size_t lacking = 0;
+    for (size_t s = 0; s < p->facts->shard_count; s++)
+        lacking += shards[s].replicas == 0;
+    return lacking && lacking <= roles_away(p);
+}
+
 enum rule_verdict rule_replicate(struct planner *p)
 {
     const struct facts *f = p->facts;
@@ -75,6 +100,11 @@ enum rule_verdict rule_replicate(struct planner *p)
         }
         if (!shards)
             shards = roles_shards(p);
+        if (roles_may_be_served(p, shards)) {
+            planner_say(p, "%s waits for %s, who may be the replica that is lacking", pod->name,
+                        planner_missing(p, f->first_missing_ordinal));
+            return RULE_PASS;
+        }
         struct place place = {pod->node, pod->zone};
         size_t s = placement_join(&place, shards, f->shard_count);
         const struct view_node *primary = view_find(pod->server.view, &f->shards[s].primary);

@@ -75,6 +75,8 @@ static bool server_word(struct server *s, struct span key, struct span value)
         s->replica_migration = span_is(value, "yes") ? 1 : span_is(value, "no") ? 0 : -1;
     else if (span_is(key, "cluster"))
         s->cluster_enabled = !span_is(value, "no");
+    else if (span_is(key, "asks"))
+        text_format(s->primary_ip, sizeof s->primary_ip, "%.*s", (int)value.len, value.ptr);
     else if (span_is(key, "link"))
         s->link_up = !span_is(value, "down");
     else if (span_is(key, "state"))
