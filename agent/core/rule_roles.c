@@ -69,13 +69,34 @@ static size_t roles_away(const struct planner *p)
     return away;
 }
 
-/* The shards that lack a replica may all be waiting for members that are away. */
-static bool roles_may_be_served(const struct planner *p, const struct placement_shard *shards)
+/*
+ * Reserves shards that lack a replica for those who are away: the ones elected last, by their epoch.
+ * True if that leaves none which lacks one: then a newcomer had better wait.
+ */
+static bool roles_reserve(const struct planner *p, struct placement_shard *shards)
 {
+    const struct facts *f = p->facts;
+    size_t away = roles_away(p);
     size_t lacking = 0;
-    for (size_t s = 0; s < p->facts->shard_count; s++)
+    for (size_t s = 0; s < f->shard_count; s++)
         lacking += shards[s].replicas == 0;
-    return lacking && lacking <= roles_away(p);
+    if (!away || !lacking)
+        return false;
+    if (lacking <= away)
+        return true;
+    while (away--) {
+        size_t newest = f->shard_count;
+        uint64_t newest_epoch = 0;
+        for (size_t s = 0; s < f->shard_count; s++) {
+            uint64_t epoch = view_find(f->reference, &f->shards[s].primary)->epoch;
+            if (shards[s].replicas == 0 && (newest == f->shard_count || epoch > newest_epoch)) {
+                newest = s;
+                newest_epoch = epoch;
+            }
+        }
+        shards[newest].replicas = 1;
+    }
+    return false;
 }
 
 enum rule_verdict rule_replicate(struct planner *p)
@@ -84,6 +105,7 @@ enum rule_verdict rule_replicate(struct planner *p)
     if (!planner_formed(p) || !f->shard_count)
         return RULE_PASS;
     struct placement_shard *shards = NULL;
+    bool served = false;
     for (size_t i = 0; i < p->world->pod_count; i++) {
         if (!roles_is_idle(p, i))
             continue;
@@ -98,9 +120,11 @@ enum rule_verdict rule_replicate(struct planner *p)
                         planner_count(p, (size_t)pod->server.keys, "key"));
             continue;
         }
-        if (!shards)
+        if (!shards) {
             shards = roles_shards(p);
-        if (roles_may_be_served(p, shards)) {
+            served = roles_reserve(p, shards);
+        }
+        if (served) {
             planner_say(p, "%s waits for %s, who may be the replica that is lacking", pod->name,
                         planner_missing(p, f->first_missing_ordinal));
             return RULE_PASS;
