@@ -86,7 +86,7 @@ static int read_identity(struct identity *identity, struct err *err)
 static int run_agent(const char *config_path)
 {
     struct config config;
-    struct identity identity;
+    struct identity identity = {0};
     struct err err = {0};
     if (read_config(config_path, &config, &err) < 0) {
         (void)fprintf(stderr, "muster agent: %s\n", err.msg);

@@ -41,6 +41,14 @@ static inline void cleanup_close_fd(const int *fd)
             function(*p);                   \
     }
 
+/* Moves the descriptor out of an auto_close variable, which is left closed (-1). */
+static inline int cleanup_take_fd(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 #if defined(__has_include)

@@ -117,7 +117,7 @@ static const char *follow(const struct cli_target *first, struct arena *arena,
                           struct status *status)
 {
     struct cli_target target = {.port = first->port};
-    struct status leaders;
+    struct status leaders = {0};
     struct err err = {0};
     if (status->is_leader)
         return "";

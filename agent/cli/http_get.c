@@ -48,8 +48,7 @@ static int dial(const struct endpoint *endpoint, int64_t until_ms, int *ret_fd, 
     }
     if (failure)
         return err_set(err, E_UNREACHABLE, "%s", strerror(failure));
-    *ret_fd = fd;
-    fd = -1;
+    *ret_fd = cleanup_take_fd(&fd);
     return 0;
 }
 
@@ -128,7 +127,7 @@ int http_get(const struct endpoint *endpoint, const char *target, struct buf *re
     int64_t until_ms = clock_mono_ms() + HTTP_GET_MS;
     auto_close int fd = -1;
     auto_buf struct buf answer;
-    struct span body;
+    struct span body = {0};
     buf_init(&answer, ret_body->ceiling + ANSWER_HEAD_MAX);
     int r = dial(endpoint, until_ms, &fd, err);
     if (r < 0)

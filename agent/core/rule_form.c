@@ -187,7 +187,9 @@ static bool form_sees(const struct planner *p, const struct view *view)
 {
     const struct record *record = p->world->record;
     for (size_t i = 0; i < record->member_count; i++) {
-        const struct view_node *own = p->world->pods[form_pod(p, i)].server.view->myself;
+        size_t pod = form_pod(p, i);
+        assert(pod != NO_POD && p->world->pods[pod].server.view); /* form-servers waits for that */
+        const struct view_node *own = p->world->pods[pod].server.view->myself;
         const struct view_node *n = view_find(view, &own->id);
         if (!n || (n->flags & NODE_PRIMARY) != (own->flags & NODE_PRIMARY) ||
             !node_id_eq(&n->primary, &own->primary) || n->slot_count != own->slot_count)

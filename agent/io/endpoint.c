@@ -62,9 +62,7 @@ static int listen_on(const struct endpoint *endpoint)
         return -1;
     if (listen(fd, BACKLOG) < 0)
         return -1;
-    int listening = fd;
-    fd = -1;
-    return listening;
+    return cleanup_take_fd(&fd);
 }
 
 static uint16_t port_of(int fd)

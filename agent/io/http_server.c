@@ -144,8 +144,8 @@ static void client_on_io(evutil_socket_t fd, short what, void *ctx);
 static void client_wait(struct client *client, short what)
 {
     (void)event_del(client->io);
-    int r = event_assign(client->io, client->server->config.base, client->fd, what | EV_PERSIST,
-                         client_on_io, client);
+    int r = event_assign(client->io, client->server->config.base, client->fd,
+                         (short)(what | EV_PERSIST), client_on_io, client);
     assert(r == 0);
     r = event_priority_set(client->io, client->server->config.priority);
     assert(r == 0);

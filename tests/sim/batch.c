@@ -48,7 +48,7 @@ static int seeds_read_file(const char *path, struct seeds *seeds)
 {
     FILE *file = fopen(path, "re");
     if (!file) {
-        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+        (void)fprintf(stderr, "%s: %s\n", path, strerror(errno));
         return -1;
     }
     char line[256];
@@ -64,7 +64,7 @@ static int seeds_read_file(const char *path, struct seeds *seeds)
             text_to_u64(word, UINT64_MAX, &seed)) {
             seeds_add(seeds, seed);
         } else {
-            fprintf(stderr, "%s: not understood: %s", path, line);
+            (void)fprintf(stderr, "%s: not understood: %s", path, line);
             r = -1;
         }
     }

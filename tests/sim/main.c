@@ -99,7 +99,7 @@ int main(int argc, char **argv)
     struct arguments a = {
         .batch = {.seeds = 1000, .first = 1, .jobs = 2, .cases = MUSTER_TESTS_DIR "/sim/cases"}};
     if (!arguments_parse(argc, argv, &a)) {
-        fputs(usage, stderr);
+        (void)fputs(usage, stderr);
         return 2;
     }
     (void)setvbuf(stdout, NULL, _IOLBF, 0);

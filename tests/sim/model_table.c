@@ -131,7 +131,7 @@ void redis_set_owner(struct redis *r, int atom, struct redis_node *n)
     uint64_t bit = UINT64_C(1) << atom;
     if (r->owner[atom] >= 0)
         r->nodes[r->owner[atom]].slots &= ~bit;
-    r->owner[atom] = n ? (int8_t)(n - r->nodes) : -1;
+    r->owner[atom] = (int8_t)(n ? n - r->nodes : -1);
     if (n)
         n->slots |= bit;
     r->recheck = true;
