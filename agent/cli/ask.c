@@ -142,7 +142,7 @@ static const char *follow(const struct cli_target *first, struct arena *arena,
 int cli_ask(const struct cli_target *target, struct arena *arena, struct cli_answer *ret_answer,
             struct err *err)
 {
-    struct cli_answer answer;
+    struct cli_answer answer = {0};
     int r = ask_one(target, arena, &answer.status, err);
     if (r < 0)
         return r;

@@ -204,7 +204,9 @@ static size_t form_agreeing(const struct planner *p)
     size_t agreeing = 0;
     const struct view *complete = NULL;
     for (size_t i = 0; i < p->world->record->member_count; i++) {
-        const struct view *view = p->world->pods[form_pod(p, i)].server.view;
+        size_t pod = form_pod(p, i);
+        assert(pod != NO_POD && p->world->pods[pod].server.view);
+        const struct view *view = p->world->pods[pod].server.view;
         if ((complete && complete->hash == view->hash) || form_sees(p, view)) {
             complete = view;
             agreeing++;
