@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/ask.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -119,6 +120,7 @@ static const char *follow(const struct cli_target *first, struct arena *arena,
     struct cli_target target = {.port = first->port};
     struct status leaders = {0};
     struct err err = {0};
+    assert(status->leader && status->pod); /* a status that was parsed has every string */
     if (status->is_leader)
         return "";
     if (!status->leader[0])
