@@ -26,7 +26,8 @@ static void append_quoted(struct buf *line, const char *text)
     (void)buf_append(line, "\"", 1);
 }
 
-static void say(const char *level, const char *event, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void say(const char *level, const char *event,
+                                                      const char *fmt, va_list args)
 {
     char msg[MSG_SIZE];
     struct timespec now;

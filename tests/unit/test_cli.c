@@ -129,7 +129,7 @@ static void start(struct fixture *f)
     _exit(1);
 }
 
-static int run_with(struct fixture *f, bool tty, unsigned frames, int argc, char **argv)
+static int run_with(struct fixture *f, bool tty, unsigned frames, const char *const *words)
 {
     size_t len;
     free(f->out);
@@ -138,15 +138,21 @@ static int run_with(struct fixture *f, bool tty, unsigned frames, int argc, char
     FILE *err = open_memstream(&f->err, &len);
     assert_true(out && err);
     const struct cli cli = {.out = out, .err = err, .env = test_env, .tty = tty, .frames = frames};
+    char *argv[16];
+    int argc = 0;
+    for (; words[argc]; argc++)
+        argv[argc] = xstrdup(words[argc]); /* as main() gets them: not constant */
+    argv[argc] = NULL;
     int code = cli_run(&cli, argc, argv);
+    while (argc)
+        free(argv[--argc]);
     (void)fclose(out);
     (void)fclose(err);
     return code;
 }
 
-#define RUN_AS(f, tty, frames, ...)                                                           \
-    run_with((f), (tty), (frames), (int)ARRAY_LEN(((const char *[]){"muster", __VA_ARGS__})), \
-             (char *[]){"muster", __VA_ARGS__, NULL})
+#define RUN_AS(f, tty, frames, ...) \
+    run_with((f), (tty), (frames), (const char *const[]){"muster", __VA_ARGS__, NULL})
 #define RUN(f, ...) RUN_AS(f, false, 1, __VA_ARGS__)
 
 static char *address_of(const struct fixture *f)
@@ -517,7 +523,7 @@ static void test_no_string_reaches_the_terminal_raw(void **state)
     start(f);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         for (int json = 0; json < 2; json++) {
-            (void)RUN(f, (char *)verbs[i], "--address", address_of(f), json ? "--json" : "--watch");
+            (void)RUN(f, verbs[i], "--address", address_of(f), json ? "--json" : "--watch");
             assert_true(strlen(f->out) > 100);
             for (const char *c = f->out; *c; c++)
                 assert_true(*c == '\n' || (*c >= ' ' && *c <= '~'));
@@ -643,8 +649,8 @@ static void test_wrong_use_is_told(void **state)
     assert_ptr_equal(strstr(f->err, "muster stats\\x1b: there is no such command\nusage: "),
                      f->err);
     assert_string_equal(f->out, "");
-    char *argv[] = {"muster", NULL};
-    assert_int_equal(run_with(f, false, 1, 1, argv), CLI_USAGE);
+    const char *const words[] = {"muster", NULL};
+    assert_int_equal(run_with(f, false, 1, words), CLI_USAGE);
     assert_ptr_equal(strstr(f->err, "usage: muster COMMAND"), f->err);
     assert_int_equal(RUN(f, "status", "--jsn"), CLI_USAGE);
     assert_string_equal(f->err, "muster status: --jsn is not understood\n"

@@ -348,6 +348,7 @@ static void test_a_dawdler_is_cut_off_in_time(void **state)
     auto_free char *big = xcalloc(MIB(2), 1);
     http_server_publish(f->server, HTTP_PAGE_STATUS, (struct span){big, MIB(2)});
     auto_close int idle = dial(f);
+    (void)idle; /* it says nothing at all */
     auto_close int drip = dial(f);
     auto_close int deaf = dial(f);
     put(deaf, "GET /status HTTP/1.1\r\n\r\n");
@@ -413,6 +414,7 @@ static void test_those_who_were_answered_give_way_first(void **state)
     }
     assert_int_equal(http_server_clients(f->server), HTTP_CLIENTS_MAX);
     auto_close int late = dial(f);
+    (void)late;
     turn(f);
     put(early, "GET /livez HTTP/1.1\r\n\r\n");
     assert_true(drain(f, early));
