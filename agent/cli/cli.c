@@ -72,8 +72,10 @@ static void put_error(const struct cli *cli, const char *verb, const char *text)
 {
     auto_buf struct buf line;
     buf_init(&line, KIB(8));
+    cli_put_safe(&line, span_of(verb));
+    (void)buf_append_str(&line, ": ");
     cli_put_safe(&line, span_of(text));
-    (void)fprintf(cli->err, "muster %s: %s\n", verb, buf_str(&line));
+    (void)fprintf(cli->err, "muster %s\n", buf_str(&line));
 }
 
 static bool wants_colour(const struct cli *cli)
