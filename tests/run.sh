@@ -11,7 +11,7 @@
 #   e2e soak     tests/e2e/run.sh, tests/soak/run.sh: not part of the default
 # run.sh --self-test: shows that a failing, a missing and an unbuildable test each make run.sh fail.
 #
-# Environment: MUSTER_JOBS (2), MUSTER_BUILD_ROOT (build), FUZZ_SECONDS, COVERAGE_LINES (90), INTEGRATION_JOBS (1),
+# Environment: MUSTER_JOBS (2), MUSTER_BUILD_ROOT (build), FUZZ_SECONDS, COVERAGE_LINES (90), INTEGRATION_JOBS (2),
 # MUSTER_NO_SETUP=1 (install nothing). Logs are in build/logs. Exit: 0 only if something ran and nothing failed.
 
 # shellcheck source=tests/lib/common.sh
@@ -24,7 +24,7 @@ root=${MUSTER_BUILD_ROOT:-$repo/build}
 logs=$root/logs
 fuzz_seconds=${FUZZ_SECONDS:-20}
 coverage_lines=${COVERAGE_LINES:-90}
-integration_jobs=${INTEGRATION_JOBS:-1}
+integration_jobs=${INTEGRATION_JOBS:-2}
 passed=0
 failed=0
 failures=()
