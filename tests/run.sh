@@ -168,7 +168,8 @@ tier_sim() {
 
 # integration_one FILE
 integration_one() {
-    MUSTER_BUILD=$root/dev python3 "$1"
+    # those that start servers of their own at a port do so beside each other
+    MUSTER_TEST_PORT=$((27400 + 100 * ${2:-0})) MUSTER_BUILD=$root/dev python3 "$1"
 }
 
 tier_integration() {
@@ -181,7 +182,7 @@ tier_integration() {
         [ -x "$file" ] || continue
         seen=$((seen + 1))
         if [ "$integration_jobs" -le 1 ]; then
-            step "integration/$(basename "$file" .py)" integration_one "$file"
+            step "integration/$(basename "$file" .py)" integration_one "$file" "$seen"
             continue
         fi
         while [ "$running" -ge "$integration_jobs" ]; do
@@ -192,7 +193,7 @@ tier_integration() {
         log=$(log_of "integration/$name")
         (
             start=$(now)
-            integration_one "$file" >"$log" 2>&1 </dev/null
+            integration_one "$file" "$seen" >"$log" 2>&1 </dev/null
             printf '%s %s\n' $? "$(seconds_since "$start")" >"$log.result"
         ) &
         running=$((running + 1))
