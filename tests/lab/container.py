@@ -3,7 +3,8 @@
 
 Everything the lab starts dies with the daemon (PR_SET_PDEATHSIG), runs under its pod's group id,
 and a server is PID 1 of a PID namespace of its own, as in a real container: default signal actions
-do not reach it from inside, and its death ends every child with it.
+do not reach it from inside, and its death ends every child with it. Where namespaces are forbidden
+(a container without CAP_SYS_ADMIN) the lab runs without them and says so.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, Optional
@@ -18,13 +20,22 @@ from typing import Any, Optional
 from store import timestamp
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# mounts stay as they are but for /proc: / itself need not be a mount point (a chroot has none there)
+NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--propagation", "unchanged",
+             "--kill-child", "--"]
+
+
+def namespaces_refused() -> str:
+    """Why a process cannot have a PID namespace of its own here; empty when it can."""
+    tried = subprocess.run(NAMESPACE + ["true"], capture_output=True, text=True, check=False)
+    return "" if tried.returncode == 0 else tried.stderr.strip() or "unshare failed"
 
 
 def wrap(argv: list[str], group: int, namespaced: bool) -> list[str]:
     """The command line that starts argv as a container's main process."""
     prefix = ["setpriv", "--regid", str(group), "--clear-groups", "--pdeathsig", "KILL", "--"]
     if namespaced:
-        prefix += ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
+        prefix += NAMESPACE
     return prefix + argv
 
 
@@ -113,6 +124,13 @@ class Container:
 
     def _id(self) -> str:
         return f"lab://{self.name}-{self._runs}-{self._process.pid if self._process else 0}"
+
+    def last_words(self) -> str:
+        """How the last run ended and the last line it wrote."""
+        ended = self._last.get("terminated", {})
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        said = f": {lines[-1]}" if lines and not lines[-1].startswith("# container") else ""
+        return f"{self.name} ended with {ended.get('exitCode', '?')}{said}"
 
     def signal(self, number: int) -> bool:
         """Send a signal to the container's main process; False when there is none."""

@@ -23,13 +23,14 @@ from typing import Any, Callable, Optional
 import workloads
 from config import (CLIENT_PORT, NAMESPACE, LabConfig, agent_settings, nest, persistence_args,
                     yaml_lines)
-from container import Container, run_hook
+from container import Container, namespaces_refused, run_hook
 from network import Addresses
 from rbac import Rbac
 from store import Change, Object, Store, timestamp
 from workloads import AGENT, SERVER
 
 MINIMUM_GRACE = 2.0
+STILLBORN = 1.0      # seconds; a container that ends sooner never worked, and the lab says why
 
 
 class PodWorker:
@@ -59,7 +60,7 @@ class PodWorker:
                     for c in pod["status"].get(kind, []) if c.get("containerID")}
         self._fresh = not restarts           # else: a sandbox made anew after its node came back
         self.agent = self._container(pod["spec"]["initContainers"][0], False, restarts)
-        self.server = self._container(pod["spec"]["containers"][0], True, restarts)
+        self.server = self._container(pod["spec"]["containers"][0], kubelet.namespaced, restarts)
         self._task = asyncio.ensure_future(self._run())
 
     def _container(self, spec: Object, namespaced: bool, restarts: dict[str, int]) -> Container:
@@ -185,6 +186,8 @@ class PodWorker:
             await container.exited.wait()
             if self.terminating:
                 return
+            if time.monotonic() - container.began < STILLBORN:
+                self.kubelet.report(f"{self.name}: {container.last_words()}")
             delay = container.next_delay()
             self.publish()
             await asyncio.sleep(delay)
@@ -341,6 +344,10 @@ class Kubelet:
         self.server_path = server_path
         self.addresses_changed = addresses_changed
         self.report = report
+        refused = namespaces_refused()
+        self.namespaced = not refused
+        if refused:
+            report(f"no PID namespaces here, servers run without: {refused}")
         self.workers: dict[str, PodWorker] = {}      # by pod name: the latest incarnation
         self.lost: set[str] = set()                  # nodes without power
         self.keep_data: set[str] = set()             # pods whose next incarnation keeps its data
