@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -15,14 +16,18 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "io/clock.h"
+#include "wire/config_table.h"
 
 #define EXIT_CONFIG 2
 
 static int read_file(const char *path, struct buf *ret_text, struct err *err)
 {
-    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    struct stat st;
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would hold us up */
+    if (fd < 0 || fstat(fd, &st) < 0)
         return err_errno(err, errno, "%s", path);
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) /* of a directory read() says so itself */
+        return err_set(err, E_INVALID, "%s: not a regular file", path);
     char chunk[4096];
     ssize_t got;
     while ((got = read(fd, chunk, sizeof chunk)) > 0)
@@ -56,11 +61,15 @@ static int read_identity(struct identity *identity, struct err *err)
     const struct {
         const char *name;
         const char **value;
+        bool (*is_valid)(struct span);
+        size_t size; /* with its NUL */
+        const char *what;
     } wanted[] = {
-        {"POD_NAME", &identity->pod_name},
-        {"POD_NAMESPACE", &identity->pod_namespace},
-        {"POD_UID", &identity->pod_uid},
-        {"POD_IP", &identity->pod_ip},
+        {"POD_NAME", &identity->pod_name, kube_is_label, KUBE_LABEL_SIZE, "a pod's name"},
+        {"POD_NAMESPACE", &identity->pod_namespace, kube_is_label, KUBE_LABEL_SIZE,
+         "a namespace's name"},
+        {"POD_UID", &identity->pod_uid, text_is_plain, UID_SIZE, "a pod's uid"},
+        {"POD_IP", &identity->pod_ip, kube_is_address, KUBE_LABEL_SIZE, "an IP address"},
     };
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
         const char *value = getenv(wanted[i].name);
@@ -69,17 +78,13 @@ static int read_identity(struct identity *identity, struct err *err)
                            "environment variable %s is not set: give it by the downward API "
                            "(fieldRef)",
                            wanted[i].name);
+        if (strlen(value) >= wanted[i].size || !wanted[i].is_valid(span_of(value))) {
+            char shown[CONFIG_SHOWN_SIZE];
+            config_show(span_of(value), shown);
+            return err_set(err, E_INVALID, "%s: %s: not %s", wanted[i].name, shown, wanted[i].what);
+        }
         *wanted[i].value = value;
     }
-    if (!kube_is_label(span_of(identity->pod_name)))
-        return err_set(err, E_INVALID, "POD_NAME: %s: not a pod name", identity->pod_name);
-    if (!kube_is_label(span_of(identity->pod_namespace)))
-        return err_set(err, E_INVALID, "POD_NAMESPACE: %s: not a namespace",
-                       identity->pod_namespace);
-    if (!kube_is_address(span_of(identity->pod_ip)))
-        return err_set(err, E_INVALID, "POD_IP: %s: not an IP address", identity->pod_ip);
-    if (strlen(identity->pod_uid) >= UID_SIZE)
-        return err_set(err, E_INVALID, "POD_UID: longer than %d characters", UID_SIZE - 1);
     return 0;
 }
 

@@ -97,6 +97,8 @@ bool text_to_i64(struct span span, int64_t min, int64_t max, int64_t *ret_value)
 {
     bool negative = span.len && span.ptr[0] == '-';
     uint64_t magnitude;
+    if (span_is(span, "-0")) /* as text_to_u64 takes one form of each number */
+        return false;
     if (!text_to_u64(negative ? span_skip(span, 1) : span, (uint64_t)INT64_MAX + (negative ? 1 : 0),
                      &magnitude))
         return false;

@@ -38,10 +38,10 @@ static const char *const format_words[] = {"logfmt", "json", NULL};
         .name = (key), .type = CONFIG_ADDRESS, FIELD(member), .fallback = (text), \
         .allowed = "a literal IPv4 or IPv6 address"                               \
     }
-#define PORT(key, member, text)                                                    \
-    {                                                                              \
-        .name = (key), .type = CONFIG_PORT, FIELD(member), .min = 1, .max = 65535, \
-        .fallback = (text)                                                         \
+#define PORT(key, member, high, text)                                               \
+    {                                                                               \
+        .name = (key), .type = CONFIG_PORT, FIELD(member), .min = 1, .max = (high), \
+        .fallback = (text)                                                          \
     }
 #define INT(key, member, low, high, text)                                              \
     {                                                                                  \
@@ -68,19 +68,19 @@ const struct config_key config_keys[] = {
     INT("kubernetes.leaseSeconds", kubernetes.lease_seconds, 2, 300, "15"),
     SECTION("dns"),
     TEXT("dns.name", dns.name, kube_is_subdomain, "a DNS name, or nothing"),
-    PORT("dns.port", dns.port, "6379"),
+    PORT("dns.port", dns.port, CONFIG_SERVER_PORT_MAX, "6379"),
     SECTION("static"),
     {.name = "static.peers",
      .type = CONFIG_PEERS,
      .fallback = "",
-     .allowed = "a list of host:port without repeats, at most 1000"},
+     .allowed = "a list of host:port (ports to 55535) without repeats, at most 1000"},
     SECTION("cluster"),
     INT("cluster.replicasPerPrimary", cluster.replicas_per_primary, 0, 10, "1"),
     INT("cluster.size", cluster.size, 0, NODES_MAX, "0"),
     TEXT("cluster.zone", cluster.zone, config_is_plain, "a zone's name of at most 63 characters"),
     SECTION("redis"),
     ADDRESS("redis.host", redis.host, "127.0.0.1"),
-    PORT("redis.port", redis.port, "6379"),
+    PORT("redis.port", redis.port, CONFIG_SERVER_PORT_MAX, "6379"),
     TEXT("redis.username", redis.username, config_is_plain,
          "an ACL user of at most 63 characters without spaces, or nothing: the default user"),
     PATH("redis.passwordFile", redis.password_file),
@@ -96,7 +96,7 @@ const struct config_key config_keys[] = {
          "the DNS name in the servers' certificates, or nothing: their address"),
     SECTION("http"),
     ADDRESS("http.address", http.address, "[::]"),
-    PORT("http.port", http.port, "8008"),
+    PORT("http.port", http.port, UINT16_MAX, "8008"),
     SECTION("hook"),
     {.name = "hook.socket",
      .type = CONFIG_TEXT,

@@ -73,7 +73,7 @@ bool config_add_peer(struct span text, struct config *config)
     struct config_peer peer = {0};
     struct span host;
     if (!split_host_port(text, &host, &peer.port) || peer.port == 0 ||
-        config->static_list.peer_count == NODES_MAX)
+        peer.port > CONFIG_SERVER_PORT_MAX || config->static_list.peer_count == NODES_MAX)
         return false;
     if (!config_copy_address(host, peer.host, sizeof peer.host) &&
         (!kube_is_subdomain(host) || !TEXT_COPY(peer.host, host)))

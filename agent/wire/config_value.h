@@ -23,6 +23,12 @@ bool config_is_api_server(struct span text);
 /* A literal address, IPv6 also in brackets, copied without them. False, dst untouched, if not. */
 bool config_copy_address(struct span text, char *dst, size_t size);
 
+/*
+ * A server's cluster bus listens at its port + 10000 (CLUSTER_PORT_INCR, cluster.h of Redis 7.0), and
+ * CLUSTER MEET without a bus port, as we send it, dials that.
+ */
+#define CONFIG_SERVER_PORT_MAX (65535 - 10000)
+
 /* Appends "host:port"; false if it is malformed, repeated or one too many. */
 bool config_add_peer(struct span text, struct config *config);
 

@@ -137,6 +137,7 @@ static void test_signed_numbers(void **state)
     int64_t value = 7;
     for (size_t i = 0; i < ARRAY_LEN(malformed); i++)
         assert_false(text_to_i64(span_of(malformed[i]), INT64_MIN, INT64_MAX, &value));
+    assert_false(text_to_i64(span_of("-0"), -5, 5, &value));
     assert_false(text_to_i64(span_of("-6"), -5, 5, &value));
     assert_false(text_to_i64(span_of("6"), -5, 5, &value));
     assert_int_equal(value, 7);

@@ -77,7 +77,7 @@ static void test_malformed_variables_are_refused(void **state)
 {
     (void)state;
     assert_refused("", "MUSTER_REDIS_PORT=0",
-                   "MUSTER_REDIS_PORT: 0: a whole number from 1 to 65535");
+                   "MUSTER_REDIS_PORT: 0: a whole number from 1 to 55535");
     assert_refused("", "MUSTER_REDIS_PORT=", "MUSTER_REDIS_PORT: : a whole number");
     assert_refused("", "MUSTER_LOG_LEVEL=loud",
                    "MUSTER_LOG_LEVEL: loud: one of error, warn, info, debug");
