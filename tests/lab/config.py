@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+import access
+
 REPO = Path(__file__).resolve().parents[2]
 NAMESPACE = "lab"
 SET_NAME = "muster"
@@ -32,7 +34,10 @@ LAB_DEFAULTS: dict[str, Any] = {
     "nodeGraceSeconds": 40.0,    # node-monitor-grace-period
     "evictSeconds": 300.0,       # tolerationSeconds of not-ready and unreachable
     "agentEnv": "",              # more environment for every agent: "NAME=value NAME=value"
+    "agentsAfter": "",           # agents start once this file exists; servers, ungated, at once
     "serverArgs": "",            # more arguments for every server, separated by blanks
+    "user": "",                  # with --auth: the agents' ACL user; else the default user
+    "clientCerts": True,         # with --tls: the servers want a certificate of every client
 }
 
 
@@ -71,6 +76,8 @@ class LabConfig:
     volumes: bool = True
     grace: int = 60
     ordered: bool = False
+    auth: bool = False
+    tls: bool = False
     settings: dict[str, Any] = field(default_factory=dict)   # agent.yaml keys
     lab: dict[str, Any] = field(default_factory=lambda: dict(LAB_DEFAULTS))
     owns_state: bool = True      # `up` made the directory, so `down` removes it
@@ -115,6 +122,8 @@ class LabConfig:
         if len(longest.encode()) > UNIX_PATH_MAX:
             raise ConfigError(f"--state {self.state} is too long: {longest} has "
                               f"{len(longest.encode())} bytes, a Unix socket takes {UNIX_PATH_MAX}")
+        if self.lab["user"] and not self.auth:
+            raise ConfigError("--set lab.user needs --auth")
         if os.geteuid() != 0:
             raise ConfigError("the lab must run as root: servers get PID namespaces of their own")
         for tool in ("unshare", "setpriv", "openssl"):
@@ -216,5 +225,7 @@ def agent_settings(config: LabConfig, address: str, directory: Path, api: str) -
         "http.address": address,
         "http.port": HTTP_PORT,
         "hook.socket": str(directory / "run/agent.sock"),
+        **access.agent_keys(directory, config.auth, config.lab["user"], config.tls,
+                            config.lab["clientCerts"]),
         **config.settings,
     }

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+import access
 import workloads
 from config import (CLIENT_PORT, NAMESPACE, LabConfig, agent_settings, nest, persistence_args,
                     yaml_lines)
@@ -79,9 +80,9 @@ class PodWorker:
             if self._previous is not None:
                 await self._previous.ended.wait()
                 self._previous = None
-            self._prepare()
+            await self._prepare()
             tasks = [asyncio.ensure_future(t) for t in (
-                self._keep(self.agent, self._agent_command), self._start_order(),
+                self._start_agent(), self._start_order(),
                 self._probe("ready", self.config.lab["readinessSeconds"]),
                 self._probe("alive", self.config.lab["livenessSeconds"]))]
             failed = asyncio.gather(*tasks)
@@ -107,7 +108,7 @@ class PodWorker:
             await asyncio.gather(self.agent.wait(5), self.server.wait(5))
             self.ended.set()
 
-    def _prepare(self) -> None:
+    async def _prepare(self) -> None:
         """The sandbox: an address, directories, the agent's configuration and credentials."""
         self.address = self.kubelet.addresses.fresh()
         data = self.directory / "data"
@@ -118,11 +119,19 @@ class PodWorker:
             (self.directory / part).mkdir(parents=True, exist_ok=True)
         shutil.copy(self.config.directory / "ca.crt", self.directory / "ca.crt")
         self.write_token()
+        await self._put_secrets()
         tree = nest(agent_settings(self.config, self.address, self.directory,
                                    self.kubelet.api_url))
         (self.directory / "agent.yaml").write_text("\n".join(yaml_lines(tree)) + "\n")
         self.kubelet.addresses_changed()
         self.publish()
+
+    async def _put_secrets(self) -> None:
+        if self.config.auth:
+            access.put_password(self.config.directory, self.directory, self.config.lab["user"])
+        if self.config.tls:      # two runs of openssl, beside the loop
+            await asyncio.to_thread(access.make_pod_certificate, self.config.directory,
+                                    self.directory, self.name, self.address)
 
     def write_token(self) -> None:
         """A token of this pod's own, so that requests are counted by pod. Replaced atomically."""
@@ -148,7 +157,16 @@ class PodWorker:
             self._leaving = True
             self._task.cancel()
 
+    async def _start_agent(self) -> None:
+        while self.config.lab["agentsAfter"] and not Path(self.config.lab["agentsAfter"]).exists():
+            await asyncio.sleep(0.02)
+        await self._keep(self.agent, self._agent_command)
+
     async def _start_order(self) -> None:
+        """The agent first, then its server; or the server alone, without the gate, agent later."""
+        if self.config.lab["agentsAfter"]:
+            asyncio.ensure_future(self._notice_agent_starts())
+            await self._keep(self.server, self._server_command)
         while not await self._socket_answers():
             await asyncio.sleep(0.05)
         self._agent_is_started()
@@ -208,15 +226,25 @@ class PodWorker:
     def _server_command(self) -> tuple[list[str], dict[str, str], Path]:
         data = self.directory / "data"
         program = self.kubelet.server_path(self.server.image)
-        settings = ["--port", str(CLIENT_PORT), "--bind", self.address,
+        settings = []
+        if self.config.auth:     # in a file: arguments are for everybody to see
+            conf = self.directory / "server.conf"
+            conf.write_text(access.server_conf(self.config.directory, self.config.lab["user"]))
+            settings.append(str(conf))
+        settings += ["--port", str(CLIENT_PORT), "--bind", self.address,
                     "--bind-source-addr", self.address, "--protected-mode", "no",
                     "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
                     "--cluster-node-timeout", str(self.config.node_timeout), "--dir", str(data),
                     "--daemonize", "no", "--enable-debug-command", "yes"]
+        if self.config.tls:
+            settings += access.server_tls_args(self.directory, CLIENT_PORT,
+                                               self.config.lab["clientCerts"])
         settings += persistence_args(self.config.persistence)
         settings += self.config.lab["serverArgs"].split()
         hook = [self.config.program("muster-hook"), "start", "--socket", str(self.socket),
                 "--data-dir", str(data), "--", program]
+        if self.config.lab["agentsAfter"]:
+            hook = [program]
         return hook + settings, {"HOSTNAME": self.name, "HOME": "/root"}, data
 
     # -- probes ------------------------------------------------------------------------------------
