@@ -406,7 +406,7 @@ class CommandLine(LabTestCase):
         return done.stderr
 
     def test_what_is_not_there_yet_is_refused_in_words(self) -> None:
-        for words in (("--auth",), ("--tls",), ("--ipv6",), ("--discovery", "dns")):
+        for words in (("--ipv6",), ("--discovery", "dns")):
             self.assertIn("not supported yet", self.refused("up", *words))
         self.assertIn("too long", self.refused("up", "--state", "/tmp/" + "x" * 90))
         self.assertIn("lab.speed", self.refused("up", "--set", "lab.speed=1"))

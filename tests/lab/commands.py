@@ -127,7 +127,7 @@ async def why_not_formed(lab: "Lab") -> str:
     reason = why_not_ready(lab)
     addresses = lab.addresses_by_pod()
     size = stateful(lab)["spec"]["replicas"]
-    views = await observe.look_all(addresses, CLIENT_PORT)
+    views = await observe.look_all(addresses, CLIENT_PORT, lab.access)
     return observe.why_not_formed(views, size, lab.config.replicas_per_primary,
                                   lab.config.node_timeout) or reason
 
@@ -388,7 +388,7 @@ async def identity(lab: "Lab", args: Args, _: Progress) -> Any:
 @command("status")
 async def status(lab: "Lab", _args: Args, _: Progress) -> Any:
     addresses = lab.addresses_by_pod()
-    views = {v.pod: v for v in await observe.look_all(addresses, CLIENT_PORT, 0.5)}
+    views = {v.pod: v for v in await observe.look_all(addresses, CLIENT_PORT, lab.access, 0.5)}
     zones = {n["metadata"]["name"]: n["metadata"]["labels"][workloads.ZONE_LABEL]
              for n in lab.store.list("nodes")}
     pods = []

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
+import access
 import commands
 import controllers
 import pki
@@ -46,6 +47,7 @@ class Lab:
         self.addresses = Addresses((CLIENT_PORT, CLIENT_PORT + 10000, HTTP_PORT, API_PORT))
         self.partition = Partition(self.addresses)
         self.api_url = f"https://{self.addresses.api}:{API_PORT}"
+        self.access = access.Access(config.directory)
         self.finished = asyncio.Event()
         self.messages: list[str] = []
         self.load: Optional[asyncio.subprocess.Process] = None
@@ -55,6 +57,7 @@ class Lab:
     async def start(self) -> None:
         config, directory = self.config, self.config.directory
         pki.make_ca(directory)
+        access.make_secrets(directory, config.auth, config.tls)
         cert, key = pki.make_server_cert(directory, self.addresses.api)
         self.api = ApiServer(self.store, self.rbac, self.faults, config.lab["bookmarkSeconds"],
                              self._log)

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterable, Optional
 
+from access import Access
 from load_client import NO_ANSWER, Address, Cluster, Connection, redirect_of, slot_tags
 from resp import SLOTS, RespError, encode_command, slot_ranges
 
@@ -115,8 +116,9 @@ def error_kind(error: RespError) -> str:
 class Load:
     """Writers, readers, and the account of what was acknowledged."""
 
-    def __init__(self, seeds: Callable[[], list[Address]], writers: int, readers: int) -> None:
-        self.cluster = Cluster()
+    def __init__(self, seeds: Callable[[], list[Address]], writers: int, readers: int,
+                 access: Optional[Access] = None) -> None:
+        self.cluster = Cluster(access)
         self.figures = Figures()
         self.groups: list[Group] = []
         self.running = True
@@ -425,7 +427,7 @@ async def serve(args: argparse.Namespace) -> None:
         if args.seeds_file:
             return parse_seeds(json.loads(Path(args.seeds_file).read_text()))
         return parse_seeds(args.seeds.split(","))
-    load = Load(seeds, args.writers, args.readers)
+    load = Load(seeds, args.writers, args.readers, Access(args.access) if args.access else None)
     gc.freeze()                              # 16384 keys need no walking; the rest is small
     gc.set_threshold(20000, 20, 20)
     started: Optional[asyncio.Task[None]] = None
@@ -464,6 +466,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--seeds", help="HOST:PORT,...")
     parser.add_argument("--seeds-file", help="a JSON list of them, read again when in trouble")
+    parser.add_argument("--access", type=Path, help="the lab's directory, for AUTH and TLS")
     parser.add_argument("--socket", required=True)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--readers", type=int, default=2)

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from access import Access
 from resp import INCOMPLETE, SLOTS, Parser, RespError, encode_command, parse_nodes
 
 REPLY_SECONDS = 1.0          # a connection without an answer for so long is given up
@@ -42,8 +43,9 @@ def slot_tags() -> list[str]:
 class Connection(asyncio.Protocol):
     """One pipelined connection to one server; re-opened by `send` whenever it is down."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, access: Optional[Access] = None) -> None:
         self.address = address
+        self._access = access
         self.up = False
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
@@ -56,9 +58,11 @@ class Connection(asyncio.Protocol):
             self._connecting = self._loop.create_task(self._open())
 
     async def _open(self) -> None:
+        context = self._access.context if self._access else None
         try:
-            await asyncio.wait_for(self._loop.create_connection(lambda: self, *self.address),
-                                   CONNECT_SECONDS)
+            await asyncio.wait_for(self._loop.create_connection(
+                lambda: self, *self.address, ssl=context,
+                server_hostname=self.address[0] if context else None), CONNECT_SECONDS)
         except (OSError, asyncio.TimeoutError):
             pass
 
@@ -85,6 +89,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport, self._parser, self.up = transport, Parser(), True
+        login = self._access.login if self._access else ()
+        if login:
+            self.send(encode_command(*login), lambda _: None)   # refused: so is what follows
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed(data)
@@ -122,7 +129,8 @@ def redirect_of(error: RespError) -> Optional[Redirect]:
 class Cluster:
     """Who owns which slot, as far as the servers said, and the connections to them."""
 
-    def __init__(self) -> None:
+    def __init__(self, access: Optional[Access] = None) -> None:
+        self._access = access
         self.connections: dict[Address, Connection] = {}
         self.owner: list[Optional[Address]] = [None] * SLOTS
         self.replicas: dict[Address, list[Address]] = {}     # of each primary
@@ -132,7 +140,7 @@ class Cluster:
     def at(self, address: Address) -> Connection:
         connection = self.connections.get(address)
         if connection is None:
-            connection = self.connections[address] = Connection(address)
+            connection = self.connections[address] = Connection(address, self._access)
             connection.connect()
         return connection
 

@@ -57,6 +57,7 @@ async def _start(lab: "Lab", args: dict[str, Any], progress: Callable[[str], Non
         lab.load = await asyncio.create_subprocess_exec(
             sys.executable, str(Path(__file__).with_name("load.py")),
             "--seeds-file", str(directory / "endpoints.json"), "--socket", str(socket),
+            "--access", str(directory),
             "--writers", str(args.get("writers", 8)), "--readers", str(args.get("readers", 2)),
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": PATH})
     progress("the load looks for the cluster")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import resp
+from access import Access
 
 
 @dataclass
@@ -27,13 +28,14 @@ class ServerView:
         return next((n for n in self.nodes.values() if "myself" in n.flags), None)
 
 
-async def look(pod: str, host: str, port: int, timeout: float = 1.0) -> ServerView:
+async def look(pod: str, host: str, port: int, access: Access,
+               timeout: float = 1.0) -> ServerView:
     """Ask one server for everything in one pipeline."""
     view = ServerView(pod, host)
     try:
         replies = await resp.pipeline(host, port, [
             ("CLUSTER", "INFO"), ("INFO", "replication"), ("CLUSTER", "NODES"),
-            ("CONFIG", "GET", "cluster-node-timeout")], timeout)
+            ("CONFIG", "GET", "cluster-node-timeout")], timeout, access)
     except resp.RespError as error:
         view.error = str(error)
         return view
@@ -47,9 +49,11 @@ async def look(pod: str, host: str, port: int, timeout: float = 1.0) -> ServerVi
     return view
 
 
-async def look_all(pods: dict[str, str], port: int, timeout: float = 1.0) -> list[ServerView]:
+async def look_all(pods: dict[str, str], port: int, access: Access,
+                   timeout: float = 1.0) -> list[ServerView]:
     """Ask all servers {pod: address} at once."""
-    return list(await asyncio.gather(*(look(p, h, port, timeout) for p, h in pods.items())))
+    return list(await asyncio.gather(*(look(p, h, port, access, timeout)
+                                       for p, h in pods.items())))
 
 
 def why_not_formed(views: list[ServerView], expected: int, replicas_per_primary: int,

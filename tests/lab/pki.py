@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's certificate authority, made with the openssl command (1.1.1 or newer)."""
+"""The lab's certificate authorities, made with the openssl command (1.1.1 or newer)."""
 
 from __future__ import annotations
 
+import secrets
 import ssl
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -25,23 +27,42 @@ def make_ca(directory: Path, name: str = "ca") -> Path:
     return cert
 
 
-def make_server_cert(directory: Path, address: str, name: str = "apiserver",
-                     ca: str = "ca") -> tuple[Path, Path]:
-    """Issue a server certificate for an IP address and the names a real API server carries."""
+@dataclass
+class Request:
+    """What a certificate is to say."""
+
+    subject: str
+    names: str                       # subjectAltName, "" for none
+    usage: str = "serverAuth"
+    days: int = 30                   # negative: expired that many days ago
+    digest: str = "sha256"
+    key: str = "ec"                  # or rsa:BITS
+
+
+def issue(directory: Path, name: str, ca: Path, request: Request) -> tuple[Path, Path]:
+    """DIR/<name>.crt and .key, signed by the authority whose certificate is `ca` (CA.key beside)."""
     cert, key, csr = (directory / f"{name}.{ext}" for ext in ("crt", "key", "csr"))
     extensions = directory / f"{name}.ext"
     extensions.write_text(
         "basicConstraints=critical,CA:FALSE\n"
         "keyUsage=critical,digitalSignature\n"
-        "extendedKeyUsage=serverAuth\n"
-        f"subjectAltName=IP:{address},DNS:kubernetes,DNS:kubernetes.default,"
-        "DNS:kubernetes.default.svc,DNS:localhost\n")
-    _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-sha256", "-subj", "/CN=kube-apiserver", "-keyout", str(key), "-out", str(csr))
-    _openssl("x509", "-req", "-in", str(csr), "-CA", str(directory / f"{ca}.crt"),
-             "-CAkey", str(directory / f"{ca}.key"), "-CAcreateserial", "-days", "30", "-sha256",
-             "-extfile", str(extensions), "-out", str(cert))
+        f"extendedKeyUsage={request.usage}\n"
+        + (f"subjectAltName={request.names}\n" if request.names else ""))
+    curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1"] if request.key == "ec" else []
+    _openssl("req", "-new", "-newkey", request.key, *curve, "-nodes", "-sha256",
+             "-subj", f"/CN={request.subject}", "-keyout", str(key), "-out", str(csr))
+    _openssl("x509", "-req", "-in", str(csr), "-CA", str(ca), "-CAkey", str(ca.with_suffix(".key")),
+             "-set_serial", str(secrets.randbits(63)), "-days", str(request.days),
+             f"-{request.digest}", "-extfile", str(extensions), "-out", str(cert))
     return cert, key
+
+
+def make_server_cert(directory: Path, address: str, name: str = "apiserver",
+                     ca: str = "ca") -> tuple[Path, Path]:
+    """Issue a server certificate for an IP address and the names a real API server carries."""
+    return issue(directory, name, directory / f"{ca}.crt", Request(
+        "kube-apiserver", f"IP:{address},DNS:kubernetes,DNS:kubernetes.default,"
+        "DNS:kubernetes.default.svc,DNS:localhost"))
 
 
 def server_context(cert: Path, key: Path) -> ssl.SSLContext:

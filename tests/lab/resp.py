@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Optional, Union
 
+from access import Access
+
 Argument = Union[str, bytes, int]
 SLOTS = 16384
 INCOMPLETE = object()
@@ -99,13 +101,18 @@ def text(reply: Any) -> str:
 class Client:
     """Blocking: one connection, one command at a time."""
 
-    def __init__(self, host: str, port: int = 6379, timeout: float = 2.0) -> None:
+    def __init__(self, host: str, port: int = 6379, timeout: float = 2.0,
+                 access: Optional[Access] = None) -> None:
         self.host, self.port = host, port
         try:
             self._socket = socket.create_connection((host, port), timeout)
+            if access is not None and access.context is not None:
+                self._socket = access.context.wrap_socket(self._socket, server_hostname=host)
         except OSError as error:
             raise RespError(f"{host}:{port}: {error}") from error
         self._parser = Parser()
+        if access is not None and access.login:
+            self.call(*access.login)
 
     def __enter__(self) -> "Client":
         return self
@@ -135,18 +142,25 @@ class Client:
         return reply
 
 
-def command(host: str, *args: Argument, port: int = 6379, timeout: float = 2.0) -> Any:
+def command(host: str, *args: Argument, port: int = 6379, timeout: float = 2.0,
+            access: Optional[Access] = None) -> Any:
     """One command on a connection of its own."""
-    with Client(host, port, timeout) as client:
+    with Client(host, port, timeout, access) as client:
         return client.call(*args)
 
 
 async def pipeline(host: str, port: int, commands: list[tuple[Argument, ...]],
-                   timeout: float = 2.0) -> list[Any]:
+                   timeout: float = 2.0, access: Optional[Access] = None) -> list[Any]:
     """Several commands on one new connection; error replies stay in the list as values."""
+    login = access.login if access is not None else ()
+
     async def run() -> list[Any]:
-        reader, writer = await asyncio.open_connection(host, port)
+        context = access.context if access is not None else None
+        reader, writer = await asyncio.open_connection(
+            host, port, ssl=context, server_hostname=host if context else None)
         try:
+            if login:
+                commands.insert(0, login)
             writer.write(b"".join(encode_command(*c) for c in commands))
             parser, replies = Parser(), []
             while len(replies) < len(commands):
@@ -158,7 +172,7 @@ async def pipeline(host: str, port: int, commands: list[tuple[Argument, ...]],
                 if not data:
                     raise RespError(f"{host}:{port}: connection closed")
                 parser.feed(data)
-            return replies
+            return replies[1:] if login else replies
         finally:
             writer.close()
     try:

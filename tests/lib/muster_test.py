@@ -34,6 +34,7 @@ LAB = REPO / "tests/lab/lab"
 sys.path.insert(0, str(REPO / "tests/lab"))
 
 import resp  # noqa: E402
+from access import Access  # noqa: E402
 
 LOG_TAIL_LINES = 60
 CLIENT_PORT = 6379
@@ -89,6 +90,7 @@ class Lab:
         if build is not None:
             self._env["MUSTER_BUILD"] = str(build)
         self._started = False
+        self.access = Access(self.state)     # to the servers: for resp.command() and the like
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -225,7 +227,8 @@ class Lab:
 
     def redis(self, pod: str, *words: resp.Argument, timeout: float = 5.0) -> Any:
         """A command to a pod's server. Replies as RESP gives them: bytes, int, list, None, str."""
-        return resp.command(self.address(pod), *words, port=CLIENT_PORT, timeout=timeout)
+        return resp.command(self.address(pod), *words, port=CLIENT_PORT, timeout=timeout,
+                            access=self.access)
 
     def text(self, pod: str, *words: resp.Argument) -> str:
         return resp.text(self.redis(pod, *words))
