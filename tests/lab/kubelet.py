@@ -259,7 +259,8 @@ class PodWorker:
         failures, run = 0, 0.0
         await asyncio.sleep(period * ((self.ordinal * 7) % 10) / 10)     # not all at once
         while verb == "ready" or not self.terminating:
-            if self.server.running and not self.paused_whole:
+            asked = self.agent.running or not self.config.lab["agentsAfter"]
+            if self.server.running and not self.paused_whole and asked:
                 if run != self.server.began:
                     failures, run = 0, self.server.began
                 good = await self._hook(verb, 2.0) == 0
