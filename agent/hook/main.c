@@ -21,6 +21,7 @@ static const char usage[] =
     "usage: muster-hook start [OPTION]... -- COMMAND...   wait for the agent's word, then run it\n"
     "       muster-hook drain [OPTION]...                 preStop: wait until the server may stop\n"
     "       muster-hook ready|alive [OPTION]...           probes: exit 0 for yes, 1 for no\n"
+    "       muster-hook agent [OPTION]...                 the agent's own probe: does it answer?\n"
     "       muster-hook install DIR                       copy this program to DIR/muster-hook\n"
     "       muster-hook --version | --help\n"
     "  --socket PATH        the agent's socket (" PATHS_SOCKET ")\n"
@@ -112,6 +113,8 @@ static int run(const char *verb, const struct options *options)
         return probe_ready(options->socket_path);
     if (strcmp(verb, "alive") == 0)
         return probe_alive(options->socket_path);
+    if (strcmp(verb, "agent") == 0)
+        return probe_agent(options->socket_path);
     if (strcmp(verb, "install") == 0)
         say_error("usage", "install needs one directory");
     else

@@ -134,6 +134,18 @@ int probe_alive(const char *socket_path)
     return 1;
 }
 
+/* ---- agent ---- */
+
+int probe_agent(const char *socket_path)
+{
+    auto_hook_answer struct hook_answer answer = {0};
+    struct err err = {0};
+    if (ask_once(socket_path, HOOK_ALIVE, READY_ASK_MS, &answer, &err) == 0)
+        return 0;
+    say_info("no-agent", "%s", err.msg);
+    return 1;
+}
+
 /* ---- drain ---- */
 
 struct drain {

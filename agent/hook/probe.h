@@ -19,6 +19,12 @@ int probe_ready(const char *socket_path);
 int probe_alive(const char *socket_path);
 
 /*
+ * 0 if the agent answers at its socket, whatever it says: the agent's own probe. It needs neither
+ * server, API nor network, for a native sidecar holds up all that starts after it.
+ */
+int probe_agent(const char *socket_path);
+
+/*
  * Returns 0 when the agent lets the server stop, or was silent for so long: then the server stops
  * as it would have without. 1 when the agent refuses.
  */

@@ -100,6 +100,18 @@ class Probes(HookTest):
         process.wait()
         self.assertEqual(self.run_hook("alive").returncode, 1)
 
+    def test_agent_answers_or_not(self):
+        done = self.run_hook("agent")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("agent.sock", done.stdout)
+        self.answering(("no", "reason=there is no server"))
+        self.assertEqual(self.run_hook("agent").returncode, 0)
+        # one that hangs is no answer
+        self.agent()
+        done = self.run_hook("agent")
+        self.assertEqual(done.returncode, 1)
+        self.assertLess(done.seconds, 2)
+
     def test_drain(self):
         seen = self.answering(("wait", "reason=handing over"), ("ok", "reason=nothing to drain yet"))
         done = self.run_hook("drain")
