@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 import sys
@@ -372,6 +373,61 @@ class Faults(ApiTestCase):
         events = until(self.admin.watch(MAPS, resourceVersion=version), 2)
         timer.join()
         self.assertEqual(events, [("ADDED", "b"), ("ADDED", "a")])
+
+    def test_events_are_sent_twice_or_never(self) -> None:
+        for kind, names in (("duplicate", ["a", "a", "b"]), ("skip", ["b"])):
+            self.lab.api("fault", f"watch,configmaps,{kind},times=1")
+            version = self.version()
+            for name in "ab":
+                self.admin.request("DELETE", f"{MAPS}/{name}")
+            version = self.version()
+            timer = threading.Timer(0.3, lambda: (self.make("a"), self.make("b")))
+            timer.start()
+            events = until(self.admin.watch(MAPS, resourceVersion=version), len(names))
+            timer.join()
+            self.assertEqual([name for _, name in events], names, kind)
+
+    def test_a_hole_says_nothing_and_stays_open(self) -> None:
+        self.lab.api("fault", "list,pods,hole,times=1")
+        connection = self.pod.connection(timeout=0.5)
+        with contextlib.closing(connection), self.assertRaises(TimeoutError):
+            self.pod.request("GET", PODS, connection=connection)
+        watch = self.pod.watch(MAPS, timeout=2, resourceVersion=self.version(),
+                               allowWatchBookmarks="true")
+        self.assertEqual(next(watch)["type"], "BOOKMARK")
+        self.lab.api("fault", "watch,configmaps,hole,times=1")
+        with self.assertRaises(TimeoutError):
+            for event in watch:
+                self.assertEqual(event["type"], "BOOKMARK", "sent before the fault")
+
+    def test_half_an_object_is_whole_http(self) -> None:
+        self.lab.api("fault", "list,pods,half=100,times=1")
+        self.assertEqual(self.pod.get(PODS), (200, None))
+        self.assertEqual(self.pod.headers["Content-Length"], "100")
+
+    def test_a_crowd_is_paged_behind_what_there_is(self) -> None:
+        self.lab.api("fault", "list,pods,crowd=250")
+        names, query = [], {}
+        while True:
+            _, page = self.pod.get(PODS, limit=100, **query)
+            names += [i["metadata"]["name"] for i in page["items"]]
+            self.assertLessEqual(len(page["items"]), 100)
+            self.assertFalse(any("ownerReferences" in i["metadata"] for i in page["items"]
+                                 if i["metadata"]["name"].startswith("zz-")))
+            query = {"continue": page["metadata"].get("continue")}
+            if not query["continue"]:
+                break
+        self.assertEqual(names[:2], ["muster-0", "muster-1"])
+        self.assertEqual((len(names), len(set(names))), (252, 252))
+
+    def test_another_certificate_is_shown(self) -> None:
+        self.addCleanup(self.lab.api, "cert", "good")
+        for kind in ("other-ca", "expired", "wrong-name", "self-signed", "sha1"):
+            self.lab.api("cert", kind)
+            with self.subTest(kind), self.assertRaises(ssl.SSLError):
+                self.pod.get(PODS)
+        self.lab.api("cert", "good")
+        self.assertEqual(self.pod.get(PODS)[0], 200)
 
     def test_a_fault_may_be_for_one_pod(self) -> None:
         self.lab.api("fault", "list,pods,status=403,pod=muster-1")

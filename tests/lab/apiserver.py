@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, TextIO
 
 import status
-from faults import Fault, Faults
+from faults import ENDING_KINDS, Fault, Faults
 from httpd import Reply, Request
 from rbac import Rbac
 from selector import compile_selector
@@ -32,6 +32,8 @@ _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _MERGE_TYPES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 CONFIGMAP_MAX = 1024 * 1024
+CROWD_NAME = "zz-crowd-"        # behind all others in a list
+CROWD_ADDRESS = "192.0.2.1"     # TEST-NET-1 (RFC 5737)
 
 
 @dataclass
@@ -93,7 +95,7 @@ class ApiServer:
     def inject(self, spec: str) -> Fault:
         """Add a fault; running watches that it concerns notice at once."""
         fault = self.faults.add(spec)
-        if fault.kind in ("status", "drop", "truncate", "gone"):
+        if fault.kind in ENDING_KINDS:
             for watch in list(self.watches):
                 if fault.matches("watch", watch.resource, watch.client):
                     watch.interrupt(fault)
@@ -146,12 +148,17 @@ class ApiServer:
         return Call(request, client, verb, kind, namespace, name, sub)
 
     async def _serve(self, call: Call, reply: Reply) -> None:
-        kinds = ("status", "delay", "drop", "truncate", "stale", "gone")
+        kinds = ("status", "delay", "drop", "hole", "truncate", "stale", "crowd", "gone")
+        if call.verb != "watch":
+            kinds += ("half",)
         hit = self.faults.take(call.verb, call.resource, call.client, kinds)
         if "delay" in hit:
             await asyncio.sleep(hit["delay"].number(0) / 1000)
         if "drop" in hit:
             reply.drop()
+            return
+        if "hole" in hit and call.verb != "watch":
+            await reply.hole()
             return
         if "status" in hit:
             raise status.injected(hit["status"].code, hit["status"].retry_after)
@@ -160,19 +167,21 @@ class ApiServer:
         if "gone" in hit and (call.verb != "watch" or hit["gone"].value == "http"):
             raise status.expired("injected by the lab: too old resource version")
         if call.verb == "watch":
-            await self._watch(call, reply, gone="gone" in hit)
+            await self._watch(call, reply, "gone" in hit, hit.get("hole"))
             return
-        code, body = self._answer(call, hit.get("stale"))
+        code, body = self._answer(call, hit)
+        if "half" in hit:
+            body = json.dumps(body).encode()[:hit["half"].number(0)]
         await reply.send(code, body)
 
-    def _answer(self, call: Call, stale: Optional[Fault]) -> tuple[int, Any]:
+    def _answer(self, call: Call, hit: dict[str, Fault]) -> tuple[int, Any]:
         version = None
-        if stale is not None:
-            version = self.store.version_before(stale.number(60))
+        if "stale" in hit:
+            version = self.store.version_before(hit["stale"].number(60))
         if call.verb == "get":
             return 200, self._get(call, version)
         if call.verb == "list":
-            return 200, self._list(call, version)
+            return 200, self._list(call, version, hit["crowd"].number(0) if "crowd" in hit else 0)
         if call.verb == "create":
             return 201, self._create(call)
         if call.verb == "update":
@@ -191,7 +200,7 @@ class ApiServer:
                 return obj
         raise status.not_found(call.resource, call.kind.group, call.name)
 
-    def _list(self, call: Call, version: Optional[int]) -> Object:
+    def _list(self, call: Call, version: Optional[int], crowd: int = 0) -> Object:
         """A list at one version, paged by limit and continue (api concepts: "chunks")."""
         query, start = call.request.query, ("", "")
         match = compile_selector(call.resource, query.get("labelSelector", ""),
@@ -203,10 +212,13 @@ class ApiServer:
         objects = (self.store.list(call.resource, call.namespace)
                    if version == self.store.version
                    else self.store.list_at(call.resource, call.namespace, version))
-        rest = [o for o in objects
-                if match(o) and (o["metadata"].get("namespace", ""), o["metadata"]["name"]) > start]
+        found = [o for o in objects if match(o)]
+        rest = [o for o in found
+                if (o["metadata"].get("namespace", ""), o["metadata"]["name"]) > start]
         limit = _number(query, "limit", 0)
         page = rest[:limit] if limit else rest
+        if crowd and found:
+            page, rest = add_crowd(page, rest, limit, start[1], crowd, found[0])
         meta: Object = {"resourceVersion": str(version)}
         if len(page) < len(rest):
             last = page[-1]["metadata"]
@@ -235,10 +247,12 @@ class ApiServer:
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise status.bad_request("continue key is not valid") from error
 
-    async def _watch(self, call: Call, reply: Reply, gone: bool) -> None:
+    async def _watch(self, call: Call, reply: Reply, gone: bool, hole: Optional[Fault]) -> None:
         watch = Watch(self.store, self.faults, call.resource, call.namespace, call.name,
                       call.client, call.request.query, self.bookmark_seconds)
         self.watches.add(watch)
+        if hole is not None:
+            watch.interrupt(hole)
         try:
             await watch.run(reply, gone)
         finally:
@@ -364,6 +378,24 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
     if not text.isdigit():
         raise status.bad_request(f"{name}: Invalid value: {json.dumps(text)}")
     return int(text)
+
+
+def add_crowd(page: list[Object], rest: list[Object], limit: int, start: str,
+              crowd: int, like: Object) -> tuple[list[Object], list[Object]]:
+    """A page of a list with `crowd` more objects at its end, and all that was left before it.
+
+    They are as `like`, but nobody owns them and each is 5 KiB larger.
+    """
+    first = int(start[len(CROWD_NAME):]) + 1 if start.startswith(CROWD_NAME) else 0
+    room = limit - len(page) if limit else crowd
+    more = []
+    for number in range(first, min(first + room, crowd)):
+        meta = {k: v for k, v in like["metadata"].items() if k not in ("ownerReferences", "uid")}
+        meta.update(name=f"{CROWD_NAME}{number:05}", uid=f"{number:08}-0000-4000-8000-000000000000",
+                    annotations={"ballast": "x" * 5120})
+        status_ = {**like.get("status", {}), "podIP": CROWD_ADDRESS}
+        more.append({**like, "metadata": meta, "status": status_})
+    return page + more, rest + [like] * (crowd - first)
 
 
 def delete_pod(store: Store, pod: Object, grace: Optional[int]) -> Object:

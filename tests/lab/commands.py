@@ -343,6 +343,8 @@ async def api(lab: "Lab", args: Args, _: Progress) -> Any:
             lab.api.inject(args.get("spec") or "")
     elif action == "compact":
         lab.store.compact()
+    elif action == "cert":
+        await lab.serve_certificate(args.get("spec") or "good")
     elif action == "rotate-tokens":
         for worker in lab.kubelet.workers.values():
             if not worker.ended.is_set():
@@ -352,7 +354,7 @@ async def api(lab: "Lab", args: Args, _: Progress) -> Any:
             {"client": c, "verb": v, "resource": r, "code": code, "count": n}
             for (c, v, r, code), n in sorted(lab.api.counts.items())]}
     else:
-        raise Refused(f"api {action}: not one of down up fault compact rotate-tokens stats")
+        raise Refused(f"api {action}: not one of down up fault cert compact rotate-tokens stats")
     return None
 
 

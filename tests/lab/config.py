@@ -30,6 +30,7 @@ LAB_DEFAULTS: dict[str, Any] = {
     "livenessSeconds": 5.0,      # period of `muster-hook alive`
     "backoff": 10.0,             # first restart delay after the immediate one; doubles up to x30
     "bookmarkSeconds": 30.0,     # idle time before a watch gets a bookmark
+    "faults": "",                # of the API server from the start: SPECs, separated by blanks
     "history": 5000,             # changes kept for watches before they are compacted
     "nodeGraceSeconds": 40.0,    # node-monitor-grace-period
     "evictSeconds": 300.0,       # tolerationSeconds of not-ready and unreachable

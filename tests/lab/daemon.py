@@ -65,6 +65,8 @@ class Lab:
                            self.api.handle)
         await self.http.start()
         (directory / "admin.token").write_text(self.rbac.issue(ADMIN) + "\n")
+        for spec in filter(None, config.lab["faults"].split()):
+            self.api.inject(spec)
         self.partition.remove_stale()
         self.kubelet = Kubelet(config, self.store, self.rbac, self.addresses, self.api_url,
                                self.server_path, self._addresses_changed, self.report)
@@ -82,6 +84,15 @@ class Lab:
 
     def report(self, message: str) -> None:
         """Something worth a line in daemon.log and in `lab status`."""
+    async def serve_certificate(self, kind: str) -> None:
+        """Show another certificate from now on; connections start anew."""
+        cert, key = pki.make_server_cert_of(self.config.directory, self.addresses.api, kind)
+        if kind == "sha1":      # OpenSSL refuses to show it without this
+            self.http.context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        self.http.context.load_cert_chain(cert, key)
+        await self.http.stop()
+        await self.http.start()
+
         print(f"{time.strftime('%H:%M:%S')} {message}", flush=True)
         self.messages = (self.messages + [message])[-20:]
 

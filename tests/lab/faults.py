@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults injected into the API server: `verb,resource,kind[=value][,times=N][,pod=NAME]`.
+"""Faults injected into the API server: `verb,resource,kind[=value][,times=N][,pod=NAME][,seed=N]`.
 
 kind      value                         effect on a matching request
 status    HTTP code, e.g. 429 or 429/30 the answer; 429 and 503 carry Retry-After (default 1 s)
 delay     milliseconds                  answered that much later
 drop      -                             the connection is closed without an answer
+hole      -                             never answered; a watch stays open and says nothing more
 truncate  bytes                         the answer is cut after so many bytes of its body
+half      bytes                         so many bytes of the JSON, in a whole answer or event
 stale     seconds (default 60)          get and list show the state of so long ago
+crowd     count                         a list has so many more objects that nobody owns
 reorder   percent (default 100)         a watch holds an event back until the next one is sent
+duplicate percent (default 100)         a watch sends an event twice
+skip      percent (default 100)         a watch never sends an event
 gone      http or event (default)       410 as the answer, or as the ERROR event of a watch
 
 A verb or resource may be `*`. Without `times` a fault stands until `api fault clear`. A new fault
-also reaches watches that already run: they are cut (or, for `gone`, ended by the ERROR event).
+also reaches watches that already run: they are cut (or, for `gone`, ended by the ERROR event, and
+for `hole` left hanging). `seed` makes other draws of the same percentages.
 """
 
 from __future__ import annotations
@@ -23,7 +29,12 @@ from typing import Optional
 from store import RESOURCES
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
-KINDS = ("status", "delay", "drop", "truncate", "stale", "reorder", "gone")
+KINDS = ("status", "delay", "drop", "hole", "truncate", "half", "stale", "crowd", "reorder",
+         "duplicate", "skip", "gone")
+# Of these a watch asks for each event.
+EVENT_KINDS = ("reorder", "duplicate", "skip", "half")
+# These end a watch that runs, or silence it.
+ENDING_KINDS = ("status", "drop", "hole", "truncate", "gone")
 
 
 @dataclass
@@ -69,11 +80,11 @@ def _check_value(kind: str, value: str, spec: str) -> None:
     if kind == "status":
         code, _, retry = value.partition("/")
         good = code.isdigit() and 400 <= int(code) <= 599 and (not retry or retry.isdigit())
-    elif kind in ("delay", "truncate"):
+    elif kind in ("delay", "truncate", "half", "crowd"):
         good = number
     elif kind == "gone":
         good = value in ("", "http", "event")
-    elif kind == "drop":
+    elif kind in ("drop", "hole"):
         good = not value
     else:
         good = not value or number
@@ -85,7 +96,8 @@ def parse(spec: str) -> Fault:
     """Read a SPEC; raises ValueError with a sentence."""
     parts = [p.strip() for p in spec.split(",")]
     if len(parts) < 3:
-        raise ValueError(f"fault {spec!r} is not verb,resource,kind[=value][,times=N][,pod=NAME]")
+        raise ValueError(f"fault {spec!r} is not "
+                         "verb,resource,kind[=value][,times=N][,pod=NAME][,seed=N]")
     verb, resource = parts[0], parts[1]
     kind, _, value = parts[2].partition("=")
     if verb != "*" and verb not in VERBS:
@@ -103,8 +115,10 @@ def parse(spec: str) -> Fault:
             fault.left = int(text)
         elif name == "pod" and text:
             fault.pod = text
+        elif name == "seed" and text.isdigit():
+            fault._random = random.Random(int(text))
         else:
-            raise ValueError(f"fault {spec!r}: {option!r} is neither times=N nor pod=NAME")
+            raise ValueError(f"fault {spec!r}: {option!r} is none of times=N pod=NAME seed=N")
     return fault
 
 

@@ -89,6 +89,12 @@ class Reply:
         self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
 
+    async def hole(self) -> None:
+        """Say nothing until the client has left."""
+        self.keep_alive = False
+        while await self.reader.read(4096):
+            pass
+
     def drop(self) -> None:
         """Close the connection without another byte."""
         self.keep_alive = False

@@ -65,6 +65,34 @@ def make_server_cert(directory: Path, address: str, name: str = "apiserver",
         "DNS:kubernetes.default.svc,DNS:localhost"))
 
 
+SERVER_CERTS = ("good", "other-ca", "expired", "wrong-name", "self-signed", "sha1")
+
+
+def make_server_cert_of(directory: Path, address: str, kind: str) -> tuple[Path, Path]:
+    """A certificate for the API server: what it should be, or one way in which it may be wrong.
+
+    The authority of "other-ca" is made anew: DIR/ca-next.crt, which a rotation makes the right one.
+    """
+    if kind == "good":
+        return make_server_cert(directory, address)
+    if kind == "other-ca":
+        make_ca(directory, "ca-next")
+        return make_server_cert(directory, address, "apiserver-next", "ca-next")
+    if kind == "self-signed":
+        cert = make_ca(directory, "self-signed")
+        return cert, cert.with_suffix(".key")
+    request = Request("kube-apiserver", f"IP:{address}")
+    if kind == "expired":
+        request.days = -1
+    elif kind == "wrong-name":
+        request.names = "IP:192.0.2.1,DNS:kubernetes"
+    elif kind == "sha1":
+        request.digest = "sha1"
+    else:
+        raise ValueError(f"certificate {kind!r} is none of {' '.join(SERVER_CERTS)}")
+    return issue(directory, f"apiserver-{kind}", directory / "ca.crt", request)
+
+
 def server_context(cert: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -14,7 +14,7 @@ import time
 from typing import Optional
 
 import status
-from faults import Fault, Faults
+from faults import EVENT_KINDS, Fault, Faults
 from httpd import Reply
 from selector import compile_selector, project
 from store import RESOURCES, Change, Object, Store, encode
@@ -108,7 +108,10 @@ class Watch:
             if left.done() or self._queue.qsize() > QUEUE_MAX:
                 return
             if change is None and self._fault is not None:
-                await self._end_by_fault(reply)
+                if self._fault.kind == "hole":
+                    await left
+                else:
+                    await self._end_by_fault(reply)
                 return
             if change is not None:
                 sent = await self._send(reply, change)
@@ -139,8 +142,15 @@ class Watch:
         if event is None:
             return True
         line = encode(*event)
-        hit = self._faults.take("watch", self.resource, self.client, ("reorder",))
-        if self._held is None and "reorder" in hit and hit["reorder"].chance():
+        hit = self._faults.take("watch", self.resource, self.client, EVENT_KINDS)
+        hit = {kind: fault for kind, fault in hit.items() if kind == "half" or fault.chance()}
+        if "half" in hit:
+            line = line[:hit["half"].number(0)] + b"\n"
+        if "skip" in hit:
+            return True
+        if "duplicate" in hit:
+            line += line
+        if self._held is None and "reorder" in hit:
             self._held = line
             return True
         if self._held is not None:
