@@ -79,6 +79,7 @@ class LabConfig:
     ordered: bool = False
     auth: bool = False
     tls: bool = False
+    ipv6: bool = False
     settings: dict[str, Any] = field(default_factory=dict)   # agent.yaml keys
     lab: dict[str, Any] = field(default_factory=lambda: dict(LAB_DEFAULTS))
     owns_state: bool = True      # `up` made the directory, so `down` removes it
@@ -127,7 +128,7 @@ class LabConfig:
             raise ConfigError("--set lab.user needs --auth")
         if os.geteuid() != 0:
             raise ConfigError("the lab must run as root: servers get PID namespaces of their own")
-        for tool in ("unshare", "setpriv", "openssl"):
+        for tool in ("unshare", "setpriv", "openssl", *(("ip",) if self.ipv6 else ())):
             if shutil.which(tool) is None:
                 raise ConfigError(f"{tool} is missing; tests/lib/setup.sh lab installs it")
 

@@ -204,6 +204,10 @@ class EndpointSliceController(Controller):
 
     resources = ("pods", "nodes")
 
+    def __init__(self, store: Store, family: str) -> None:
+        super().__init__(store)
+        self.family = family     # IPv4 or IPv6, for good: a slice's addressType cannot change
+
     def sync(self) -> None:
         zones = {n["metadata"]["name"]: n["metadata"]["labels"].get(workloads.ZONE_LABEL, "")
                  for n in self.store.list("nodes")}
@@ -221,7 +225,7 @@ class EndpointSliceController(Controller):
         chunks = [entries[i:i + size] for i in range(0, len(entries), size)] or [[]]
         wanted = {}
         for index, chunk in enumerate(chunks):
-            made = workloads.endpoint_slice(service, index, chunk)
+            made = workloads.endpoint_slice(service, index, chunk, self.family)
             wanted[made["metadata"]["name"]] = made
         for have in self.store.list("endpointslices", NAMESPACE):
             labels = have["metadata"]["labels"]

@@ -44,9 +44,11 @@ class Lab:
         self.store = Store(config.lab["history"])
         self.rbac = Rbac(NAMESPACE, config.lab["nodeAccess"])
         self.faults = Faults()
-        self.addresses = Addresses((CLIENT_PORT, CLIENT_PORT + 10000, HTTP_PORT, API_PORT))
+        self.addresses = Addresses((CLIENT_PORT, CLIENT_PORT + 10000, HTTP_PORT, API_PORT),
+                                   config.ipv6)
         self.partition = Partition(self.addresses)
-        self.api_url = f"https://{self.addresses.api}:{API_PORT}"
+        host = f"[{self.addresses.api}]" if config.ipv6 else self.addresses.api
+        self.api_url = f"https://{host}:{API_PORT}"
         self.access = access.Access(config.directory)
         self.finished = asyncio.Event()
         self.messages: list[str] = []
@@ -70,7 +72,7 @@ class Lab:
         self.partition.remove_stale()
         self.kubelet = Kubelet(config, self.store, self.rbac, self.addresses, self.api_url,
                                self.server_path, self._addresses_changed, self.report)
-        controllers.EndpointSliceController(self.store)
+        controllers.EndpointSliceController(self.store, "IPv6" if config.ipv6 else "IPv4")
         controllers.Scheduler(self.store, config.lab["zoneLabels"], config.volumes)
         controllers.StatefulSetController(self.store)
         self.nodes = controllers.NodeController(self.store, config.lab["nodeGraceSeconds"],
@@ -79,7 +81,7 @@ class Lab:
             self.store.create("nodes", workloads.node(index, config.zones))
         self.store.create("statefulsets", workloads.stateful_set(config))
         (directory / "lab.json").write_text(json.dumps({
-            "api": self.api_url, "network": f"127.{self.addresses.second}.0.0/16",
+            "api": self.api_url, "network": self.addresses.network,
             "chain": self.partition.chain, "namespace": NAMESPACE}) + "\n")
 
     def report(self, message: str) -> None:
@@ -126,6 +128,7 @@ class Lab:
         await self.http.stop()
         with contextlib.suppress(ConfigError):
             self.partition.remove()
+            self.addresses.remove()
 
 
 async def _serve_command(lab: Lab, reader: asyncio.StreamReader,

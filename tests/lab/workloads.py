@@ -164,7 +164,7 @@ def endpoint(obj: Object, zone: str, publish_not_ready: bool) -> Object:
     return entry
 
 
-def endpoint_slice(service: str, index: int, endpoints: list[Object]) -> Object:
+def endpoint_slice(service: str, index: int, endpoints: list[Object], family: str) -> Object:
     ports = [{"name": "redis", "port": CLIENT_PORT, "protocol": "TCP"}]
     if service == HEADLESS:
         ports += [{"name": "bus", "port": CLIENT_PORT + 10000, "protocol": "TCP"},
@@ -175,7 +175,7 @@ def endpoint_slice(service: str, index: int, endpoints: list[Object]) -> Object:
                          "labels": {**LABELS, "kubernetes.io/service-name": service,
                                     "endpointslice.kubernetes.io/managed-by":
                                         "endpointslice-controller.k8s.io"}},
-            "addressType": "IPv4", "endpoints": endpoints, "ports": ports}
+            "addressType": family, "endpoints": endpoints, "ports": ports}
 
 
 def restarted_at() -> str:
