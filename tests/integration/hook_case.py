@@ -26,7 +26,7 @@ def server_path(name):
     return subprocess.run([script, name], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def wait_until(what, condition, seconds=10.0):
+def wait_until(what, condition, seconds=30.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
