@@ -109,8 +109,8 @@ static void put_row(const struct table *table, const char *const *cells, const s
 
 void table_put(const struct table *table, struct buf *out)
 {
-    size_t widths[TABLE_COLUMNS_MAX];
-    const char *titles[TABLE_COLUMNS_MAX];
+    size_t widths[TABLE_COLUMNS_MAX] = {0};
+    const char *titles[TABLE_COLUMNS_MAX] = {0};
     for (size_t c = 0; c < table->column_count; c++) {
         titles[c] = table->columns[c].title;
         widths[c] = strlen(titles[c]);
