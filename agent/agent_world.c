@@ -16,6 +16,16 @@ static bool agent_owns(const struct kube_stateful_set *set, const struct kube_po
            strcmp(pod->controller.uid, set->meta.uid) == 0;
 }
 
+/* One family in a cluster: that of our own POD_IP (DESIGN 5.1). */
+static void agent_put_ip(const struct agent *agent, const struct kube_pod *from, struct pod *pod)
+{
+    const char *ip = from->ip;
+    if (ip[0] && !kube_is_same_family(ip, agent->identity.pod_ip))
+        ip = from->other_ip;
+    text_format(pod->ip, sizeof pod->ip, "%s", ip);
+    pod->other_family = from->ip[0] && !ip[0];
+}
+
 static void agent_put_pod(struct agent *agent, const struct kube_pod *from, struct pod *pod)
 {
     const struct config *config = agent->config;

@@ -175,9 +175,18 @@ const char *planner_missing(struct planner *p, int ordinal)
 {
     const struct pod *pod = world_pod_by_ordinal(p->world, ordinal);
     if (!pod)
+/* Why a pod without an address that we can use has none. */
+static const char *planner_no_address(const struct planner *p, const struct pod *pod)
+{
+    if (!pod->other_family)
+        return "no address yet";
+    return strchr(p->world->my_ip, ':') ? "has no IPv6 address, and this cluster speaks IPv6 only"
+                                        : "has no IPv4 address, and this cluster speaks IPv4 only";
+}
+
         return arena_format(p->arena, "%s-%d (no such pod yet)", p->world->set.name, ordinal);
     const char *why = !pod->node[0] ? "not scheduled yet"
-                      : !pod->ip[0] ? "no address yet"
+                      : !pod->ip[0] ? planner_no_address(p, pod)
                                     : planner_reach_text(p->world, pod);
     return arena_format(p->arena, "%s (%s)", pod->name, why);
 }

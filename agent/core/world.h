@@ -102,6 +102,7 @@ struct pod {
 
 struct stateful_set {
     bool known;
+    bool other_family;         /* then: it has one, but none of the family of my_ip */
     char name[POD_NAME_SIZE];
     char uid[UID_SIZE];
     int64_t generation;

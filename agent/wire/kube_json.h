@@ -37,6 +37,8 @@ bool kube_is_label(struct span text);
 bool kube_is_subdomain(struct span text);
 /* True for a literal IPv4 or IPv6 address without a zone. */
 bool kube_is_address(struct span text);
+/* True if both addresses are IPv4, or both IPv6. */
+bool kube_is_same_family(const char *address, const char *other);
 
 /* The number behind the last '-' of a StatefulSet's pod name, or -1. */
 int kube_pod_ordinal(const char *pod_name);
@@ -78,6 +80,7 @@ struct kube_pod {
     int ordinal; /* -1 if the name does not end in one */
     struct kube_owner controller;
     char ip[IP_SIZE];               /* "" = none yet */
+    char other_ip[IP_SIZE];         /* of the other family where the pod has both, or "" */
     char node[NODE_NAME_SIZE];      /* "" = not scheduled */
     char zone[ZONE_SIZE];           /* label topology.kubernetes.io/zone, or "" */
     char revision[KUBE_LABEL_SIZE]; /* label controller-revision-hash, or "" */

@@ -55,6 +55,19 @@ static bool read_ready(struct json_reader *reader, const cJSON *status)
     return false;
 }
 
+/* podIPs repeats podIP and holds at most one address of each family (core/v1, PodIP). */
+static void read_other_ip(struct json_reader *reader, const cJSON *status, struct kube_pod *pod)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, json_get_array(reader, status, "podIPs"))
+    {
+        char ip[IP_SIZE] = "";
+        JSON_GET_TEXT(reader, item, "ip", kube_is_address, ip);
+        if (ip[0] && !kube_is_same_family(ip, pod->ip))
+            text_format(pod->other_ip, sizeof pod->other_ip, "%s", ip);
+    }
+}
+
 void kube_read_pod(struct json_reader *reader, const cJSON *object, struct kube_pod *pod)
 {
     kube_read_meta(reader, object, &pod->meta);
@@ -65,6 +78,8 @@ void kube_read_pod(struct json_reader *reader, const cJSON *object, struct kube_
     pod->ordinal = kube_pod_ordinal(pod->meta.name);
     read_controller(reader, meta, &pod->controller);
     JSON_GET_TEXT(reader, status, "podIP", kube_is_address, pod->ip);
+    if (pod->ip[0])
+        read_other_ip(reader, status, pod);
     JSON_GET_TEXT(reader, spec, "nodeName", kube_is_subdomain, pod->node);
     kube_read_zone(reader, object, pod->zone, sizeof pod->zone);
     JSON_GET_TEXT(reader, labels, "controller-revision-hash", kube_is_label_value, pod->revision);

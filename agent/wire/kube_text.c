@@ -50,6 +50,11 @@ bool kube_is_address(struct span text)
            (inet_pton(AF_INET, copy, &address) == 1 || inet_pton(AF_INET6, copy, &address) == 1);
 }
 
+bool kube_is_same_family(const char *address, const char *other)
+{
+    return !strchr(address, ':') == !strchr(other, ':');
+}
+
 bool kube_is_label_value(struct span text)
 {
     for (size_t i = 0; i < text.len; i++)

@@ -175,6 +175,7 @@ static bool read_pod(struct reader *r, size_t pod, struct span words)
     p->zone_pending = case_word(words, "zone-pending");
     if (case_word(words, "gone"))
         r->truth->listed[pod] = false;
+    p->other_family = case_word(words, "other-family");
     return true;
 }
 

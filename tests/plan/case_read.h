@@ -14,7 +14,7 @@
  *     record unknown|absent|deleted|broken|forming|formed [set-uid=U] [generation=N]
  *     member NAME [id=@N] [shard=N|-] [role=primary|replica] [epoch=N] [nt=MS] [delay=S] [gone]
  *     forget @N                           on the record's list
- *     pod NAME [ip=IP|-] [node=N|-] [zone=Z|-] [zone-pending] [terminating] [gone]
+ *     pod NAME [ip=IP|-] [other-family] [node=N|-] [zone=Z|-] [zone-pending] [terminating] [gone]
  *     new-id NAME @N                      the pod's server lost its volume: alone, under this id
  *     node @N [pod=NAME|-] [component=N] [role=primary|@N] [epoch=N] [flags=a,b] [slots=1-2,3|-]
  *             [ip=IP]                     the truth of one node, also of one that is nobody's

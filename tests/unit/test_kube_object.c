@@ -135,6 +135,37 @@ static void test_meta(void **state)
     assert_false(lease.meta.deleting);
 }
 
+static void test_pod_of_two_families(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *status;
+        const char *ip;
+        const char *other_ip;
+    } cases[] = {
+        {"{\"podIP\":\"10.0.0.1\"}", "10.0.0.1", ""},
+        {"{\"podIP\":\"10.0.0.1\",\"podIPs\":[{\"ip\":\"10.0.0.1\"}]}", "10.0.0.1", ""},
+        {"{\"podIP\":\"10.0.0.1\",\"podIPs\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"fd00::1\"}]}",
+         "10.0.0.1", "fd00::1"},
+        {"{\"podIP\":\"fd00::1\",\"podIPs\":[{\"ip\":\"fd00::1\"},{\"ip\":\"10.0.0.1\"}]}",
+         "fd00::1", "10.0.0.1"},
+        {"{\"podIPs\":[{\"ip\":\"10.0.0.1\"}]}", "", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[512];
+        text_format(text, sizeof text,
+                    "{\"metadata\":{\"name\":\"muster-1\",\"uid\":\"u\",\"resourceVersion\":\"1\"},"
+                    "\"status\":%s}",
+                    cases[i].status);
+        struct kube_object object = parse(text, KUBE_POD);
+        assert_string_equal(object.pod.ip, cases[i].ip);
+        assert_string_equal(object.pod.other_ip, cases[i].other_ip);
+    }
+    assert_true(kube_is_same_family("10.0.0.1", "127.0.0.1"));
+    assert_true(kube_is_same_family("::1", "fd00::1"));
+    assert_false(kube_is_same_family("::1", "127.0.0.1"));
+}
+
 static void test_of_a_repeated_key_the_first_counts(void **state)
 {
     (void)state;
@@ -348,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_least_of_each_kind),
         cmocka_unit_test(test_meta),
+        cmocka_unit_test(test_pod_of_two_families),
         cmocka_unit_test(test_of_a_repeated_key_the_first_counts),
         cmocka_unit_test(test_lease),
         cmocka_unit_test(test_stateful_set),
