@@ -196,6 +196,27 @@ bool planner_formed(const struct planner *p)
     return p->world->record && p->world->record->state == RECORD_FORMED;
 }
 
+static const struct {
+    size_t members_max;
+    int64_t node_timeout_ms;
+} quick_timeouts[] = {{50, 500}, {100, 1990}, {SIZE_MAX, 4990}};
+
+int64_t planner_quick_timeout_ms(size_t members)
+{
+    size_t i = 0;
+    while (members > quick_timeouts[i].members_max)
+        i++;
+    return quick_timeouts[i].node_timeout_ms;
+}
+
+bool planner_is_quick_timeout(int64_t node_timeout_ms)
+{
+    for (size_t i = 0; i < sizeof quick_timeouts / sizeof quick_timeouts[0]; i++)
+        if (quick_timeouts[i].node_timeout_ms == node_timeout_ms)
+            return true;
+    return false;
+}
+
 bool planner_belongs(const struct planner *p, size_t pod)
 {
     return p->world->guards_off & GUARD_MEMBER ? p->facts->fresh[pod] : p->facts->belongs[pod];

@@ -39,9 +39,10 @@ static bool form_prepare(struct planner *p, const struct record_member *m, size_
     const struct server *s = &p->world->pods[pod].server;
     bool ready = true;
     bool company = p->world->record->member_count > 1; /* a single server has nobody to wait for */
-    if (company && s->node_timeout_ms > FORM_NODE_TIMEOUT_MS) {
+    int64_t quick_ms = planner_quick_timeout_ms(p->world->record->member_count);
+    if (company && s->node_timeout_ms > quick_ms) {
         ready = false;
-        (void)planner_add(p, form_set(p, pod, SETTING_NODE_TIMEOUT, FORM_NODE_TIMEOUT_MS));
+        (void)planner_add(p, form_set(p, pod, SETTING_NODE_TIMEOUT, quick_ms));
     }
     if (company && s->diskless_delay_s > 0) {
         ready = false;
@@ -288,9 +289,9 @@ enum rule_verdict rule_restore(struct planner *p)
             continue;
         const struct record_member *m = &w->record->members[at];
         const struct server *s = &w->pods[i].server;
-        /* Only the formation's own figure is taken back: any other is the user's. */
-        if (!node_id_eq(&m->id, &s->id) || s->node_timeout_ms != FORM_NODE_TIMEOUT_MS ||
-            m->node_timeout_ms <= 0 || m->node_timeout_ms == FORM_NODE_TIMEOUT_MS)
+        /* Only the formation's own figures are taken back: any other is the user's. */
+        if (!node_id_eq(&m->id, &s->id) || !planner_is_quick_timeout(s->node_timeout_ms) ||
+            m->node_timeout_ms <= 0 || m->node_timeout_ms == s->node_timeout_ms)
             continue;
         if (!form_restore(p, m, i))
             planner_say(p, "giving %s the settings back that the formation had changed",

@@ -212,7 +212,7 @@ static struct record_member form_replace(const struct record_member *lost, const
     if (heir != HEIR_NONE)
         m.primary = heir == HEIR_NOBODY;
     /* A process that went on under a new id (CLUSTER RESET HARD) still has our quick settings. */
-    if (pod->server.node_timeout_ms != FORM_NODE_TIMEOUT_MS) {
+    if (!planner_is_quick_timeout(pod->server.node_timeout_ms)) {
         m.node_timeout_ms = pod->server.node_timeout_ms;
         m.diskless_delay_s = pod->server.diskless_delay_s;
     }

@@ -300,6 +300,24 @@ static void test_all_pairs_meet_up_to_fifty_then_a_ring_and_a_star(void **state)
     assert_false(planner_meets(7, 7, 51));
 }
 
+/* The bus of all pairs must not carry more than that of fifty at 500 ms, about. */
+static void test_a_larger_formation_pings_more_slowly(void **state)
+{
+    (void)state;
+    assert_int_equal(planner_quick_timeout_ms(1), 500);
+    assert_int_equal(planner_quick_timeout_ms(50), 500);
+    static const size_t counts[] = {51, 100, 101, 158};
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        int64_t ms = planner_quick_timeout_ms(counts[c]);
+        assert_true((size_t)ms * 50 * 50 > counts[c] * counts[c] * 495);
+        assert_true(planner_is_quick_timeout(ms));
+        assert_true(ms < 5000); /* the rejoin delay grows no further */
+    }
+    static const int64_t of_users[] = {0, 1000, 2000, 5000, 15000};
+    for (size_t c = 0; c < sizeof of_users / sizeof of_users[0]; c++)
+        assert_false(planner_is_quick_timeout(of_users[c]));
+}
+
 static int setup(void **state)
 {
     static struct arena arena;
@@ -331,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_nothing_known_is_digested_too),
         cmocka_unit_test(test_partners_are_those_that_must_meet),
         cmocka_unit_test(test_all_pairs_meet_up_to_fifty_then_a_ring_and_a_star),
+        cmocka_unit_test(test_a_larger_formation_pings_more_slowly),
         cmocka_unit_test(test_the_rule_table_names_each_rule_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
