@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # gotool.sh NAME...: prints the path of each Go program, built from its module at the version below when it is asked for
-# the first time. NAME: helm kubeconform kube-score. GOTOOL_NICE is the niceness of the build (0).
+# the first time. NAME: helm kubeconform kube-score, or go: the Go itself. GOTOOL_NICE is the niceness of the build (0).
 
 # shellcheck source=tests/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -78,6 +78,10 @@ build() {
 }
 
 for name; do
+    if [ "$name" = go ]; then
+        find_go
+        continue
+    fi
     row=$(awk -v name="$name" '$1 == name' <<<"$table")
     [ -n "$row" ] || die "unknown tool '$name'; the names are: $(awk 'NF { print $1 }' <<<"$table" | paste -sd' ')"
     read -r _ package version <<<"$row"
