@@ -38,6 +38,8 @@ LAB_DEFAULTS: dict[str, Any] = {
     "agentsAfter": "",           # agents start once this file exists; servers, ungated, at once
     "serverArgs": "",            # more arguments for every server, separated by blanks
     "user": "",                  # with --auth: the agents' ACL user; else the default user
+    "lateSeconds": 0.0,          # a pod gets its address a random time after it was scheduled
+    "seed": 0,                   # of these times
     "clientCerts": True,         # with --tls: the servers want a certificate of every client
 }
 

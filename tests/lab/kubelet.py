@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import shutil
 import signal
 import time
@@ -110,6 +111,8 @@ class PodWorker:
 
     async def _prepare(self) -> None:
         """The sandbox: an address, directories, the agent's configuration and credentials."""
+        await asyncio.sleep(random.Random(f"{self.config.lab['seed']}/{self.name}").uniform(
+            0, self.config.lab["lateSeconds"]))
         self.address = self.kubelet.addresses.fresh()
         data = self.directory / "data"
         if self.kubelet.volume_is_new(self.name, self._fresh) and data.exists():
