@@ -171,10 +171,6 @@ static const char *planner_reach_text(const struct world *w, const struct pod *p
     return "unknown";
 }
 
-const char *planner_missing(struct planner *p, int ordinal)
-{
-    const struct pod *pod = world_pod_by_ordinal(p->world, ordinal);
-    if (!pod)
 /* Why a pod without an address that we can use has none. */
 static const char *planner_no_address(const struct planner *p, const struct pod *pod)
 {
@@ -184,6 +180,10 @@ static const char *planner_no_address(const struct planner *p, const struct pod 
                                         : "has no IPv4 address, and this cluster speaks IPv4 only";
 }
 
+const char *planner_missing(struct planner *p, int ordinal)
+{
+    const struct pod *pod = world_pod_by_ordinal(p->world, ordinal);
+    if (!pod)
         return arena_format(p->arena, "%s-%d (no such pod yet)", p->world->set.name, ordinal);
     const char *why = !pod->node[0] ? "not scheduled yet"
                       : !pod->ip[0] ? planner_no_address(p, pod)
