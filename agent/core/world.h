@@ -89,6 +89,7 @@ struct pod {
     int ordinal;
     char uid[UID_SIZE];
     char ip[IP_SIZE];          /* "" = no address yet */
+    bool other_family;         /* then: it has one, but none of the family of my_ip */
     uint16_t port;             /* client port of its server */
     char node[NODE_NAME_SIZE]; /* "" = not scheduled */
     char zone[ZONE_SIZE];      /* "" = unknown */
@@ -102,7 +103,6 @@ struct pod {
 
 struct stateful_set {
     bool known;
-    bool other_family;         /* then: it has one, but none of the family of my_ip */
     char name[POD_NAME_SIZE];
     char uid[UID_SIZE];
     int64_t generation;
