@@ -17,6 +17,7 @@
 #include "core/gate.h"
 #include "core/plan.h"
 #include "core/readiness.h"
+#include "core/rebirth.h"
 #include "core/world.h"
 #include "io/event_client.h"
 #include "io/executor.h"
@@ -87,6 +88,7 @@ struct agent {
     /* What is remembered from turn to turn. */
     struct attempts attempts;
     struct readiness readiness;
+    struct rebirth_watch rebirth;
     struct metrics_counters counters;
     int64_t settle_until_ms;
     int64_t published_ms; /* when the pages were made last */

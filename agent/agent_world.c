@@ -96,6 +96,7 @@ void agent_observe(struct agent *agent)
         .leader = lease_client_may_act(agent->lease),
         .api_seen_ms = kube_state_seen_ms(agent->state),
         .replicas_per_primary = agent->config->cluster.replicas_per_primary,
+        .reform_lost = agent->config->policy.lost_cluster == LOST_REFORM,
         .attempts = &agent->attempts,
         .entropy = {agent->entropy[0], agent->entropy[1]},
         .record_problem = "",
@@ -113,6 +114,7 @@ void agent_observe(struct agent *agent)
     agent_put_set(agent, set);
     if (set)
         agent_put_pods(agent, set);
+    w->gone_since_ms = rebirth_look(&agent->rebirth, w);
 }
 
 /* The rhythm for the servers of others: one second while the cluster is small (DESIGN 3). */

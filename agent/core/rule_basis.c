@@ -62,34 +62,6 @@ enum rule_verdict rule_api(struct planner *p)
     return RULE_PASS;
 }
 
-/*
- * The record outlives its StatefulSet by design. It is the cluster of the new one when most of its
- * members answer, under the ids that it has for them, on pods of the new one.
- */
-static enum rule_verdict basis_take_over(struct planner *p)
-{
-    const struct world *w = p->world;
-    size_t answering = 0;
-    for (size_t i = 0; i < w->pod_count; i++) {
-        size_t at = p->facts->member_of[i];
-        answering += p->facts->fresh[i] && at != INDEX_NONE &&
-                     node_id_eq(&w->record->members[at].id, &w->pods[i].server.id);
-    }
-    if (answering <= w->record->member_count / 2)
-        return planner_wait(p,
-                            "the record %s-muster belongs to an earlier StatefulSet of this name, "
-                            "and %zu of its %zu members answer here: waiting for most of them",
-                            w->set.name, answering, w->record->member_count);
-    struct record *record = ARENA_NEW(p->arena, struct record, 1);
-    *record = *w->record;
-    text_format(record->set_uid, sizeof record->set_uid, "%s", w->set.uid);
-    (void)planner_put_record(p, record);
-    return planner_wait(p,
-                        "the StatefulSet %s was created anew and %zu of %zu members answer: "
-                        "going on with their cluster",
-                        w->set.name, answering, w->record->member_count);
-}
-
 /* "; 5 of 6 servers answer, missing muster-4 (no address yet)", or "". */
 static const char *basis_missing(struct planner *p)
 {
@@ -120,8 +92,6 @@ enum rule_verdict rule_record(struct planner *p)
     if (!w->record)
         return planner_wait(p, "the record %s-muster cannot be read (%s): nothing is changed",
                             w->set.name, w->record_problem ? w->record_problem : "unknown");
-    if (strcmp(w->record->set_uid, w->set.uid) != 0)
-        return basis_take_over(p);
     return RULE_PASS;
 }
 

@@ -16,7 +16,7 @@
 
 static bool unformed(const struct planner *p)
 {
-    return !p->world->record ||
+    return !p->world->record || p->lost ||
            (p->world->guards_off & GUARD_RECORD && p->world->record_presence == PRESENCE_UNKNOWN);
 }
 
@@ -71,7 +71,7 @@ enum rule_verdict rule_form_wait(struct planner *p)
         if (!pod->server.node_timeout_ms)
             return planner_wait(p, "forming waits: the settings of %s were not read yet",
                                 pod->name);
-        if (!f->virgin[i] && !(w->guards_off & GUARD_VIRGIN))
+        if (!f->virgin[i] && !(w->guards_off & (GUARD_VIRGIN | GUARD_REBIRTH)))
             return planner_wait(p,
                                 "%s %s and no record tells of a cluster: nothing is formed over it",
                                 pod->name, form_holds(p, &pod->server));
@@ -79,9 +79,38 @@ enum rule_verdict rule_form_wait(struct planner *p)
     return RULE_PASS;
 }
 
-static void form_uid(const struct world *w, char *dst, size_t size)
+/* A cluster that is formed anew keeps its name, see rule_rebirth.c. */
+static void form_name(const struct planner *p, struct record *record)
 {
-    text_format(dst, size, "%016" PRIx64 "%016" PRIx64, w->entropy[0], w->entropy[1]);
+    const struct world *w = p->world;
+    if (p->lost) {
+        text_format(record->uid, sizeof record->uid, "%s", w->record->uid);
+        record->generation = w->record->generation + 1;
+        return;
+    }
+    text_format(record->uid, sizeof record->uid, "%016" PRIx64 "%016" PRIx64, w->entropy[0],
+                w->entropy[1]);
+    record->generation = 1;
+}
+
+static struct record_member form_member(const struct planner *p, const struct pod *pod,
+                                        const struct role *role)
+{
+    struct record_member m = {
+        .id = pod->server.id,
+        .shard = role->shard,
+        .primary = role->primary,
+        .epoch = (uint64_t)pod->ordinal + 1,
+        .node_timeout_ms = pod->server.node_timeout_ms,
+        .diskless_delay_s = pod->server.diskless_delay_s,
+    };
+    text_format(m.pod, sizeof m.pod, "%s", pod->name);
+    const struct record_member *old = p->lost ? record_find_pod(p->world->record, m.pod) : NULL;
+    if (old && planner_is_quick_timeout(pod->server.node_timeout_ms) && old->node_timeout_ms > 0) {
+        m.node_timeout_ms = old->node_timeout_ms;
+        m.diskless_delay_s = old->diskless_delay_s;
+    }
+    return m;
 }
 
 enum rule_verdict rule_form_intent(struct planner *p)
@@ -100,30 +129,21 @@ enum rule_verdict rule_form_intent(struct planner *p)
     }
     placement_form(places, count, shards, p->arena, roles);
     for (size_t i = 0; i < count; i++) {
-        const struct pod *pod = world_pod_by_ordinal(w, (int)i);
-        members[i] = (struct record_member){
-            .id = pod->server.id,
-            .shard = roles[i].shard,
-            .primary = roles[i].primary,
-            .epoch = i + 1,
-            .node_timeout_ms = pod->server.node_timeout_ms,
-            .diskless_delay_s = pod->server.diskless_delay_s,
-        };
-        text_format(members[i].pod, sizeof members[i].pod, "%s", pod->name);
+        members[i] = form_member(p, world_pod_by_ordinal(w, (int)i), &roles[i]);
     }
     struct record *record = ARENA_NEW(p->arena, struct record, 1);
     *record = (struct record){
         .version = RECORD_VERSION,
-        .generation = 1,
         .state = RECORD_FORMING,
         .shards = (uint16_t)shards,
         .members = members,
         .member_count = count,
     };
-    form_uid(w, record->uid, sizeof record->uid);
+    form_name(p, record);
     text_format(record->set_uid, sizeof record->set_uid, "%s", w->set.uid);
     (void)planner_put_record(p, record);
-    return planner_wait(p, "forming a cluster of %s with %s%s",
+    return planner_wait(p, "%sforming a cluster of %s with %s%s",
+                        p->lost ? arena_format(p->arena, "%s: ", p->lost) : "",
                         shards == 1 ? "1 primary" : arena_format(p->arena, "%u primaries", shards),
                         planner_count(p, count - shards, "replica"),
                         shards < 3 ? " (fewer than 3 primaries cannot elect a new one by vote)"

@@ -23,6 +23,7 @@ struct planner {
     struct plan *plan;
     const char *rule;   /* the one that is running */
     size_t rule_number; /* from 1 */
+    const char *lost;   /* the recorded cluster, when it is gone and is to be formed anew; or NULL */
     size_t *claims; /* by pod: number of the rule that acts on its server in this turn; 0 none */
 };
 
@@ -96,6 +97,8 @@ enum rule_verdict rule_own_settings(struct planner *p);
 enum rule_verdict rule_leader(struct planner *p);
 enum rule_verdict rule_api(struct planner *p);
 enum rule_verdict rule_record(struct planner *p);
+enum rule_verdict rule_rebirth(struct planner *p);
+enum rule_verdict rule_take_over(struct planner *p);
 enum rule_verdict rule_adopt(struct planner *p);
 enum rule_verdict rule_form_wait(struct planner *p);
 enum rule_verdict rule_form_intent(struct planner *p);

@@ -123,6 +123,7 @@ enum guard {
     GUARD_MEMBER = 1 << 2,  /* meet only what is in the record */
     GUARD_RESTORE = 1 << 3, /* give back the settings that the formation changed */
     GUARD_FORGET = 1 << 4,  /* FACTS 4's conditions for FORGET */
+    GUARD_REBIRTH = 1 << 5, /* a recorded cluster is gone only when every server is virgin */
 };
 
 struct world {
@@ -144,6 +145,9 @@ struct world {
     const struct record *record;      /* when PRESENT; NULL if it cannot be read */
     const char *record_problem;       /* then why; "" otherwise */
     const struct record *record_copy; /* the last one seen, also after it was deleted; or NULL */
+
+    bool reform_lost;      /* policy.lostCluster: reform */
+    int64_t gone_since_ms; /* as core/rebirth.h has seen it; 0 = the recorded cluster is not gone */
 
     const struct pod *pods; /* sorted by ordinal, only ours */
     size_t pod_count;

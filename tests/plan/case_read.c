@@ -68,6 +68,8 @@ static bool read_set(struct reader *r, struct span words)
     case_copy(words, "uid", set->uid, sizeof set->uid);
     if (case_word(words, "unknown"))
         set->known = false;
+    if (case_word(words, "no-volumes"))
+        set->volumes = false;
     return true;
 }
 
@@ -173,9 +175,9 @@ static bool read_pod(struct reader *r, size_t pod, struct span words)
     case_copy(words, "zone", p->zone, sizeof p->zone);
     p->terminating = case_word(words, "terminating");
     p->zone_pending = case_word(words, "zone-pending");
+    p->other_family = case_word(words, "other-family");
     if (case_word(words, "gone"))
         r->truth->listed[pod] = false;
-    p->other_family = case_word(words, "other-family");
     return true;
 }
 
@@ -259,7 +261,8 @@ static bool read_view(struct reader *r, size_t pod, struct span words)
 
 static bool read_guard(struct reader *r, struct span words)
 {
-    static const char *const names[] = {"virgin", "record", "member", "restore", "forget"};
+    static const char *const names[] = {"virgin", "record", "member", "restore", "forget",
+                                        "rebirth"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (case_word(words, names[i]))
             r->truth->world.guards_off |= UINT32_C(1) << i;
@@ -337,6 +340,13 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
         r->truth->viewers = ok ? (size_t)number : 1;
         return ok;
     }
+    if (span_is(keyword, "gone")) {
+        bool ok = text_to_i64(words, 0, INT32_MAX, &number);
+        r->truth->world.gone_since_ms = r->truth->world.now_ms - (ok ? number : 0);
+        return ok;
+    }
+    if (span_is(keyword, "reform"))
+        return r->truth->world.reform_lost = true;
     if (span_is(keyword, "set"))
         return read_set(r, words);
     if (span_is(keyword, "api"))

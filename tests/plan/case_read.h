@@ -9,7 +9,9 @@
  *     settling
  *     replicas-per-primary N
  *     viewers N                           the view is read from the first so many pods only
- *     set [replicas=N] [uid=U] [unknown]
+ *     set [replicas=N] [uid=U] [unknown] [no-volumes]
+ *     gone MS                             the recorded cluster has been seen gone for so long
+ *     reform                              policy.lostCluster
  *     api age=MS | api never
  *     record unknown|absent|deleted|broken|forming|formed [set-uid=U] [generation=N]
  *     member NAME [id=@N] [shard=N|-] [role=primary|replica] [epoch=N] [nt=MS] [delay=S] [gone]
@@ -23,7 +25,7 @@
  *     server NAME [reach=R] [age=MS] [view-age=MS] [view=none] [id=@N] [role=R] [keys=N] [nt=MS]
  *            [delay=S] [migration=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [asks=IP] [state=fail]
  *            [known=N] [epoch=N] [current=N] [assigned=N] [uptime=MS]  overrules what follows from the views
- *     guard-off virgin|record|member|restore|forget
+ *     guard-off virgin|record|member|restore|forget|rebirth
  *     tried [NAME]                        all that was planned, or that pod's part, was just sent
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_READ_H

@@ -33,8 +33,22 @@ static bool check_unique_ids(const struct record *record)
     return true;
 }
 
+/* A cluster that stands is formed again only when every server was seen empty, and twice. */
+static bool check_reborn(const struct world *world, const struct record *record)
+{
+    if (!world->record || world->record->state != RECORD_FORMED ||
+        record->state != RECORD_FORMING || world->guards_off & (GUARD_REBIRTH | GUARD_RECORD))
+        return true;
+    for (size_t i = 0; i < world->pod_count; i++)
+        if (!world_server_virgin(world, &world->pods[i]))
+            return false;
+    return world->gone_since_ms && world->now_ms - world->gone_since_ms > WORLD_FRESH_MS &&
+           strcmp(record->uid, world->record->uid) == 0 &&
+           record->generation == world->record->generation + 1;
+}
+
 /* A record is written for a cluster that has a name, and names each pod and each id once. */
-static const char *check_record(const struct action *a)
+static const char *check_record(const struct world *world, const struct action *a)
 {
     const struct record *record = a->record;
     if (!record)
@@ -44,6 +58,8 @@ static const char *check_record(const struct action *a)
         return "an incomplete record";
     if (!check_unique_ids(record))
         return "a record that names a pod or an id twice, or forgets a member";
+    if (!check_reborn(world, record))
+        return "a cluster that stands is formed again";
     return NULL;
 }
 
@@ -149,7 +165,7 @@ static const char *check_action(const struct world *world, const struct action *
         return "on the leader's authority by another agent";
     if (a->authority == AUTHORITY_OWN && a->pod != world->me)
         return "on another pod than the own one without the leader's authority";
-    return a->kind == ACTION_RECORD_PUT ? check_record(a) : check_command(world, a);
+    return a->kind == ACTION_RECORD_PUT ? check_record(world, a) : check_command(world, a);
 }
 
 const char *plan_check(const struct world *world, const struct plan *plan, struct arena *arena)

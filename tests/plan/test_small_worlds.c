@@ -137,6 +137,10 @@ static void sweep_pair(struct sweep *sweep, enum truth_stage stage, enum record_
     struct truth *t = truth_new(sweep->arena, 2, 1, stage);
     odd_apply(t, 0, &odd[0], record);
     odd_apply(t, 1, &odd[1], record);
+    /* Only a world in which the cluster is gone looks at these. */
+    t->world.gone_since_ms = odd[1].terminating ? 0 : TRUTH_NOW_MS - 5000;
+    t->world.set.volumes = !odd[1].moved;
+    t->world.reform_lost = odd[1].quick;
     struct world *w = truth_world(t);
     for (size_t i = 0; i < w->pod_count; i++) {
         size_t pod = (size_t)w->pods[i].ordinal;

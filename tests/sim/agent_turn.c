@@ -140,6 +140,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
         .leader = agent_may_act(sim, agent),
         .api_seen_ms = agent_api_seen_ms(agent),
         .replicas_per_primary = sim->setup.replicas_per_primary,
+        .reform_lost = sim->setup.reform_lost,
         .attempts = &agent->attempts,
         .entropy = {agent->entropy[0], agent->entropy[1]},
         .record_problem = "",
@@ -174,6 +175,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
             w->me = w->pod_count;
         turn_put_pod(agent, &pods[i], i, &agent->pods[w->pod_count++]);
     }
+    w->gone_since_ms = rebirth_look(&agent->rebirth, w);
 }
 
 static void turn_publish(struct sim *sim, struct agent *agent, const struct plan *plan)

@@ -14,6 +14,7 @@
 #include "core/attempts.h"
 #include "core/lease.h"
 #include "core/plan.h"
+#include "core/rebirth.h"
 #include "core/world.h"
 #include "model_api.h"
 
@@ -73,6 +74,7 @@ struct agent {
 
     struct agent_peer peers[PODS_MAX];
     struct attempts attempts;
+    struct rebirth_watch rebirth;
     struct pod pods[PODS_MAX];
     struct world world;
     uint64_t entropy[2];

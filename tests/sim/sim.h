@@ -34,6 +34,7 @@ struct setup {
     int replicas_per_primary;
     const struct redis_traits *traits;
     bool volumes;
+    bool reform_lost; /* policy.lostCluster: reform */
     bool ordered_ready;
     bool announce_by_hook; /* else the agent has to set cluster-announce-ip */
     int64_t node_timeout_ms;
