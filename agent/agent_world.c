@@ -35,7 +35,7 @@ static void agent_put_pod(struct agent *agent, const struct kube_pod *from, stru
                         .ready = from->ready};
     text_format(pod->name, sizeof pod->name, "%s", from->meta.name);
     text_format(pod->uid, sizeof pod->uid, "%s", from->meta.uid);
-    text_format(pod->ip, sizeof pod->ip, "%s", from->ip);
+    agent_put_ip(agent, from, pod);
     text_format(pod->node, sizeof pod->node, "%s", from->node);
     text_format(pod->zone, sizeof pod->zone, "%s", kube_state_zone(agent->state, from));
     pod->zone_pending = kube_state_zone_pending(agent->state, from);
