@@ -145,9 +145,17 @@ static int agent_open_servers(struct agent *agent, struct err *err)
     agent->gossip = http_client_new(agent->loop, err);
     if (!agent->gossip)
         return err->code;
+    const struct redis_tls_config tls = {
+        .enabled = agent->config->redis.tls.enabled,
+        .ca_file = agent->config->redis.tls.ca_file,
+        .cert_file = agent->config->redis.tls.cert_file,
+        .key_file = agent->config->redis.tls.key_file,
+        .server_name = agent->config->redis.tls.server_name,
+    };
     struct peers_config peers = {
         .username = agent->config->redis.username,
         .password_file = agent->config->redis.password_file,
+        .tls = &tls,
         .seed = clock_entropy(),
         .on_change = agent_on_change,
         .ctx = agent,

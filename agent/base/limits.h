@@ -41,6 +41,8 @@
 
 #define CONFIG_TEXT_MAX KIB(64)
 #define SECRET_MAX 4096
+/* A mounted certificate, chain or bundle: a Secret is at most 1 MiB. */
+#define TLS_FILE_MAX MIB(1)
 
 /* One turn's data at NODES_MAX nodes with full views from every witness. */
 #define TURN_ARENA_MAX MIB(64)

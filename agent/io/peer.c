@@ -18,8 +18,9 @@
 #define PEER_SLACK_MS 5
 /* A view of NODES_MAX nodes that alternate in 16384 slots stays below. */
 #define PEER_VIEW_ARENA_MAX MIB(8)
+#define PEER_SAID_SIZE 192
 
-enum peer_flight { FLIGHT_NONE = 0, FLIGHT_GREETING, FLIGHT_POLL, FLIGHT_USER };
+enum peer_flight { FLIGHT_NONE = 0, FLIGHT_POLL, FLIGHT_USER };
 
 struct peer {
     struct loop *loop;
@@ -27,17 +28,18 @@ struct peer {
     uint16_t port;
     char *bind_ip; /* owned; may be NULL */
     struct redis_auth *auth;
+    struct redis_tls *tls;
     struct peer_counters *counters;
     void (*on_change)(void *ctx);
     void *ctx;
     struct rng rng;
 
-    struct redis_link *link;  /* owned; NULL between connections */
-    bool open;                /* greeted */
-    bool said_lost;           /* the loss was logged */
-    unsigned failures;        /* connections in a row that came to nothing */
-    int64_t retry_ms;         /* no connection before */
-    struct loop_timer *timer; /* owned: the next poll or connection */
+    struct redis_link *link;   /* owned; NULL between connections */
+    bool open;                 /* let in */
+    char said[PEER_SAID_SIZE]; /* why it is lost or unclear, as logged; "" = it answers */
+    unsigned failures;         /* connections in a row that came to nothing */
+    int64_t retry_ms;          /* no connection before */
+    struct loop_timer *timer;  /* owned: the next poll or connection */
 
     enum peer_flight flight;
     unsigned ask; /* of the poll in flight */
@@ -84,6 +86,17 @@ static void peer_set_reach(struct peer *peer, enum reach reach)
     peer_compare(peer);
 }
 
+/* Once for each cause: what the first connection met is not what keeps a later one out. */
+static void peer_say(struct peer *peer, const char *event, const char *why)
+{
+    char said[PEER_SAID_SIZE];
+    text_format(said, sizeof said, "%s", why);
+    if (strcmp(said, peer->said) == 0)
+        return;
+    memcpy(peer->said, said, sizeof said);
+    LOG(LOG_WARN, event, LOG_S("ip", peer->ip), LOG_S("reason", why));
+}
+
 static void peer_take_poll(struct peer *peer, const struct reply *replies, size_t count)
 {
     size_t spare = 1 - peer->present;
@@ -95,11 +108,7 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
     int rc = poll_take(peer->ask, replies, count, &draft, &peer->views[spare], &peer->arenas[spare],
                        &reach, &err);
     if (rc < 0) {
-        if (!peer->said_lost)
-            LOG(LOG_WARN, "server_unclear", LOG_S("ip", peer->ip), LOG_S("reason", err.msg));
-        peer->said_lost = true;
-        if (reach == REACH_DENIED)
-            (void)redis_auth_reload(peer->auth, clock_mono_ms());
+        peer_say(peer, "server_unclear", err.msg);
         peer_set_reach(peer, reach);
         return;
     }
@@ -112,9 +121,9 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
         peer->full_sent_ms = peer->ask & POLL_FULL ? peer->full_sent_ms : 0;
         peer->settings_sent_ms = peer->ask & POLL_SETTINGS ? peer->settings_sent_ms : 0;
     }
-    if (peer->said_lost)
+    if (peer->said[0])
         LOG(LOG_INFO, "server_answers", LOG_S("ip", peer->ip));
-    peer->said_lost = false;
+    peer->said[0] = '\0';
     if (peer->ask & POLL_FULL) {
         peer->present = spare;
         draft.view_ms = peer->sent_ms;
@@ -247,10 +256,8 @@ static void peer_fail(struct peer *peer, enum reach reach, const char *why)
     int64_t delay_ms =
         first ? 0 : backoff_ms(&peer->rng, peer->failures, PEER_BACKOFF_MS, PEER_BACKOFF_CAP_MS);
     peer->retry_ms = clock_mono_ms() + delay_ms;
-    if (!first && !peer->said_lost) {
-        peer->said_lost = true;
-        LOG(LOG_WARN, "server_lost", LOG_S("ip", peer->ip), LOG_S("reason", why));
-    }
+    if (!first)
+        peer_say(peer, "server_lost", why);
     loop_timer_arm(peer->timer, delay_ms);
     if (!first)
         peer_set_reach(peer, reach);
@@ -258,44 +265,11 @@ static void peer_fail(struct peer *peer, enum reach reach, const char *why)
         peer_end_user(peer, NULL, 0, reach == REACH_TIMEOUT ? E_TIMEOUT : E_UNREACHABLE, why);
 }
 
-static void peer_greet(struct peer *peer)
-{
-    struct peer_command commands[2] = {0};
-    size_t count = 0;
-    const struct redis_auth *auth = peer->auth;
-    if (redis_auth_wanted(auth)) {
-        struct peer_command *command = &commands[count++];
-        command->words[command->word_count++] = span_of("AUTH");
-        if (auth->username[0])
-            command->words[command->word_count++] = span_of(auth->username);
-        command->words[command->word_count++] = (struct span){auth->password, auth->password_len};
-    }
-    struct peer_command *command = &commands[count++];
-    command->words[command->word_count++] = span_of("CLIENT");
-    command->words[command->word_count++] = span_of("SETNAME");
-    command->words[command->word_count++] = span_of("muster");
-    peer->flight = FLIGHT_GREETING;
-    redis_link_send(peer->link, commands, count);
-}
-
-/* The name is a courtesy; the password is not. */
-static void peer_take_greeting(struct peer *peer, const struct reply *replies, size_t count)
-{
-    if (count == 2 && replies[0].kind != REPLY_TEXT) {
-        bool told = replies[0].kind == REPLY_ERROR;
-        enum reach reach = told ? poll_reach_of(replies[0].text) : REACH_ERROR;
-        if (reach == REACH_DENIED)
-            (void)redis_auth_reload(peer->auth, clock_mono_ms());
-        peer_fail(peer, reach, "the server refuses the password");
-        return;
-    }
-    peer->open = true;
-}
-
 static void peer_on_open(void *ctx)
 {
     struct peer *peer = ctx;
-    peer_greet(peer);
+    peer->open = true;
+    peer_next(peer);
 }
 
 static void peer_on_replies(void *ctx, const struct reply *replies, size_t count)
@@ -304,15 +278,12 @@ static void peer_on_replies(void *ctx, const struct reply *replies, size_t count
     enum peer_flight flight = peer->flight;
     peer->flight = FLIGHT_NONE;
     switch (flight) {
-    case FLIGHT_GREETING:
-        peer_take_greeting(peer, replies, count);
-        break;
     case FLIGHT_POLL:
-        peer->failures = 0;
         peer_take_poll(peer, replies, count);
-        if (peer->server.reach == REACH_DENIED)
-            /* The connection would stay what it is: a new one may be let in. */
-            peer_fail(peer, REACH_DENIED, "the server refuses the user");
+        if (peer->server.reach != REACH_DENIED)
+            peer->failures = 0;
+        else /* the connection would stay what it is: a new one may be let in */
+            peer_fail(peer, REACH_DENIED, peer->said);
         break;
     case FLIGHT_USER:
         peer_end_user(peer, replies, count, E_OK, NULL);
@@ -331,12 +302,12 @@ static void peer_on_lost(void *ctx, enum reach reach, const char *why)
 
 static void peer_connect(struct peer *peer, int64_t now_ms)
 {
-    if (redis_auth_wanted(peer->auth) || peer->auth->password_file[0])
-        (void)redis_auth_reload(peer->auth, now_ms);
     struct redis_link_config config = {
         .ip = peer->ip,
         .port = peer->port,
         .bind_ip = peer->bind_ip,
+        .auth = peer->auth,
+        .tls = peer->tls,
         .counters = peer->counters,
         .on_open = peer_on_open,
         .on_replies = peer_on_replies,
@@ -389,6 +360,7 @@ struct peer *peer_new(struct loop *loop, const struct peer_config *config)
     peer->port = config->port;
     peer->bind_ip = config->bind_ip && config->bind_ip[0] ? xstrdup(config->bind_ip) : NULL;
     peer->auth = config->auth;
+    peer->tls = config->tls;
     peer->counters = config->counters;
     peer->on_change = config->on_change;
     peer->ctx = config->ctx;

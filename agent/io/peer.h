@@ -21,10 +21,12 @@
 #include "core/world.h"
 #include "io/loop.h"
 #include "io/redis_auth.h"
+#include "io/redis_tls.h"
 
 struct peer;
 
 #define PEER_CONNECT_MS 1000
+#define PEER_HANDSHAKE_MS 2000
 #define PEER_EXCHANGE_MS 1000
 #define PEER_BACKOFF_MS 100
 #define PEER_BACKOFF_CAP_MS 1000
@@ -82,6 +84,7 @@ struct peer_config {
     uint16_t port;
     const char *bind_ip;            /* source address, or NULL; copied */
     struct redis_auth *auth;        /* borrowed for good */
+    struct redis_tls *tls;          /* borrowed for good */
     struct peer_counters *counters; /* borrowed for good */
     uint64_t seed;
     void (*on_change)(void *ctx); /* server() says something else than before, times aside */

@@ -21,6 +21,7 @@ struct peers {
     struct loop *loop;
     char *bind_ip; /* owned; may be NULL */
     struct redis_auth auth;
+    struct redis_tls tls;
     struct peer_counters counters;
     struct rng rng;
     void (*on_change)(void *ctx);
@@ -40,6 +41,7 @@ struct peers *peers_new(struct loop *loop, const struct peers_config *config)
     peers->on_change = config->on_change;
     peers->ctx = config->ctx;
     redis_auth_init(&peers->auth, config->username, config->password_file);
+    redis_tls_init(&peers->tls, config->tls);
     return peers;
 }
 
@@ -50,6 +52,7 @@ void peers_free(struct peers *peers)
     for (size_t i = 0; i < peers->count; i++)
         peer_free(peers->items[i].peer);
     redis_auth_deinit(&peers->auth);
+    redis_tls_deinit(&peers->tls);
     free(peers->items);
     free(peers->bind_ip);
     free(peers);
@@ -89,6 +92,7 @@ static void peers_open(struct peers *peers, struct peers_item *item,
         .port = target->port,
         .bind_ip = peers->bind_ip,
         .auth = &peers->auth,
+        .tls = &peers->tls,
         .counters = &peers->counters,
         .seed = rng_next(&peers->rng),
         .on_change = peers_on_change,

@@ -28,9 +28,10 @@ struct peer_target {
 };
 
 struct peers_config {
-    const char *username;      /* "" = default user; copied */
-    const char *password_file; /* "" = no password; copied */
-    const char *bind_ip;       /* source address, or NULL; copied */
+    const char *username;               /* "" = default user; copied */
+    const char *password_file;          /* "" = no password; copied */
+    const struct redis_tls_config *tls; /* NULL = plain; copied */
+    const char *bind_ip;                /* source address, or NULL; copied */
     uint64_t seed;
     void (*on_change)(void *ctx); /* a server says something new; only to be noted */
     void *ctx;

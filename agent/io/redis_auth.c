@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/redis_auth.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-
-#define AUTH_RELOAD_MS 1000
+#include "base/log.h"
+#include "io/peer.h"
 
 void redis_auth_init(struct redis_auth *auth, const char *username, const char *password_file)
 {
@@ -22,30 +24,74 @@ void redis_auth_deinit(struct redis_auth *auth)
     explicit_bzero(auth, sizeof *auth);
 }
 
-bool redis_auth_reload(struct redis_auth *auth, int64_t now_ms)
+static int auth_read(const char *path, struct redis_secret *secret, struct err *err)
 {
-    if (!auth->password_file[0] || (auth->read_ms && now_ms - auth->read_ms < AUTH_RELOAD_MS))
-        return false;
-    auth->read_ms = now_ms;
-    auto_close int fd = open(auth->password_file, O_RDONLY | O_CLOEXEC);
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
+        return err_set(err, E_NOT_FOUND, "%s: %s", path, strerror(errno));
+    ssize_t got = read(fd, secret->text, sizeof secret->text);
+    if (got < 0)
+        return err_set(err, E_NOT_FOUND, "%s: %s", path, strerror(errno));
+    secret->len = (size_t)got;
+    while (secret->len &&
+           (secret->text[secret->len - 1] == '\n' || secret->text[secret->len - 1] == '\r'))
+        secret->len--;
+    return secret->len ? 0 : err_set(err, E_NOT_FOUND, "%s: empty", path);
+}
+
+static bool auth_take(struct redis_auth *auth, const struct redis_secret *fresh)
+{
+    struct redis_secret *present = &auth->secrets[0];
+    if (fresh->len == present->len && memcmp(fresh->text, present->text, fresh->len) == 0)
         return false;
-    char text[SECRET_MAX];
-    ssize_t got = read(fd, text, sizeof text);
-    size_t len = got > 0 ? (size_t)got : 0;
-    while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-        len--;
-    bool changed = len && (len != auth->password_len || memcmp(text, auth->password, len) != 0);
-    if (changed) {
-        explicit_bzero(auth->password, sizeof auth->password);
-        memcpy(auth->password, text, len);
-        auth->password_len = len;
+    if (present->len) {
+        auth->secrets[1] = *present;
+        LOG(LOG_INFO, "password_changed", LOG_S("file", auth->password_file));
     }
-    explicit_bzero(text, sizeof text);
+    *present = *fresh;
+    return true;
+}
+
+bool redis_auth_refresh(struct redis_auth *auth, bool force)
+{
+    struct file_stamp stamp;
+    struct redis_secret fresh = {0};
+    struct err err = {0};
+    bool changed = false;
+    if (!auth->password_file[0])
+        return false;
+    int rc = file_stamp_take(auth->password_file, SECRET_MAX, &stamp, &err);
+    if (rc == 0 && !force && file_stamp_eq(&stamp, &auth->stamp))
+        return false;
+    if (rc == 0)
+        rc = auth_read(auth->password_file, &fresh, &err);
+    if (rc == 0) {
+        changed = auth_take(auth, &fresh);
+        auth->stamp = stamp;
+    } else if (!auth->said) {
+        LOG(LOG_WARN, "password_file", LOG_S("msg", "redis.passwordFile cannot be used"),
+            LOG_S("reason", err.msg));
+    }
+    auth->said = rc < 0;
+    explicit_bzero(&fresh, sizeof fresh);
     return changed;
 }
 
-bool redis_auth_wanted(const struct redis_auth *auth)
+size_t redis_auth_count(const struct redis_auth *auth)
 {
-    return auth->password_len > 0;
+    size_t count = 0;
+    while (count < REDIS_SECRETS && auth->secrets[count].len)
+        count++;
+    return count;
+}
+
+void redis_auth_command(const struct redis_auth *auth, size_t nth, struct peer_command *command)
+{
+    assert(nth < redis_auth_count(auth));
+    const struct redis_secret *secret = &auth->secrets[nth];
+    command->word_count = 0;
+    command->words[command->word_count++] = span_of("AUTH");
+    if (auth->username[0])
+        command->words[command->word_count++] = span_of(auth->username);
+    command->words[command->word_count++] = (struct span){secret->text, secret->len};
 }

@@ -8,20 +8,40 @@
 #include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
+#include <hiredis/hiredis_ssl.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/limits.h"
+#include "io/redis_greet.h"
+#include "io/redis_reply.h"
+#include "io/redis_wipe.h"
 
 /* hiredis's adapter leaves its events at the middle priority. */
 _Static_assert(LOOP_PRIORITIES / 2 == LOOP_REDIS, "Redis must be the middle priority");
+
+/* The first byte of a TLS alert record (RFC 8446, 5.1); no reply of Redis begins with it. */
+#define LINK_TLS_ALERT 0x15
+
+enum link_state {
+    LINK_CONNECTING = 1,
+    LINK_SECURING, /* the TLS handshake */
+    LINK_SIGNING_IN,
+    LINK_OPEN,
+};
 
 struct redis_link {
     struct loop *loop;
     struct redis_link_config config; /* addresses are not kept */
     redisAsyncContext *ac;           /* NULL once hiredis has let go of it */
-    redisContextFuncs funcs;         /* hiredis's own, with a bounded read */
+    char ip[IP_SIZE];
+    enum link_state state;
+    struct ssl_st *end; /* hiredis's; NULL without TLS */
+    bool heard;         /* something came from the server */
+    struct redis_greet greet;
+    redisContextFuncs funcs; /* hiredis's own, with a bounded read */
     ssize_t (*read_inner)(struct redisContext *, char *, size_t);
+    ssize_t (*write_inner)(struct redisContext *);
     redisReplyObjectFunctions guard; /* hiredis's own, within bounds */
     const redisReplyObjectFunctions *build;
     struct loop_timer *deadline; /* owned: of connecting, or of the exchange */
@@ -29,12 +49,14 @@ struct redis_link {
     redisReply *replies[PEER_COMMANDS_MAX]; /* owned: of the exchange in flight */
     size_t expected;
     size_t got;
-    bool open;
     bool lost;  /* on_lost is due, or was told */
     bool freed; /* no callbacks any more */
     enum reach lost_reach;
-    char lost_why[128];
+    char lost_why[192];
+    enum reach end_reach;             /* what OpenSSL's failure means, */
+    char end_why[REDIS_TLS_WHY_SIZE]; /* in its words; "" = it has none */
     struct loop_deferred reap;
+    struct loop_deferred secured;
 };
 
 static void link_drop_replies(struct redis_link *link)
@@ -59,6 +81,7 @@ static void link_on_reap(void *ctx)
         return;
     }
     loop_timer_free(link->deadline);
+    loop_undefer(link->loop, &link->secured);
     free(link);
 }
 
@@ -68,7 +91,6 @@ static void link_lose(struct redis_link *link, enum reach reach, const char *why
     if (link->lost)
         return;
     link->lost = true;
-    link->open = false;
     link->lost_reach = reach;
     text_format(link->lost_why, sizeof link->lost_why, "%s", why);
     loop_defer(link->loop, &link->reap, link_on_reap, link);
@@ -121,13 +143,36 @@ static void *link_build_bool(const redisReadTask *task, int value)
     return NULL;
 }
 
+static void link_on_secured(void *ctx);
+
+/* hiredis has errno's text only, which says nothing of TLS. */
+static void link_note_failure(struct redis_link *link)
+{
+    if (!link->end || link->end_why[0])
+        return;
+    bool refused = redis_tls_explain(link->end, link->end_why);
+    link->end_reach = refused ? REACH_DENIED : REACH_ERROR;
+}
+
 static ssize_t link_read(struct redisContext *context, char *bytes, size_t size)
 {
     struct redis_link *link = context->privdata;
+    redis_tls_clear();
     ssize_t got = link->read_inner(context, bytes, size);
+    if (got < 0)
+        link_note_failure(link);
+    else if (link->state == LINK_SECURING && redis_tls_is_secure(link->end))
+        loop_defer(link->loop, &link->secured, link_on_secured, link);
     if (got <= 0)
         return got;
     link->config.counters->bytes_in += (uint64_t)got;
+    if (!link->heard && !link->end && bytes[0] == LINK_TLS_ALERT) {
+        context->err = REDIS_ERR_PROTOCOL;
+        text_format(context->errstr, sizeof context->errstr,
+                    "the server wants TLS (redis.tls.enabled)");
+        return -1;
+    }
+    link->heard = true;
     if (context->reader->len + (size_t)got <= REDIS_REPLY_MAX)
         return got;
     context->err = REDIS_ERR_PROTOCOL;
@@ -136,15 +181,30 @@ static ssize_t link_read(struct redisContext *context, char *bytes, size_t size)
     return -1;
 }
 
-static void link_guard(struct redis_link *link)
+static ssize_t link_write(struct redisContext *context)
 {
-    redisContext *context = &link->ac->c;
-    link->funcs = *context->funcs;
-    link->read_inner = link->funcs.read;
-    link->funcs.read = link_read;
-    context->funcs = &link->funcs;
+    struct redis_link *link = context->privdata;
+    redis_tls_clear();
+    ssize_t done = link->write_inner(context);
+    if (done < 0)
+        link_note_failure(link);
+    return done;
+}
 
-    redisReader *reader = context->reader;
+/* Puts our bounds around the functions of the transport: plain, then TLS. */
+static void link_guard_transport(struct redis_link *link, const redisContextFuncs *funcs)
+{
+    link->funcs = *funcs;
+    link->read_inner = funcs->read;
+    link->write_inner = funcs->write;
+    link->funcs.read = link_read;
+    link->funcs.write = link_write;
+    link->ac->c.funcs = &link->funcs;
+}
+
+static void link_guard_replies(struct redis_link *link)
+{
+    redisReader *reader = link->ac->c.reader;
     link->build = reader->fn;
     link->guard = (redisReplyObjectFunctions){
         .createString = link_build_string,
@@ -158,6 +218,80 @@ static void link_guard(struct redis_link *link)
     reader->fn = &link->guard;
     reader->privdata = link;
     reader->maxelements = PEER_LIST_MAX;
+}
+
+/* ---- being let in ---- */
+
+static void link_transmit(struct redis_link *link, const struct peer_command *commands,
+                          size_t count);
+
+static void link_sign_in(struct redis_link *link)
+{
+    struct peer_command commands[GREET_COMMANDS_MAX];
+    size_t count = redis_greet_commands(&link->greet, commands);
+    link_transmit(link, commands, count);
+}
+
+static void link_greet(struct redis_link *link)
+{
+    link->state = LINK_SIGNING_IN;
+    redis_greet_begin(&link->greet, link->config.auth, link->end != NULL);
+    link_sign_in(link);
+}
+
+static void link_take_greeting(struct redis_link *link, const struct reply *replies, size_t count)
+{
+    const char *why = NULL;
+    switch (redis_greet_take(&link->greet, replies, count, &why)) {
+    case GREET_MORE:
+        link_sign_in(link);
+        break;
+    case GREET_IN:
+        link->state = LINK_OPEN;
+        link->config.on_open(link->config.ctx);
+        break;
+    case GREET_REFUSED:
+        link_lose(link, REACH_DENIED, why);
+        break;
+    }
+}
+
+static void link_on_secured(void *ctx)
+{
+    struct redis_link *link = ctx;
+    if (link->lost)
+        return;
+    loop_timer_disarm(link->deadline);
+    link_greet(link);
+}
+
+/* From now on nothing goes out or comes in but by TLS. */
+static void link_secure(struct redis_link *link)
+{
+    struct err err = {0};
+    struct ssl_st *end = redis_tls_new_end(link->config.tls, link->ip, &err);
+    if (!end) {
+        link_lose(link, REACH_DENIED, err.msg);
+        return;
+    }
+    redisContext *context = &link->ac->c;
+    const redisContextFuncs *plain = context->funcs;
+    redis_tls_clear();
+    if (redisInitiateSSL(context, end) != REDIS_OK) {
+        bool refused = redis_tls_explain(end, link->end_why);
+        context->funcs = plain;
+        link_lose(link, refused ? REACH_DENIED : REACH_ERROR,
+                  link->end_why[0] ? link->end_why : context->errstr);
+        redis_tls_drop(end);
+        return;
+    }
+    link->end = end;
+    link->state = LINK_SECURING;
+    link_guard_transport(link, context->funcs);
+    if (redis_tls_is_secure(end)) /* a server may be as quick as that */
+        link_greet(link);
+    else
+        loop_timer_arm(link->deadline, PEER_HANDSHAKE_MS);
 }
 
 /* ---- callbacks of hiredis ---- */
@@ -178,9 +312,24 @@ static void link_on_connect(const redisAsyncContext *ac, int status)
     }
     if (link->lost)
         return;
-    link->open = true;
     loop_timer_disarm(link->deadline);
-    link->config.on_open(link->config.ctx);
+    if (link->config.tls->enabled)
+        link_secure(link);
+    else
+        link_greet(link);
+}
+
+/* Closed or reset by the server, or not the protocol: whoever tries again will see. */
+static const char *link_end_text(const struct redis_link *link, const redisAsyncContext *ac)
+{
+    if (link->end_why[0])
+        return link->end_why;
+    if (link->state == LINK_SECURING)
+        return "closed during the TLS handshake: the server does not speak TLS, or refuses us";
+    bool closed = ac->c.err == REDIS_ERR_EOF || ac->c.err == REDIS_ERR_IO;
+    if (!link->end && !link->heard && closed)
+        return "closed before it answered: the server may want TLS (redis.tls.enabled)";
+    return ac->errstr && ac->errstr[0] ? ac->errstr : "closed";
 }
 
 static void link_on_disconnect(const redisAsyncContext *ac, int status)
@@ -190,44 +339,8 @@ static void link_on_disconnect(const redisAsyncContext *ac, int status)
     if (!link->ac)
         return; /* freed by ourselves */
     link->ac = NULL;
-    /* Closed or reset by the server, or not the protocol: whoever tries again will see. */
-    link_lose(link, REACH_ERROR, ac->errstr ? ac->errstr : "closed");
-}
-
-static enum reply_kind link_kind_of(const redisReply *from)
-{
-    switch (from->type) {
-    case REDIS_REPLY_STRING:
-    case REDIS_REPLY_STATUS:
-        return REPLY_TEXT;
-    case REDIS_REPLY_ERROR:
-        return REPLY_ERROR;
-    case REDIS_REPLY_INTEGER:
-        return REPLY_INTEGER;
-    case REDIS_REPLY_NIL:
-        return REPLY_NIL;
-    case REDIS_REPLY_ARRAY:
-        return REPLY_LIST;
-    default: /* other types are not built */
-        return REPLY_NONE;
-    }
-}
-
-static void link_convert(const redisReply *from, struct reply *to)
-{
-    *to = (struct reply){.kind = link_kind_of(from), .integer = from->integer};
-    if (to->kind == REPLY_TEXT || to->kind == REPLY_ERROR)
-        to->text = (struct span){from->str, from->len};
-    if (to->kind != REPLY_LIST)
-        return;
-    for (size_t i = 0; i < from->elements; i++) {
-        const redisReply *item = from->element[i];
-        if (link_kind_of(item) != REPLY_TEXT) {
-            to->kind = REPLY_NONE;
-            return;
-        }
-        to->items[to->item_count++] = (struct span){item->str, item->len};
-    }
+    link_lose(link, link->end_why[0] ? link->end_reach : REACH_ERROR, link_end_text(link, ac));
+    link->end = NULL; /* freed with hiredis's context */
 }
 
 static void link_finish(struct redis_link *link)
@@ -237,11 +350,14 @@ static void link_finish(struct redis_link *link)
     size_t count = link->got;
     for (size_t i = 0; i < count; i++) {
         owned[i] = link->replies[i];
-        link_convert(owned[i], &replies[i]);
+        redis_reply_take(owned[i], &replies[i]);
     }
     loop_timer_disarm(link->deadline);
     link->got = link->expected = 0; /* the callback may send the next exchange */
-    link->config.on_replies(link->config.ctx, replies, count);
+    if (link->state == LINK_SIGNING_IN)
+        link_take_greeting(link, replies, count);
+    else
+        link->config.on_replies(link->config.ctx, replies, count);
     for (size_t i = 0; i < count; i++)
         freeReplyObject(owned[i]);
 }
@@ -261,12 +377,45 @@ static void link_on_reply(redisAsyncContext *ac, void *reply, void *privdata)
         link_finish(link);
 }
 
+static void link_transmit(struct redis_link *link, const struct peer_command *commands,
+                          size_t count)
+{
+    assert(!link->lost && !link->expected && count > 0 && count <= PEER_COMMANDS_MAX);
+    link->expected = count;
+    loop_timer_arm(link->deadline, PEER_EXCHANGE_MS);
+    for (size_t i = 0; i < count; i++) {
+        const struct peer_command *command = &commands[i];
+        const char *words[PEER_WORDS_MAX];
+        size_t sizes[PEER_WORDS_MAX];
+        for (size_t j = 0; j < command->word_count; j++) {
+            words[j] = command->words[j].ptr;
+            sizes[j] = command->words[j].len;
+        }
+        /* REDIS_ERR means that the connection is ending already: then on_lost tells. */
+        (void)redisAsyncCommandArgv(link->ac, link_on_reply, NULL, (int)command->word_count, words,
+                                    sizes);
+    }
+    link->config.counters->commands += count;
+}
+
 /* ---- interface ---- */
 
 static void link_on_deadline(void *ctx)
 {
     struct redis_link *link = ctx;
-    link_lose(link, REACH_TIMEOUT, link->open ? "no answer in time" : "no connection in time");
+    switch (link->state) {
+    case LINK_CONNECTING:
+        link_lose(link, REACH_TIMEOUT, "no connection in time");
+        break;
+    case LINK_SECURING:
+        link_lose(link, REACH_TIMEOUT,
+                  "no TLS handshake in time: the server does not speak TLS, or hangs");
+        break;
+    case LINK_SIGNING_IN:
+    case LINK_OPEN:
+        link_lose(link, REACH_TIMEOUT, "no answer in time");
+        break;
+    }
 }
 
 static void link_connect(struct redis_link *link, const struct redis_link_config *config)
@@ -286,7 +435,8 @@ static void link_connect(struct redis_link *link, const struct redis_link_config
         return;
     }
     link->ac = ac;
-    link_guard(link);
+    link_guard_transport(link, ac->c.funcs);
+    link_guard_replies(link);
     (void)redisLibeventAttach(ac, loop_base(link->loop));
     (void)redisAsyncSetDisconnectCallback(ac, link_on_disconnect);
     (void)redisAsyncSetConnectCallback(ac, link_on_connect);
@@ -295,9 +445,12 @@ static void link_connect(struct redis_link *link, const struct redis_link_config
 
 struct redis_link *redis_link_new(struct loop *loop, const struct redis_link_config *config)
 {
+    redis_wipe_setup();
     struct redis_link *link = xcalloc(1, sizeof *link);
     link->loop = loop;
+    link->state = LINK_CONNECTING;
     link->config = *config;
+    text_format(link->ip, sizeof link->ip, "%s", config->ip);
     link->config.ip = link->config.bind_ip = NULL;
     link->deadline = loop_timer_new(loop, link_on_deadline, link);
     config->counters->connects++;
@@ -310,33 +463,18 @@ void redis_link_free(struct redis_link *link)
     if (!link)
         return;
     link->freed = link->lost = true;
-    link->open = false;
     loop_timer_disarm(link->deadline);
     loop_defer(link->loop, &link->reap, link_on_reap, link);
 }
 
 void redis_link_send(struct redis_link *link, const struct peer_command *commands, size_t count)
 {
-    assert(link->open && !link->expected && count > 0 && count <= PEER_COMMANDS_MAX);
-    link->expected = count;
-    loop_timer_arm(link->deadline, PEER_EXCHANGE_MS);
-    for (size_t i = 0; i < count; i++) {
-        const struct peer_command *command = &commands[i];
-        const char *words[PEER_WORDS_MAX];
-        size_t sizes[PEER_WORDS_MAX];
-        for (size_t j = 0; j < command->word_count; j++) {
-            words[j] = command->words[j].ptr;
-            sizes[j] = command->words[j].len;
-        }
-        /* REDIS_ERR means that the connection is ending already: then on_lost tells. */
-        (void)redisAsyncCommandArgv(link->ac, link_on_reply, NULL, (int)command->word_count, words,
-                                    sizes);
-    }
-    link->config.counters->commands += count;
+    assert(link->state == LINK_OPEN);
+    link_transmit(link, commands, count);
 }
 
 void redis_link_flush(struct redis_link *link)
 {
-    if (link->open)
+    if (link->state == LINK_OPEN && !link->lost)
         redisAsyncHandleWrite(link->ac);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection to a server, by hiredis in the loop: exchanges of commands and replies, each within
- * a deadline. hiredis is named in redis_link.c only.
+ * One connection to a server, by hiredis in the loop: TLS and AUTH first (redis_greet.h), then exchanges of commands
+ * and replies, each within a deadline. hiredis is named in redis_link.c and redis_wipe.c only.
  *
  * What a hostile server could do to hiredis is shut out here: a reply larger than REDIS_REPLY_MAX
  * (or that many bytes without an end), arrays within arrays (their release recurses), arrays of more
@@ -15,6 +15,8 @@
 
 #include "io/loop.h"
 #include "io/peer.h"
+#include "io/redis_auth.h"
+#include "io/redis_tls.h"
 
 struct redis_link;
 
@@ -22,8 +24,10 @@ struct redis_link_config {
     const char *ip; /* literal */
     uint16_t port;
     const char *bind_ip;            /* source address, or NULL */
+    struct redis_auth *auth;        /* borrowed for good */
+    struct redis_tls *tls;          /* borrowed for good */
     struct peer_counters *counters; /* borrowed for good */
-    void (*on_open)(void *ctx);
+    void (*on_open)(void *ctx);     /* secured, let in: the first exchange may be sent */
     /* All replies of the exchange, in order; borrowed for the call. The next may be sent from it. */
     void (*on_replies)(void *ctx, const struct reply *replies, size_t count);
     /* Once, and nothing after it; never from within another call. The owner frees the link. */
@@ -31,7 +35,11 @@ struct redis_link_config {
     void *ctx;
 };
 
-/* Starts to connect, within PEER_CONNECT_MS. Owned by the caller. */
+/*
+ * Starts to connect, within PEER_CONNECT_MS; a TLS handshake has PEER_HANDSHAKE_MS more (a plain
+ * server would just wait for the end of what it takes for a line, hiredis#1177), and each exchange
+ * of signing in PEER_EXCHANGE_MS. Owned by the caller.
+ */
 struct redis_link *redis_link_new(struct loop *loop, const struct redis_link_config *config);
 
 /* No callbacks come after this; may be called from them. Accepts NULL. */

@@ -25,7 +25,8 @@ int config_check(const struct config *config, struct err *err)
         {!config->redis.tls.cert_file[0] != !config->redis.tls.key_file[0],
          "redis.tls.certFile, redis.tls.keyFile: both or neither"},
         {!kubernetes, "not supported in this release yet: discovery: dns and static"},
-        {config->redis.tls.enabled, "not supported in this release yet: redis.tls.enabled: true"},
+        {config->redis.tls.enabled && !config->redis.tls.ca_file[0],
+         "redis.tls.caFile: needed with redis.tls.enabled"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         if (rules[i].broken)
