@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The agent that forms the cluster dies right after its k-th command, for every k there is.
+
+Each point is a lab of its own: six pods of real servers, leaseSeconds 3. The dead agent is restarted
+and frozen before it can lead again, so another must finish: one complete cluster, one record, all
+settings given back. The points end with the first k that a whole formation does not reach. CI takes
+ten of them (test_form.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "integration")]
+
+from muster_test import Lab, wait_until  # noqa: E402
+from test_matrix import ask_all, check_shards, check_views, require  # noqa: E402
+
+PODS = 6
+REPLICAS = 1
+BATCH = 8                    # points begun at a time; those behind the end are thrown away
+POINTS_MAX = 300
+
+
+def find_machine() -> dict[str, Any]:
+    cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open()
+                if line.startswith("model name")), platform.processor())
+    return {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()}
+
+
+def find_version() -> dict[str, str]:
+    """Of what is tested: the commit, and whether files were changed since."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(HERE), *words], stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.DEVNULL, check=False).stdout.strip()
+    dirty = git("status", "--porcelain", "--", ":/agent")
+    return {"commit": git("rev-parse", "--short", "HEAD"),
+            "agentSources": "changed since" if dirty else "as committed"}
+
+
+def last_rule(log: str) -> str:
+    """What the agent was about when it died."""
+    before = log.partition(" starts, restart 1")[0]
+    rules = re.findall(r" event=turn rule=(\S+)", before)
+    return rules[-1] if rules else ""
+
+
+def kill_after(count: int, server: str, seed: int) -> Optional[dict[str, Any]]:
+    """What came of the death after that many commands; None if the formation has fewer."""
+    with tempfile.TemporaryDirectory(prefix="mlt-mark-", dir="/tmp") as directory:
+        mark = Path(directory) / "dead"
+        settings = {"kubernetes.leaseSeconds": 3, "lab.backoff": 30, "lab.lateSeconds": 0.5,
+                    "lab.seed": seed * POINTS_MAX + count, "lab.agentEnv":
+                    f"MUSTER_TEST_EXIT_AFTER={count} MUSTER_TEST_EXIT_MARK={mark}"}
+        with Lab(pods=PODS, replicas_per_primary=REPLICAS, server=server,
+                 settings=settings) as lab:
+            lab.up(wait="running")
+            wait_until(lambda: mark.exists() or lab.status()["formed"], 60, "a death, or the end")
+            if not mark.exists():
+                time.sleep(3)                    # the record is written last
+                if not mark.exists():
+                    return None
+            begin = mark.stat().st_mtime
+            dead = wait_until(lambda: restarted(lab), 10, "the dead agent's restart", 0.02)
+            lab.pause(dead[0], "agent")
+            lab.wait("formed", timeout=60)
+            took = time.time() - begin
+            servers = ask_all(lab)
+            check_views(servers, PODS)
+            check_shards(servers, PODS, REPLICAS)
+            logs = {pod: lab.log(pod) for pod in lab.pods()}
+            records = [m["metadata"]["name"] for m in lab.get("configmaps")]
+            require(records == ["muster-muster"], f"records: {records}")
+            state = wait_until(lambda: record_state(lab) == "formed" and "formed", 20,
+                               "the record says formed")
+            leaders = [pod for pod, log in logs.items() if " event=leading " in log]
+            require(len(dead) == 1 and restarted(lab) == dead, f"{restarted(lab)} were restarted")
+            require(any(pod not in dead for pod in leaders), f"{leaders} led, {dead} died")
+            return {"after": count, "rule": last_rule(logs[dead[0]]), "died": dead[0],
+                    "leaders": leaders, "record": state, "formedAfterSeconds": round(took, 1)}
+
+
+def restarted(lab: Lab) -> list[str]:
+    """The pods whose agent died and is there again."""
+    found = lab.state.glob("pods/*/logs/agent.log")
+    return sorted(path.parts[-3] for path in found
+                  if " starts, restart 1" in path.read_text(errors="replace"))
+
+
+def record_state(lab: Lab) -> str:
+    record = json.loads(lab.get("configmaps", "muster-muster")["data"]["record.json"])
+    return str(record["state"])
+
+
+def run_point(count: int, server: str, seed: int) -> Optional[dict[str, Any]]:
+    try:
+        return kill_after(count, server, seed)
+    except (AssertionError, OSError) as error:
+        return {"after": count, "failed": str(error)}
+
+
+def run_all(server: str, seed: int, jobs: int, first: int, last: int) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = []
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for begin in range(first, last + 1, BATCH):
+            batch = range(begin, min(begin + BATCH, last + 1))
+            for point in pool.map(lambda k: run_point(k, server, seed), batch):
+                if point is None:
+                    return points
+                points.append(point)
+                print(" ".join(f"{k}={v}" for k, v in point.items()), flush=True)
+    return points
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--server", default="redis-7.0")
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--last", type=int, default=POINTS_MAX)
+    args = parser.parse_args()
+    begin = time.monotonic()
+    points = run_all(args.server, args.seed, args.jobs, args.first, args.last)
+    failed = [point["after"] for point in points if "failed" in point]
+    print(f"{len(points)} points, {len(failed)} failed{f': {failed}' if failed else ''}")
+    if (args.first, args.last) == (1, POINTS_MAX):
+        result = {"campaign": "formation_kill_points", "date": time.strftime("%Y-%m-%d"),
+                  "version": find_version(), "machine": find_machine(), "seed": args.seed,
+                  "server": args.server, "pods": PODS, "jobs": args.jobs,
+                  "seconds": round(time.monotonic() - begin), "passed": not failed,
+                  "points": points}
+        path = HERE / "results/formation_kill_points.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    return 1 if failed or not points else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
