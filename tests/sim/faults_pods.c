@@ -131,7 +131,10 @@ bool fault_leader_pause(struct sim *sim)
 void faults_on_send(struct sim *sim, struct agent *agent)
 {
     struct faults *f = &sim->faults;
-    if (!f->act_at_send || --f->act_at_send)
+    if (!f->act_at_send)
+        return;
+    f->act_at_send--;
+    if (f->act_at_send)
         return;
     if (!f->pause_at_send) {
         pods_crash_agent(sim, agent->index);
