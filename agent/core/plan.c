@@ -168,7 +168,7 @@ static const char *planner_reach_text(const struct world *w, const struct pod *p
     case REACH_TIMEOUT:
         return "its server does not answer";
     case REACH_DENIED:
-        return "its server refuses our credentials";
+        return "no access to its server: the log of its agent says why";
     case REACH_ERROR:
         return "its server's answer is not understood";
     }

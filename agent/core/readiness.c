@@ -87,6 +87,11 @@ void readiness_step(struct readiness *readiness, const struct world *world)
     const struct pod *pod = world->me == NO_POD ? NULL : &world->pods[world->me];
     if (!pod || pod->server.reach == REACH_UNKNOWN)
         return; /* nothing was heard: the last verdict stands */
+    if (pod->server.reach == REACH_DENIED) {
+        /* It answers, but not us: a rotation gone wrong must not take every pod out of service. */
+        (void)readiness_say(readiness, readiness->ready, "the agent has no access to its server");
+        return;
+    }
     if (!world_server_fresh(world, pod)) {
         (void)readiness_say(readiness, false,
                             pod->server.reach == REACH_LOADING ? "its server is loading data"

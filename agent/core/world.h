@@ -36,7 +36,7 @@ enum reach {
     REACH_LOADING,     /* answers -LOADING: alive, its data not yet in memory */
     REACH_REFUSED,     /* ECONNREFUSED: nothing listens there now */
     REACH_TIMEOUT,     /* silent */
-    REACH_DENIED,      /* NOAUTH, WRONGPASS or NOPERM */
+    REACH_DENIED,      /* no access: NOAUTH, WRONGPASS, NOPERM, or no TLS that can be trusted */
     REACH_ERROR,       /* answered with something that is not understood */
 };
 

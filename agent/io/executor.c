@@ -14,7 +14,6 @@
 #include "io/record_copy.h"
 
 #define EXECUTOR_RECORD_ARENA_MAX MIB(16)
-#define EXECUTOR_WHY_SIZE 200
 
 /* The actions of one plan to one target, in order. */
 struct exec_lane {
@@ -212,11 +211,9 @@ static void lane_take_result(struct exec_lane *lane, const struct reply *reply)
         lane_step(lane);
         return;
     }
-    char why[EXECUTOR_WHY_SIZE] = "unexpected kind of reply";
+    char why[POLL_REFUSAL_SIZE] = "unexpected kind of reply";
     if (reply->kind == REPLY_ERROR)
-        text_format(why, sizeof why, "%.*s",
-                    reply->text.len < sizeof why ? (int)reply->text.len : (int)sizeof why,
-                    reply->text.ptr);
+        poll_refusal(reply->text, why);
     lane_stop(lane, OUTCOME_FAILED, why);
 }
 

@@ -37,6 +37,7 @@ struct peer {
     struct redis_link *link;   /* owned; NULL between connections */
     bool open;                 /* let in */
     char said[PEER_SAID_SIZE]; /* why it is lost or unclear, as logged; "" = it answers */
+    bool said_settings;        /* that it does not tell its settings was logged */
     unsigned failures;         /* connections in a row that came to nothing */
     int64_t retry_ms;          /* no connection before */
     struct loop_timer *timer;  /* owned: the next poll or connection */
@@ -97,6 +98,18 @@ static void peer_say(struct peer *peer, const char *event, const char *why)
     LOG(LOG_WARN, event, LOG_S("ip", peer->ip), LOG_S("reason", why));
 }
 
+/* Settings that are not told stay unknown, and what needs them is not done. */
+static void peer_say_settings(struct peer *peer, const struct reply *reply)
+{
+    bool refused = reply->kind == REPLY_ERROR;
+    if (refused && !peer->said_settings) {
+        char why[POLL_REFUSAL_SIZE];
+        poll_refusal(reply->text, why);
+        LOG(LOG_WARN, "settings_unknown", LOG_S("ip", peer->ip), LOG_S("reason", why));
+    }
+    peer->said_settings = refused;
+}
+
 static void peer_take_poll(struct peer *peer, const struct reply *replies, size_t count)
 {
     size_t spare = 1 - peer->present;
@@ -130,6 +143,8 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
     }
     if (peer->ask & POLL_LIGHT)
         draft.seen_ms = peer->sent_ms;
+    if (peer->ask & POLL_SETTINGS)
+        peer_say_settings(peer, &replies[count - 1]);
     if (peer->ask & POLL_WIDE) {
         buf_clear(&peer->info);
         (void)buf_append(&peer->info, replies[0].text.ptr, replies[0].text.len);

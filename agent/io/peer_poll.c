@@ -55,6 +55,25 @@ enum reach poll_reach_of(struct span error)
     return REACH_ERROR;
 }
 
+/*
+ * "NOPERM User muster has no permissions to run the 'cluster|nodes' command" of Redis 7.2 and Valkey,
+ * "NOPERM this user has no ..." of Redis 7.0.
+ */
+void poll_refusal(struct span error, char dst[POLL_REFUSAL_SIZE])
+{
+    ptrdiff_t open = span_starts(error, "NOPERM") ? span_find(error, '\'') : -1;
+    if (open >= 0) {
+        struct span rest = {error.ptr + open + 1, error.len - (size_t)open - 1};
+        ptrdiff_t len = span_find(rest, '\'');
+        if (len > 0 && len < 64) {
+            text_format(dst, POLL_REFUSAL_SIZE, "the ACL user lacks +%.*s", (int)len, rest.ptr);
+            return;
+        }
+    }
+    int len = error.len < POLL_REFUSAL_SIZE ? (int)error.len : POLL_REFUSAL_SIZE;
+    text_format(dst, POLL_REFUSAL_SIZE, "%.*s", len, error.ptr);
+}
+
 /* The reply must be a text; its words for people otherwise. */
 static int poll_text(const struct reply *reply, const char *what, struct span *ret_text,
                      enum reach *ret_reach, struct err *err)
@@ -68,8 +87,9 @@ static int poll_text(const struct reply *reply, const char *what, struct span *r
         return err_set(err, E_PROTO, "%s: unexpected kind of reply", what);
     *ret_reach = poll_reach_of(reply->text);
     int code = *ret_reach == REACH_LOADING ? E_BUSY : *ret_reach == REACH_DENIED ? E_AUTH : E_PROTO;
-    int len = reply->text.len < 160 ? (int)reply->text.len : 160;
-    return err_set(err, code, "%s: %.*s", what, len, reply->text.ptr);
+    char why[POLL_REFUSAL_SIZE];
+    poll_refusal(reply->text, why);
+    return err_set(err, code, "%s: %s", what, why);
 }
 
 static int poll_take_info(const struct reply *reply, unsigned sections, struct server *server,

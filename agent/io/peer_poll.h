@@ -30,6 +30,13 @@ size_t poll_commands(unsigned ask, struct peer_command *ret_commands);
 enum reach poll_reach_of(struct span error);
 
 /*
+ * An error reply for people. What a user may not do (NOPERM) becomes the right that is missing, as
+ * ACL SETUSER wants it: "the ACL user lacks +cluster|nodes".
+ */
+#define POLL_REFUSAL_SIZE 200
+void poll_refusal(struct span error, char dst[POLL_REFUSAL_SIZE]);
+
+/*
  * Takes the replies to poll_commands(ask) into *server; with POLL_FULL the view goes to *view, whose
  * arrays are put into `arena`. 0, or a code with *ret_reach set to what the server is then; *server
  * and *view are then undefined. A refused CONFIG GET leaves the settings unknown, that is no failure.

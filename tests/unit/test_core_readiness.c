@@ -174,6 +174,21 @@ static void test_a_server_that_does_not_answer_is_not_ready(void **state)
     step(&r, b, true, "a primary that answers"); /* the same process: no strict test again */
 }
 
+/* A password or a right taken away is the agent's trouble, not the clients'. */
+static void test_a_server_that_denies_the_agent_keeps_its_verdict(void **state)
+{
+    struct world_build *b = formed(*state, PRIMARY);
+    struct readiness r = passed(b);
+    b->pods[PRIMARY].server.reach = REACH_DENIED;
+    step(&r, b, true, "the agent has no access to its server");
+    struct readiness fresh = {0};
+    step(&fresh, b, false, "the agent has no access to its server");
+    b->pods[PRIMARY].server.reach = REACH_REFUSED;
+    step(&r, b, false, "its server does not answer");
+    b->pods[PRIMARY].server.reach = REACH_DENIED;
+    step(&r, b, false, "the agent has no access to its server");
+}
+
 static void test_a_restarted_server_passes_the_strict_test_again(void **state)
 {
     struct world_build *b = formed(*state, REPLICA);
@@ -248,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_no_primary_at_all_is_no_majority),
         cmocka_unit_test(test_a_failing_cluster_does_not_unready_a_ready_pod),
         cmocka_unit_test(test_a_server_that_does_not_answer_is_not_ready),
+        cmocka_unit_test(test_a_server_that_denies_the_agent_keeps_its_verdict),
         cmocka_unit_test(test_a_restarted_server_passes_the_strict_test_again),
         cmocka_unit_test(test_a_replica_may_be_cut_off_for_half_a_minute),
         cmocka_unit_test(test_readiness_survives_the_agents_restart),
