@@ -32,6 +32,9 @@ RUN strip /rootfs/usr/bin/muster-hook \
     && chroot . muster version \
     && chroot . muster-hook --version
 
+COPY docker/init.c /src/docker/
+RUN musl-gcc -std=c11 -D_GNU_SOURCE -Os -Wall -Wextra -static -s -o /usr/local/bin/muster-init /src/docker/init.c
+
 FROM ${DEBIAN} AS server
 ARG SERVER=redis-server
 # no service starts in a build; what the package's configuration says does not matter, docker/redis.conf does
@@ -42,7 +45,7 @@ RUN apt-get update \
     && mkdir -p /data /run/muster \
     && chown 10002:10001 /data /run/muster
 COPY --from=build /rootfs/usr/bin/ /usr/bin/
-COPY docker/init.sh /usr/bin/muster-init
+COPY --from=build /usr/local/bin/muster-init /usr/bin/
 COPY docker/redis.conf /etc/muster/redis.conf
 ENV SERVER=${SERVER}
 USER 10002:10001

@@ -56,5 +56,6 @@ with_lock kube-schemas make_schemas
 #   container-image-pull-policy: IfNotPresent, so that a node starts a pod while the registry is away; tags are releases,
 #   and image.digest pins them.
 "$kube_score" score --kubernetes-version v1.34 --ignore-container-cpu-limit \
-    --ignore-test container-image-pull-policy --exit-one-on-warning --output-format ci \
+    --ignore-test container-image-pull-policy --enable-optional-test container-seccomp-profile \
+    --enable-optional-test container-ports-check --exit-one-on-warning --output-format ci \
     "$made"/*.yaml manifests/redis-cluster.yaml manifests/with-password/redis-cluster.yaml

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# compose.sh WORD...: docker compose, version 2 or newer: the machine's own, or that of Debian 13 out of the cache.
+
+# shellcheck source=tests/lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
+# shellcheck source=tests/lib/debian.sh
+. "$repo/tests/lib/debian.sh"
+
+program=$cache/compose/usr/libexec/docker/cli-plugins/docker-compose
+
+fetch_compose() {
+    local dir=$cache/compose
+    [ ! -x "$program" ] || return 0
+    say "fetching docker-compose of Debian 13"
+    debian_configure trixie
+    rm -rf "$dir.new"
+    mkdir -p "$dir.new"
+    (cd "$dir.new" && debian_apt trixie apt-get -qq download docker-compose >&2) ||
+        die "cannot download docker-compose from $(debian_mirror)"
+    for deb in "$dir.new"/*.deb; do
+        dpkg-deb -x "$deb" "$dir.new"
+        rm "$deb"
+    done
+    rm -rf "$dir"
+    mv "$dir.new" "$dir"
+}
+
+if docker compose version >/dev/null 2>&1; then
+    exec docker compose "$@"
+fi
+with_lock compose fetch_compose
+exec "$program" "$@"
