@@ -95,6 +95,7 @@ struct agent {
     uint64_t entropy[2];
     bool was_leader;
     bool woken;                       /* a turn is due within AGENT_DEBOUNCE_MS */
+    bool gate_asks;                   /* a server at the gate waits for what the others say */
     bool stopping;                    /* SIGTERM came: leave as soon as the server is gone */
     char said[PLAN_REASON_SIZE];      /* the last sentence that was logged */
     char gate_said[GATE_REASON_SIZE]; /* likewise of the gate */

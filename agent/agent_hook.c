@@ -42,8 +42,8 @@ static struct gate_claim gate_claim_of(const struct hook_facts *facts, int64_t s
 {
     struct gate_claim claim = {
         .has_nodes = facts->nodes_conf == HOOK_NODES_CONF_PRESENT && facts->peer_count > 0,
-        .corrupt = facts->nodes_conf == HOOK_NODES_CONF_CORRUPT ||
-                   facts->nodes_conf == HOOK_NODES_CONF_UNREADABLE,
+        .corrupt = facts->nodes_conf == HOOK_NODES_CONF_CORRUPT,
+        .unreadable = facts->nodes_conf == HOOK_NODES_CONF_UNREADABLE,
         .asked_ms = since_ms,
     };
     if (facts->nodes_conf == HOOK_NODES_CONF_PRESENT)
@@ -51,15 +51,28 @@ static struct gate_claim gate_claim_of(const struct hook_facts *facts, int64_t s
     return claim;
 }
 
+#ifdef MUSTER_TESTING
+/* Shows what the rewriting of nodes.conf prevents: tests/integration/test_strangers.py. */
+static bool hook_guard_is_off(void)
+{
+    return getenv("MUSTER_TEST_KEEP_ADDRESSES") != NULL;
+}
+#else
+static bool hook_guard_is_off(void)
+{
+    return false;
+}
+#endif
+
 /* The bus port is the one that the file has for the peer: the API does not tell it. */
 static void hook_put_addresses(const struct agent *agent, const struct hook_facts *facts,
-                               struct hook_answer *answer)
+                               bool alone, struct hook_answer *answer)
 {
     answer->rewrite = true;
     answer->addresses = xcalloc(facts->peer_count, sizeof *answer->addresses);
     for (size_t i = 0; i < facts->peer_count; i++) {
         const struct hook_peer *peer = &facts->peers[i];
-        const struct pod *pod = gate_address(&agent->world, &peer->id);
+        const struct pod *pod = alone ? NULL : gate_address(&agent->world, &peer->id);
         struct nodes_conf_address *address = &answer->addresses[answer->address_count++];
         address->id = peer->id;
         if (!pod)
@@ -84,6 +97,7 @@ void agent_answer_hook(struct agent *agent)
 {
     int64_t since_ms;
     const struct hook_facts *facts = hook_server_waiting(agent->hook, &since_ms);
+    agent->gate_asks = false;
     if (!facts)
         return;
     struct gate_claim claim = gate_claim_of(facts, since_ms);
@@ -95,8 +109,10 @@ void agent_answer_hook(struct agent *agent)
     text_format(answer.reason, sizeof answer.reason, "%s", reason);
     if (verdict != GATE_WAIT)
         hook_put_settings(agent, &answer);
-    if (verdict == GATE_GO_REWRITTEN)
-        hook_put_addresses(agent, facts, &answer);
+    if ((verdict == GATE_GO_REWRITTEN || verdict == GATE_GO_ALONE) && !hook_guard_is_off())
+        hook_put_addresses(agent, facts, verdict == GATE_GO_ALONE, &answer);
+    answer.aside = verdict == GATE_GO_EMPTY;
+    agent->gate_asks = verdict == GATE_WAIT;
     struct err err = {0};
     if (hook_server_answer_start(agent->hook, &answer, &err) < 0) {
         LOG(LOG_WARN, "gate", LOG_S("msg", "the hook could not be answered"),

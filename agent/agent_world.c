@@ -137,7 +137,8 @@ void agent_follow_pods(struct agent *agent)
         .port = agent->config->redis.port,
         .rhythm = PEERS_OWN_RHYTHM,
     };
-    for (size_t i = 0; w->leader && i < w->pod_count; i++) {
+    bool all = w->leader || agent->gate_asks;
+    for (size_t i = 0; all && i < w->pod_count; i++) {
         const struct pod *pod = &w->pods[i];
         if (i == w->me || !pod->ip[0])
             continue;

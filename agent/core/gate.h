@@ -2,9 +2,10 @@
 /*
  * The gate (DESIGN 5.4): may the server beside us start now, and with which addresses of its peers.
  *
- * The hook tells what it found on the volume; the verdict is made here. In this release the gate
- * holds a server that brings a nodes.conf until the addresses of its peers can be told, at most
- * until the caller's limit: then it starts with its file unchanged.
+ * The hook tells what it found on the volume; the verdict is made here. A server that brings a
+ * nodes.conf is held until the addresses of its peers can be told, at most until the caller's
+ * limit: then it starts with its file unchanged. One whose file is corrupt, or that has left the
+ * cluster, starts from an empty directory, once nobody says that its node still has a part.
  */
 #ifndef MUSTER_CORE_GATE_H
 #define MUSTER_CORE_GATE_H
@@ -16,7 +17,8 @@
 /* What the hook found in the data directory of the server that wants to start. */
 struct gate_claim {
     bool has_nodes;    /* a readable nodes.conf that lists peers */
-    bool corrupt;      /* a nodes.conf that cannot be read */
+    bool corrupt;      /* a nodes.conf that a server would refuse, or that is cut */
+    bool unreadable;   /* one that the server's user cannot read, or that is too long */
     struct node_id id; /* its `myself`; "" without nodes.conf */
     int64_t asked_ms;  /* when the hook asked */
 };
@@ -25,11 +27,16 @@ enum gate_verdict {
     GATE_WAIT = 1,
     GATE_GO,           /* nothing to rewrite */
     GATE_GO_REWRITTEN, /* with the addresses that gate_address() tells */
+    GATE_GO_ALONE,     /* without any address of a peer */
+    GATE_GO_EMPTY,     /* from an empty directory: nodes.conf and data are moved aside */
 };
 
 #define GATE_REASON_SIZE 200
 
-/* `limit_ms`: how long a server that may start anyway is held at most. */
+/*
+ * `limit_ms`: how long a server that may start anyway is held at most. GATE_GO_EMPTY goes by the
+ * views of the other servers, which the caller must have read while a server waits here.
+ */
 enum gate_verdict gate_judge(const struct world *world, const struct gate_claim *claim,
                              int64_t limit_ms, char reason[GATE_REASON_SIZE]);
 

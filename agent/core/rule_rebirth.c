@@ -76,9 +76,9 @@ static enum rule_verdict rebirth_decide(struct planner *p)
                             "%s, but the volume of %s may hold a part of it: scale to where it "
                             "is, or set policy.lostCluster to reform to give the data up",
                             rebirth_what(p), beyond->pod);
-    p->lost = arena_format(
-        p->arena, "%s, lost with its %s", rebirth_what(p),
-        w->set.volumes && !anew ? "volumes" : (anew ? "StatefulSet" : "pods (no volumes)"));
+    p->lost = arena_format(p->arena, "%s, lost with its %s", rebirth_what(p),
+                           w->set.volumes && !anew ? "volumes"
+                                                   : (anew ? "StatefulSet" : "pods (no volumes)"));
     return RULE_PASS;
 }
 

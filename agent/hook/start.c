@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "hook/aside.h"
 #include "hook/command.h"
 #include "hook/data_files.h"
 #include "hook/file.h"
@@ -234,6 +235,22 @@ static bool rewrite_nodes(struct gate *gate, const struct hook_answer *answer)
     return true;
 }
 
+static bool move_aside(struct gate *gate, const struct hook_answer *answer)
+{
+    struct err err = {0};
+    size_t count = 0;
+    if (!answer->aside)
+        return true;
+    if (aside_move(&gate->conf, &gate->request.facts, time(NULL), &count, &err) < 0) {
+        say_error("cannot-start", "the old files cannot be moved aside: %s; nothing was started",
+                  err.msg);
+        return false;
+    }
+    say_warn("moved-aside", "%s: %zu old files were renamed to *.muster-aside-*, none was deleted",
+             gate->request.facts.data_dir, count);
+    return true;
+}
+
 static void leave_open(int fd)
 {
     if (fd >= 0)
@@ -285,7 +302,7 @@ int start_run(const struct start_options *options)
     int code = 1;
     if (!wait_for_go(&gate, &answer))
         link_close(&gate.link);
-    if (rewrite_nodes(&gate, &answer))
+    if (move_aside(&gate, &answer) && rewrite_nodes(&gate, &answer))
         code = become_server(&gate, &answer);
     link_close(&gate.link);
     hook_request_deinit(&gate.request);

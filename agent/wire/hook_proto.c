@@ -167,6 +167,8 @@ int hook_answer_format(const struct hook_answer *answer, struct buf *out, struct
     append_text(out, "reason", answer->reason);
     if (answer->rewrite)
         append_text(out, "nodes-conf", "rewrite");
+    else if (answer->aside)
+        append_text(out, "nodes-conf", "aside");
     if (answer->server_ip[0])
         (void)buf_format(out, "server=%s %u\n", answer->server_ip, answer->server_port);
     for (size_t i = 0; i < answer->setting_count; i++) {
@@ -358,9 +360,10 @@ static bool read_answer_key(struct span key, struct span value, void *into)
     struct hook_answer *answer = into;
     if (span_is(key, "reason"))
         return copy_cut(answer->reason, sizeof answer->reason, value);
-    if (span_is(key, "nodes-conf"))
+    if (span_is(key, "nodes-conf")) {
         answer->rewrite = span_is(value, "rewrite");
-    else if (span_is(key, "server"))
+        answer->aside = span_is(value, "aside");
+    } else if (span_is(key, "server"))
         return read_ip(&value, answer->server_ip) && nodes_conf_is_ip(answer->server_ip) &&
                read_port(&value, &answer->server_port);
     else if (span_is(key, "set"))

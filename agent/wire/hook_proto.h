@@ -11,6 +11,8 @@
  *   peer=<id> 10.0.0.5 6379 16379 slave          set=cluster-announce-ip 10.0.0.4
  *   ...
  *
+ * nodes-conf=aside instead has nodes.conf and the data moved aside, for a start from nothing.
+ *
  * Requests are start, drain, ready and alive; verdicts are wait, go, ok, no and error. The number
  * is the version that the writer speaks. Two releases may meet during an upgrade: a reader ignores
  * keys that it does not know, takes an unknown verb or verdict as HOOK_VERB_NONE or
@@ -121,6 +123,7 @@ struct hook_answer {
     enum hook_verdict verdict;
     char reason[HOOK_REASON_SIZE]; /* a sentence; "" for none */
     bool rewrite; /* go: give the peers in nodes.conf these addresses; else leave it as it is */
+    bool aside;   /* go: move nodes.conf and data aside, and start empty; never with `rewrite` */
     struct nodes_conf_address *addresses; /* owned; a peer not named gets none */
     size_t address_count;
     struct hook_setting

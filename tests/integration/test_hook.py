@@ -123,6 +123,23 @@ class Gate(HookTest):
         self.assertIn("another server uses", process.text())
         self.assertFalse(listens(PORT))
 
+    def test_what_is_set_aside_is_kept_and_the_server_starts_empty(self):
+        path = self.write_nodes()
+        with open(path, "r+") as f:
+            f.truncate(200)
+            broken = f.read()
+        with open(os.path.join(self.data, "dump.rdb"), "w") as f:
+            f.write("not even a header: the server would refuse it")
+        agent = self.agent()
+        process = self.start()
+        self.go(agent, "nodes-conf=aside")
+        wait_until("the server listens", lambda: listens(PORT))
+        self.assertIn("2 old files were renamed to *.muster-aside-*", process.text())
+        aside = sorted(f for f in os.listdir(self.data) if ".muster-aside-" in f)
+        self.assertEqual([f.partition(".muster-")[0] for f in aside], ["dump.rdb", "nodes.conf"])
+        with open(os.path.join(self.data, aside[1])) as f:
+            self.assertEqual(f.read(), broken)
+
     def test_corrupt_nodes_conf_is_told_and_left(self):
         path = self.write_nodes()
         with open(path, "r+") as f:

@@ -35,17 +35,28 @@ static void test_a_new_server_starts_at_once(void **state)
     b->world.api_seen_ms = 0;
     assert_int_equal(judge(b, (struct gate_claim){0}), GATE_GO);
     assert_string_equal(reason, "a new server, with no peers to find");
-    assert_int_equal(judge(b, (struct gate_claim){.corrupt = true}), GATE_GO);
+    assert_int_equal(judge(b, (struct gate_claim){.unreadable = true}), GATE_GO);
     assert_string_equal(reason, "its nodes.conf cannot be read: the server itself must judge it");
+}
+
+/* The file of the server that runs in the agent's own pod. */
+static struct gate_claim claim_of(const struct world_build *b, size_t pod)
+{
+    return (struct gate_claim){
+        .has_nodes = true, .id = b->nodes[pod].id, .asked_ms = b->world.now_ms};
 }
 
 static void test_a_server_with_peers_starts_with_their_current_addresses(void **state)
 {
     struct world_build *b = formed(*state);
-    assert_int_equal(judge(b, (struct gate_claim){.has_nodes = true}), GATE_GO_REWRITTEN);
-    b->world.record = NULL;
+    assert_int_equal(judge(b, claim_of(b, 0)), GATE_GO_REWRITTEN);
+    b->world.record = b->world.record_copy = NULL;
     b->world.record_presence = PRESENCE_ABSENT; /* read, and there is none */
-    assert_int_equal(judge(b, (struct gate_claim){.has_nodes = true}), GATE_GO_REWRITTEN);
+    assert_int_equal(judge(b, claim_of(b, 0)), GATE_GO_REWRITTEN);
+    b->world.record_copy = &b->record; /* deleted by hand: we remember it */
+    assert_int_equal(judge(b, claim_of(b, 0)), GATE_GO_REWRITTEN);
+    assert_ptr_equal(gate_address(&b->world, &b->nodes[4].id), &b->pods[4]);
+    assert_int_equal(judge(b, claim_of(b, 1)), GATE_GO_ALONE);
 }
 
 /* Before the pods, the StatefulSet and the record were read, old addresses may be another cluster's. */
@@ -63,7 +74,7 @@ static void test_a_server_with_peers_waits_until_they_are_known(void **state)
     b->world.record_presence = PRESENCE_UNKNOWN;
     assert_int_equal(judge(b, claim), GATE_WAIT);
     assert_string_equal(
-        reason, "the Kubernetes API has not told yet where its peers are (at most 30 s more)");
+        reason, "the Kubernetes API did not tell yet where its peers are (at most 30 s more)");
     b->world.record_presence = PRESENCE_PRESENT; /* there is one that cannot be read */
     assert_int_equal(judge(b, claim), GATE_WAIT);
 }
@@ -76,11 +87,11 @@ static void test_a_silent_api_holds_a_server_to_the_limit_only(void **state)
     claim.asked_ms = b->world.now_ms - LIMIT_MS + 1;
     assert_int_equal(judge(b, claim), GATE_WAIT);
     assert_string_equal(
-        reason, "the Kubernetes API has not told yet where its peers are (at most 1 s more)");
+        reason, "the Kubernetes API did not tell yet where its peers are (at most 1 s more)");
     claim.asked_ms = b->world.now_ms - LIMIT_MS;
     assert_int_equal(judge(b, claim), GATE_GO);
-    assert_string_equal(reason,
-                        "the Kubernetes API was silent for 30 s: starting with the old addresses");
+    assert_string_equal(
+        reason, "the Kubernetes API told nothing for 30 s: starting with the old addresses");
 }
 
 static void test_the_record_knows_whose_address_a_node_has(void **state)
@@ -94,7 +105,7 @@ static void test_the_record_knows_whose_address_a_node_has(void **state)
 static void test_a_server_that_answers_has_the_address_it_answers_at(void **state)
 {
     struct world_build *b = formed(*state);
-    b->world.record = NULL;
+    b->world.record = b->world.record_copy = NULL;
     assert_ptr_equal(gate_address(&b->world, &b->nodes[4].id), &b->pods[4]);
     world_build_lose(b, 4);
     assert_null(gate_address(&b->world, &b->nodes[4].id));
@@ -109,6 +120,110 @@ static void test_a_node_of_nobody_has_no_address(void **state)
     assert_null(gate_address(&b->world, &b->nodes[4].id));
     b->world.pod_count = 3; /* or not made yet */
     assert_null(gate_address(&b->world, &b->nodes[5].id));
+}
+
+/* A volume restored from a snapshot of another pod, or of another cluster (FACTS 13, M7b). */
+static void test_a_copied_volume_starts_without_addresses(void **state)
+{
+    struct world_build *b = formed(*state);
+    assert_int_equal(judge(b, claim_of(b, 1)), GATE_GO_ALONE);
+    assert_string_equal(reason,
+                        "its volume is that of muster-1, copied or moved: it starts without "
+                        "the addresses of its peers");
+    struct gate_claim foreign = {.has_nodes = true, .id = world_build_id(77)};
+    assert_int_equal(judge(b, foreign), GATE_GO_ALONE);
+    b->world.record = b->world.record_copy = NULL;
+    b->world.record_presence = PRESENCE_ABSENT; /* a clone in a namespace of its own */
+    assert_int_equal(judge(b, foreign), GATE_GO_REWRITTEN);
+    assert_null(gate_address(&b->world, &foreign.id));
+}
+
+static const struct gate_claim corrupt = {.corrupt = true};
+
+/* What a corrupt file was, only the other servers can tell: they must all be heard against it. */
+static void test_a_corrupt_file_waits_while_its_node_has_a_part(void **state)
+{
+    struct world_build *b = formed(*state);
+    world_build_lose(b, 0); /* the own server is down, and owned the first shard */
+    world_build_refresh(b);
+    assert_int_equal(judge(b, corrupt), GATE_WAIT);
+    assert_non_null(strstr(reason, "its nodes.conf is corrupt; node"));
+    assert_non_null(strstr(reason, "still owns 5461 slots in the view of muster-1: waiting for a "
+                                   "replica to be elected"));
+    b->world.api_seen_ms = 0;
+    assert_int_equal(judge(b, corrupt), GATE_WAIT);
+    assert_string_equal(
+        reason, "its nodes.conf is corrupt, and the Kubernetes API did not tell yet what it was");
+}
+
+static void elect(struct world_build *b, size_t lost, size_t heir)
+{
+    b->nodes[heir].primary = true;
+    b->nodes[heir].slots = b->nodes[lost].slots;
+    b->nodes[heir].epoch = 9;
+    b->nodes[lost].slots = (struct slot_set){0};
+    world_build_refresh(b);
+}
+
+static size_t replica_of(const struct world_build *b, size_t primary)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (!b->nodes[i].primary && b->nodes[i].primary_node == primary)
+            return i;
+    return b->count;
+}
+
+static void test_a_corrupt_file_is_moved_aside_once_another_owns_the_slots(void **state)
+{
+    struct world_build *b = formed(*state);
+    world_build_lose(b, 0);
+    elect(b, 0, replica_of(b, 0));
+    assert_int_equal(judge(b, corrupt), GATE_GO_EMPTY);
+    for (size_t i = 1; i < 4; i++)
+        b->pods[i].server.view_ms = 0; /* too few to say so */
+    assert_int_equal(judge(b, corrupt), GATE_WAIT);
+    assert_string_equal(reason,
+                        "its nodes.conf is corrupt; waiting for most of the 5 other servers "
+                        "to say that its node has no part, 2 do");
+}
+
+/* Without a record the id is not known: any owner that nobody answers for may have been it. */
+static void test_a_corrupt_file_without_a_record(void **state)
+{
+    struct world_build *b = formed(*state);
+    b->world.record = b->world.record_copy = NULL;
+    b->world.record_presence = PRESENCE_ABSENT;
+    world_build_lose(b, 0);
+    world_build_refresh(b);
+    assert_int_equal(judge(b, corrupt), GATE_WAIT);
+    arena_reset(*state);
+    b = world_build_virgin(*state, 6); /* before anything was formed */
+    world_build_refresh(b);
+    b->world.record_presence = PRESENCE_ABSENT;
+    b->pods[0].server.reach = REACH_REFUSED;
+    assert_int_equal(judge(b, corrupt), GATE_GO_EMPTY);
+}
+
+/* The pod got a new node while this volume was away: then it starts from nothing. */
+static void test_a_node_that_has_left_starts_empty(void **state)
+{
+    struct world_build *b = formed(*state);
+    struct node_id old = world_build_id(50);
+    struct gate_claim claim = {.has_nodes = true, .id = old, .asked_ms = b->world.now_ms};
+    b->record.forget = &old;
+    b->record.forget_count = 1;
+    world_build_refresh(b);
+    assert_int_equal(judge(b, claim),
+                     GATE_WAIT); /* of the node that it has now, which owns slots */
+    b->world.me = 3;
+    text_format(b->world.my_pod, sizeof b->world.my_pod, "muster-3");
+    text_format(b->world.my_ip, sizeof b->world.my_ip, "%s", b->pods[3].ip);
+    assert_int_equal(judge(b, claim), GATE_GO_EMPTY); /* that one was a replica */
+    for (size_t i = 0; i < 6; i++)
+        b->pods[i].server.view_ms = 0;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    claim.asked_ms -= LIMIT_MS; /* nobody could tell: as any volume that came back */
+    assert_int_equal(judge(b, claim), GATE_GO_ALONE);
 }
 
 static int setup(void **state)
@@ -135,6 +250,11 @@ int main(void)
         cmocka_unit_test(test_the_record_knows_whose_address_a_node_has),
         cmocka_unit_test(test_a_server_that_answers_has_the_address_it_answers_at),
         cmocka_unit_test(test_a_node_of_nobody_has_no_address),
+        cmocka_unit_test(test_a_copied_volume_starts_without_addresses),
+        cmocka_unit_test(test_a_corrupt_file_waits_while_its_node_has_a_part),
+        cmocka_unit_test(test_a_corrupt_file_is_moved_aside_once_another_owns_the_slots),
+        cmocka_unit_test(test_a_corrupt_file_without_a_record),
+        cmocka_unit_test(test_a_node_that_has_left_starts_empty),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

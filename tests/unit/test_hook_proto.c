@@ -443,9 +443,25 @@ static void test_an_endless_message_is_refused(void **state)
     hook_reader_deinit(&reader);
 }
 
+static void test_aside_is_another_word_than_rewrite(void **state)
+{
+    (void)state;
+    auto_hook_answer struct hook_answer answer = {.verdict = HOOK_GO, .aside = true};
+    auto_hook_answer struct hook_answer read = {0};
+    auto_buf struct buf text;
+    struct err err = {0};
+    buf_init(&text, HOOK_MESSAGE_MAX);
+    assert_int_equal(hook_answer_format(&answer, &text, &err), 0);
+    assert_non_null(strstr(buf_str(&text), "\nnodes-conf=aside\n"));
+    assert_int_equal(hook_answer_parse((struct span){buf_str(&text), text.len}, &read, &err), 0);
+    assert_true(read.aside);
+    assert_false(read.rewrite);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_aside_is_another_word_than_rewrite),
         cmocka_unit_test(test_start_says_every_fact),
         cmocka_unit_test(test_go_says_addresses_and_settings),
         cmocka_unit_test(test_every_verb_and_verdict_has_its_word),
