@@ -3,6 +3,15 @@
 
 #include <string.h>
 
+int record_name_cmp(const char *a, const char *b)
+{
+    size_t la = strlen(a);
+    size_t lb = strlen(b);
+    if (la != lb)
+        return la < lb ? -1 : 1;
+    return strcmp(a, b);
+}
+
 const struct record_member *record_find_pod(const struct record *record, const char *pod)
 {
     for (size_t i = 0; i < record->member_count; i++)

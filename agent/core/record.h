@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The record: what is remembered of the cluster outside its servers (the ConfigMap
- * `<statefulset>-muster`). Written on change only, by compare-and-swap. What would hurt when two
+ * `<statefulset>-muster`; without Kubernetes a file of each agent, core/hosts.h). Written on change only, by compare-and-swap. What would hurt when two
  * leaders did it differently (the formation, what is to be forgotten) is written here first and
  * executed only from here.
  */
@@ -43,11 +43,17 @@ struct record {
     char set_uid[UID_SIZE]; /* of the StatefulSet; "" without Kubernetes */
     enum record_state state;
     uint16_t shards;                     /* at the formation */
-    const struct record_member *members; /* sorted by pod ordinal */
+    const struct record_member *members; /* sorted by record_name_cmp */
     size_t member_count;
     const struct node_id *forget; /* ids that their pods no longer have, to be forgotten */
     size_t forget_count;
 };
+
+/*
+ * The order of members: shorter names first, then by their bytes. Names of one StatefulSet, which
+ * differ in their number only, are then in the order of their ordinals.
+ */
+int record_name_cmp(const char *a, const char *b);
 
 /* NULL if there is none. */
 const struct record_member *record_find_pod(const struct record *record, const char *pod);

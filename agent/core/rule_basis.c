@@ -44,6 +44,8 @@ enum rule_verdict rule_leader(struct planner *p)
     const struct world *w = p->world;
     if (w->leader)
         return RULE_PASS;
+    if (w->arbiter == ARBITER_HOSTS)
+        return planner_wait(p, "%s", w->leader_why);
     if (!w->leader_pod[0])
         return planner_wait(p, "no leader yet: nobody holds the Lease");
     if (strcmp(w->leader_pod, w->my_pod) == 0)
@@ -72,6 +74,14 @@ static const char *basis_missing(struct planner *p)
                         f->expected, planner_missing(p, f->first_missing_ordinal));
 }
 
+/* The ConfigMap, or without Kubernetes this agent's file. */
+static const char *basis_record_name(struct planner *p)
+{
+    if (p->world->arbiter == ARBITER_HOSTS)
+        return "of this host";
+    return arena_format(p->arena, "%s-muster", p->world->set.name);
+}
+
 enum rule_verdict rule_record(struct planner *p)
 {
     const struct world *w = p->world;
@@ -79,7 +89,7 @@ enum rule_verdict rule_record(struct planner *p)
     case PRESENCE_UNKNOWN:
         if (w->guards_off & GUARD_RECORD)
             return RULE_PASS;
-        return planner_wait(p, "waiting for the record %s-muster to be read", w->set.name);
+        return planner_wait(p, "waiting for the record %s to be read", basis_record_name(p));
     case PRESENCE_ABSENT:
         if (!w->record_copy || (w->guards_off & GUARD_RECORD))
             return RULE_PASS;
@@ -90,8 +100,14 @@ enum rule_verdict rule_record(struct planner *p)
         break;
     }
     if (!w->record)
-        return planner_wait(p, "the record %s-muster cannot be read (%s): nothing is changed",
-                            w->set.name, w->record_problem ? w->record_problem : "unknown");
+        return planner_wait(p, "the record %s cannot be read (%s): nothing is changed",
+                            basis_record_name(p),
+                            w->record_problem ? w->record_problem : "unknown");
+    if (w->record_disputed) {
+        (void)planner_put_record(p, w->record); /* which makes it the next generation */
+        return planner_wait(p, "the agents hold different records of one generation: writing ours "
+                               "again as the next");
+    }
     return RULE_PASS;
 }
 

@@ -107,16 +107,11 @@ static bool join_changed(const struct planner *p, size_t pod)
             !node_id_eq(&p->world->record->members[at].id, &candidate->server.id));
 }
 
-/* By ordinal: names of one StatefulSet differ in their number only. */
 static int join_member_cmp(const void *a, const void *b)
 {
     const struct record_member *ma = a;
     const struct record_member *mb = b;
-    size_t la = strlen(ma->pod);
-    size_t lb = strlen(mb->pod);
-    if (la != lb)
-        return la < lb ? -1 : 1;
-    return strcmp(ma->pod, mb->pod);
+    return record_name_cmp(ma->pod, mb->pod);
 }
 
 /* Another pod is to be entered with this member's id, which it takes along. */

@@ -83,6 +83,19 @@ struct server {
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
 
+/* Who says who may act: the Lease, or without Kubernetes the rule of core/hosts.h. */
+enum arbiter { ARBITER_LEASE = 0, ARBITER_HOSTS };
+
+/* Without Kubernetes: what the agent beside a server said of itself by its digest. */
+struct host_word {
+    int64_t heard_ms;   /* when it was asked; 0 = never */
+    struct node_id id;  /* its server's; "" = unknown */
+    uint64_t set;       /* hash of the list that it expects; 0 = not sure of it yet */
+    int64_t generation; /* of the record that it holds; 0 = none */
+    uint64_t record;    /* hash of that record */
+    enum record_state state;
+};
+
 /* A pod of ours: controlled by the StatefulSet with the uid that the API gives today. */
 struct pod {
     char name[POD_NAME_SIZE];
@@ -98,6 +111,7 @@ struct pod {
     bool ready;
     enum agent_state agent;
     int64_t agent_seen_ms;
+    struct host_word word; /* without Kubernetes */
     struct server server;
 };
 
@@ -134,8 +148,12 @@ struct world {
     char my_pod[POD_NAME_SIZE];
     char my_ip[IP_SIZE];
 
+    enum arbiter arbiter;
     bool leader;                    /* holds the Lease, and the fence of DESIGN 4 is open */
     char leader_pod[POD_NAME_SIZE]; /* "" = nobody known */
+    const char *leader_why;         /* without a Lease: why we do not lead; never NULL then */
+    const char *hosts_problem;      /* without Kubernetes: what is wrong with the list; or "" */
+    bool record_disputed;           /* another record of the same generation is about */
 
     int64_t api_seen_ms; /* last word of the API on pods and StatefulSet; 0 = never complete */
     struct stateful_set set;

@@ -69,7 +69,7 @@ static void read_member(struct json_reader *reader, const cJSON *item, uint16_t 
     int64_t shard = NO_SHARD;
     int64_t epoch = 0;
     member->diskless_delay_s = -1;
-    JSON_GET_TEXT(reader, item, "pod", kube_is_label, member->pod);
+    JSON_GET_TEXT(reader, item, "pod", text_is_plain, member->pod);
     JSON_GET_TEXT(reader, item, "id", is_node_id, member->id.hex);
     json_get_int(reader, item, "shard", 0, shards - 1, &shard);
     json_get_bool(reader, item, "primary", &member->primary);
@@ -97,11 +97,7 @@ static int member_cmp(const void *a, const void *b)
 {
     const struct record_member *ma = a;
     const struct record_member *mb = b;
-    int oa = kube_pod_ordinal(ma->pod);
-    int ob = kube_pod_ordinal(mb->pod);
-    if (oa != ob)
-        return oa < ob ? -1 : 1;
-    return strcmp(ma->pod, mb->pod);
+    return record_name_cmp(ma->pod, mb->pod);
 }
 
 static void read_members(struct json_reader *reader, const cJSON *root, struct record *record)

@@ -25,7 +25,8 @@
  * E_INVALID for what no reader of this version may act on: malformed JSON or fields, another
  * version, a pod or id that appears twice, two primaries of one shard, a member that is to be
  * forgotten. E_LIMIT above RECORD_TEXT_MAX bytes or NODES_MAX members or forgotten ids. Members are
- * sorted by ordinal. The arrays live in `arena`.
+ * sorted by record_name_cmp(). A "pod" is printable ASCII without spaces, quotes and backslashes:
+ * without Kubernetes it may be "host:port". The arrays live in `arena`.
  */
 must_check int record_parse(struct span text, struct arena *arena, struct record *ret_record,
                             struct err *err);
