@@ -14,6 +14,7 @@
 #include "io/record_copy.h"
 
 #define EXECUTOR_RECORD_ARENA_MAX MIB(16)
+#define LANE_FENCED "this agent is not surely the leader any more"
 
 /* The actions of one plan to one target, in order. */
 struct exec_lane {
@@ -199,7 +200,7 @@ static void lane_step(struct exec_lane *lane)
     if (!action_still_valid(action, &lane->probe, &why))
         lane_stop(lane, OUTCOME_SUPERSEDED, why);
     else if (!config->may_send(config->ctx, action))
-        lane_stop(lane, OUTCOME_FENCED, "the Lease does not allow it any more");
+        lane_stop(lane, OUTCOME_FENCED, LANE_FENCED);
     else
         lane_send_action(lane, action);
 }
@@ -257,11 +258,16 @@ static void lane_put_record(struct exec_lane *lane)
     const struct executor_config *config = &lane->executor->config;
     const struct action *action = &lane->actions[lane->at];
     struct err err = {0};
-    if (!config->may_send(config->ctx, action))
-        lane_stop(lane, OUTCOME_FENCED, "the Lease does not allow it any more");
-    else if (record_client_put(config->records, action->record, lane->version, lane_on_record, lane,
-                               &err) < 0)
-        lane_stop(lane, OUTCOME_FAILED, err.msg);
+    if (!config->may_send(config->ctx, action)) {
+        lane_stop(lane, OUTCOME_FENCED, LANE_FENCED);
+        return;
+    }
+    int r = config->copy ? host_record_put(config->copy, action->record, lane->version,
+                                           lane_on_record, lane, &err)
+                         : record_client_put(config->records, action->record, lane->version,
+                                             lane_on_record, lane, &err);
+    if (r < 0)
+        lane_stop(lane, r == E_CONFLICT ? OUTCOME_SUPERSEDED : OUTCOME_FAILED, err.msg);
 }
 
 static void lane_on_start(void *ctx)
@@ -342,7 +348,7 @@ void executor_run(struct executor *executor, const struct plan *plan, const stru
         const struct action *action = &plan->actions[i];
         bool record = action->kind == ACTION_RECORD_PUT;
         assert(record == (action->pod == NO_POD));
-        assert(!record || executor->config.records);
+        assert(!record || executor->config.records || executor->config.copy);
         assert(record || action->pod < world->pod_count);
         const char *uid = record ? "" : world->pods[action->pod].uid;
         struct exec_lane *lane = executor->lanes;

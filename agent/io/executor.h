@@ -15,6 +15,7 @@
 #include "core/action.h"
 #include "core/plan.h"
 #include "core/world.h"
+#include "io/host_record.h"
 #include "io/loop.h"
 #include "io/peers.h"
 #include "io/record_client.h"
@@ -38,6 +39,7 @@ const char *outcome_name(enum outcome outcome);
 struct executor_config {
     struct peers *peers;           /* borrowed for good */
     struct record_client *records; /* borrowed for good; NULL without Kubernetes */
+    struct host_record *copy;      /* then this instead; borrowed for good */
     uint64_t seed;
 
     /* The fence, asked in the callback that sends (DESIGN 4). */
@@ -65,7 +67,7 @@ void executor_free(struct executor *executor);
 /*
  * Starts the plan's actions whose target is not busy with an earlier plan; the others are left out
  * silently, for the next turn plans them again. Everything is copied. `record_version` is the
- * ConfigMap's resourceVersion in this world, "" = it is absent. Outcomes never come from within.
+ * ConfigMap's resourceVersion (host_record_version()) in this world, "" = it is absent. Outcomes never come from within.
  */
 void executor_run(struct executor *executor, const struct plan *plan, const struct world *world,
                   const char *record_version);

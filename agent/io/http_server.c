@@ -300,6 +300,8 @@ static void client_route(struct client *client, const struct http_head *head)
         client_answer(client, server_page(server, HTTP_PAGE_DIGEST), plain, body);
     else if (span_is(head->path, "/status"))
         client_answer(client, server_page(server, HTTP_PAGE_STATUS), "application/json", body);
+    else if (span_is(head->path, "/record"))
+        client_answer(client, server_page(server, HTTP_PAGE_RECORD), "application/json", body);
     else
         client_answer(client, page_of_text(404, "/livez /readyz /metrics /status\n"), plain, body);
 }

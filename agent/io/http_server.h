@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent's own HTTP server: /livez, /readyz, /metrics, /status and /status?digest, for GET and
- * HEAD, one request per connection. It computes nothing: it serves what was published last.
+ * The agent's own HTTP server: /livez, /readyz, /metrics, /status, /status?digest and /record, for
+ * GET and HEAD, one request per connection. It computes nothing: it serves what was published last.
  *
  * Bounded against clients of any kind (FAULTS H9): at most HTTP_CLIENTS_MAX connections, of which
  * the oldest gives way to a new one, so that a probe is served while others dawdle; each lives
@@ -26,6 +26,7 @@ enum http_page {
     HTTP_PAGE_METRICS,
     HTTP_PAGE_STATUS,
     HTTP_PAGE_DIGEST,
+    HTTP_PAGE_RECORD, /* /record: this agent's copy, for the others; without Kubernetes only */
     HTTP_PAGE_COUNT,
 };
 

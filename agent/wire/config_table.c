@@ -69,6 +69,9 @@ const struct config_key config_keys[] = {
     SECTION("dns"),
     TEXT("dns.name", dns.name, kube_is_subdomain, "a DNS name, or nothing"),
     PORT("dns.port", dns.port, CONFIG_SERVER_PORT_MAX, "6379"),
+    TEXT("dns.server", dns.server, config_is_endpoint,
+         "ADDRESS or ADDRESS:PORT of a name server (IPv6 in brackets), or nothing: those of "
+         "/etc/resolv.conf"),
     SECTION("static"),
     {.name = "static.peers",
      .type = CONFIG_PEERS,

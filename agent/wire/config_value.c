@@ -68,6 +68,15 @@ bool config_is_api_server(struct span text)
     return is_secure || loopback;
 }
 
+bool config_is_endpoint(struct span text)
+{
+    struct span host;
+    uint16_t port = 0;
+    char address[CONFIG_NAME_SIZE];
+    return split_host_port(text, &host, &port) &&
+           config_copy_address(host, address, sizeof address);
+}
+
 bool config_add_peer(struct span text, struct config *config)
 {
     struct config_peer peer = {0};

@@ -20,6 +20,9 @@ bool config_is_plain(struct span text);
  */
 bool config_is_api_server(struct span text);
 
+/* A literal address, IPv6 in brackets, and perhaps a port behind a colon. */
+bool config_is_endpoint(struct span text);
+
 /* A literal address, IPv6 also in brackets, copied without them. False, dst untouched, if not. */
 bool config_copy_address(struct span text, char *dst, size_t size);
 

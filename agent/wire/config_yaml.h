@@ -46,6 +46,7 @@ struct config {
     struct {
         char name[CONFIG_HOST_SIZE];
         uint16_t port;
+        char server[CONFIG_NAME_SIZE]; /* ADDRESS[:PORT] instead of resolv.conf's name servers */
     } dns;
     struct {
         struct config_peer *peers; /* owned */

@@ -11,6 +11,7 @@ static const char *const ROLES[] = {NULL, "primary", "replica"};
 static const char *const GATES[] = {NULL, "open", "held"};
 static const char *const DRAINS[] = {NULL, "none", "running", "done"};
 static const char *const LINKS[] = {"down", "up"};
+static const char *const STATES[] = {NULL, "forming", "formed"};
 
 static void put_name(struct buf *out, const char *key, const char *name)
 {
@@ -27,6 +28,18 @@ static void put_known(struct buf *out, const char *key, int64_t number)
 {
     if (number >= 0)
         (void)buf_format(out, " %s=%" PRId64, key, number);
+}
+
+static void put_record(struct buf *out, const struct digest *digest)
+{
+    if (digest->set)
+        (void)buf_format(out, " set=%016" PRIx64, digest->set);
+    if (digest->generation)
+        (void)buf_format(out, " rec=%s.%" PRId64 ".%016" PRIx64, STATES[digest->record_state],
+                         digest->generation, digest->record);
+    size_t left = out->ceiling - out->len;
+    if (sizeof " zone=\n" - 1 + strlen(digest->zone) <= left)
+        put_text(out, "zone", digest->zone);
 }
 
 int digest_format(struct buf *out, const struct digest *digest)
@@ -48,6 +61,7 @@ int digest_format(struct buf *out, const struct digest *digest)
     put_name(out, "drain", DRAINS[digest->drain]);
     put_known(out, "quiet", digest->quiet_ms);
     put_known(out, "age", digest->age_ms);
+    put_record(out, digest);
     (void)buf_append_str(out, "\n");
     return out->failed ? E_LIMIT : 0;
 }
@@ -124,7 +138,7 @@ static bool read_epoch(struct span value, struct digest *d)
 }
 
 /* Exactly 16 lower-case hex digits, not all of them 0. */
-static bool read_view(struct span value, struct digest *d)
+static bool read_hash(struct span value, uint64_t *ret_hash)
 {
     uint64_t hash = 0;
     if (value.len != 16)
@@ -140,8 +154,13 @@ static bool read_view(struct span value, struct digest *d)
             return false;
         hash = hash << 4 | digit;
     }
-    d->view_hash = hash;
+    *ret_hash = hash;
     return hash != 0;
+}
+
+static bool read_view(struct span value, struct digest *d)
+{
+    return read_hash(value, &d->view_hash);
 }
 
 static bool read_open(struct span value, struct digest *d)
@@ -163,6 +182,33 @@ static bool read_age(struct span value, struct digest *d)
     return text_to_i64(value, 0, INT64_MAX, &d->age_ms);
 }
 
+static bool read_set(struct span value, struct digest *d)
+{
+    return read_hash(value, &d->set);
+}
+
+/* STATE.GENERATION.HASH; a state that a newer agent has is no record that we could read. */
+static bool read_record(struct span value, struct digest *d)
+{
+    unsigned state;
+    int64_t generation;
+    uint64_t hash;
+    struct span name = span_until(&value, '.');
+    if (!read_name(name, STATES, ARRAY_LEN(STATES), &state) ||
+        !text_to_i64(span_until(&value, '.'), 1, INT64_MAX, &generation) ||
+        !read_hash(value, &hash))
+        return false;
+    d->record_state = (enum record_state)state;
+    d->generation = state ? generation : 0;
+    d->record = state ? hash : 0;
+    return true;
+}
+
+static bool read_zone(struct span value, struct digest *d)
+{
+    return value.len && text_is_plain(value) && TEXT_COPY(d->zone, value);
+}
+
 static const struct {
     const char *key;
     bool (*read)(struct span value, struct digest *digest);
@@ -170,7 +216,7 @@ static const struct {
     {"run", read_run},   {"id", read_id},         {"role", read_role},   {"primary", read_primary},
     {"link", read_link}, {"offset", read_offset}, {"epoch", read_epoch}, {"view", read_view},
     {"open", read_open}, {"gate", read_gate},     {"drain", read_drain}, {"quiet", read_quiet},
-    {"age", read_age},
+    {"age", read_age},   {"set", read_set},       {"rec", read_record},  {"zone", read_zone},
 };
 
 static int read_field(struct span word, struct digest *d, uint32_t *seen, struct err *err)

@@ -46,6 +46,13 @@ struct digest {
     enum digest_drain drain;
     int64_t quiet_ms; /* for how long the server made no election attempt; -1 = unknown */
     int64_t age_ms;   /* of the server's answer that all this is from; -1 = never */
+
+    /* Without Kubernetes (core/hosts.h). */
+    uint64_t set;                   /* hash of the list of servers that it expects; 0 = unsure */
+    enum record_state record_state; /* of the record that it holds */
+    int64_t generation;             /* of that record; 0 = it holds none */
+    uint64_t record;                /* hash of that record's text */
+    char zone[ZONE_SIZE];           /* "" = unknown; left out when the line would be too long */
 };
 
 /* Appends the line with its newline. 0, or E_LIMIT past the buffer's ceiling. */

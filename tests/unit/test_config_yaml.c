@@ -389,11 +389,26 @@ static void test_rules_between_keys(void **state)
         {"cluster: {zone: a}", "cluster.zone: not with"},
         {"discovery: dns", "dns.name: needed"},
         {"{discovery: dns, dns: {name: a.b}}", "cluster.size: needed"},
-        {"{discovery: dns, dns: {name: a.b}, cluster: {size: 6, zone: a}}",
-         "not supported in this release yet: discovery"},
+        {"{discovery: dns, dns: {name: a.b}, cluster: {size: 6, zone: a}}", NULL},
+        {"{discovery: dns, dns: {name: a.b, server: '[::1]:8600'}, cluster: {size: 30}}", NULL},
+        {"{discovery: dns, dns: {name: a.b}, cluster: {size: 31}}",
+         "cluster.size: at most 30 with discovery: dns"},
+        {"{discovery: dns, dns: {name: a.b, port: 7000}, cluster: {size: 6}}",
+         "dns.port, redis.port: "},
+        {"{discovery: dns, dns: {name: a.b, port: 7000}, cluster: {size: 6}, redis: {port: 7000}}",
+         NULL},
         {"discovery: static", "static.peers: needed"},
-        {"{discovery: static, static: {peers: [a:1]}}",
-         "not supported in this release yet: discovery"},
+        {"{discovery: static, static: {peers: [a:1]}}", NULL},
+        {"{discovery: static, static: {peers: [a:1, 'b:1']}, cluster: {size: 2}}", NULL},
+        {"{discovery: static, static: {peers: [a:1, 'b:1']}, cluster: {size: 3}}",
+         "cluster.size: with discovery: static"},
+        {"{discovery: static, static: {peers: [a:1, 'a:2']}}", "static.peers: a host can have one"},
+        {"{discovery: static, static: {peers: "
+         "[abcdefghijabcdefghijabcdefghijabcdefghijabcdefghij12345:1]}}",
+         NULL},
+        {"{discovery: static, static: {peers: "
+         "[abcdefghijabcdefghijabcdefghijabcdefghijabcdefghij123456:1]}}",
+         "static.peers: a host's name can have at most 55 characters"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_accepted(cases[i].yaml);
@@ -418,7 +433,7 @@ static void test_the_description_names_every_key(void **state)
     size_t lines = 0;
     for (const char *p = buf_str(&text); *p; p++)
         lines += *p == '\n';
-    assert_int_equal(lines, 33);
+    assert_int_equal(lines, 34);
     buf_deinit(&text);
     buf_init(&text, 100);
     assert_int_equal(config_describe(&text), E_LIMIT);

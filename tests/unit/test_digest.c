@@ -122,6 +122,56 @@ static void test_the_longest_digest_fits(void **state)
     assert_round_trip(&d);
 }
 
+static void test_a_host_tells_its_list_and_its_record(void **state)
+{
+    (void)state;
+    struct digest d = full_digest();
+    d.set = UINT64_C(0x1122334455667788);
+    d.record_state = RECORD_FORMING;
+    d.generation = 3;
+    d.record = UINT64_C(0x00000000000000ab);
+    assert_true(TEXT_COPY(d.zone, span_of("rack-7")));
+    auto_buf struct buf out;
+    buf_init(&out, DIGEST_TEXT_MAX);
+    assert_int_equal(digest_format(&out, &d), 0);
+    assert_non_null(strstr(buf_str(&out), " age=80 set=1122334455667788"
+                                          " rec=forming.3.00000000000000ab zone=rack-7\n"));
+    assert_round_trip(&d);
+    struct digest read;
+    struct err err;
+    /* A state that only a newer agent knows is no record that could be read. */
+    assert_int_equal(parse("v=2 rec=melting.9.00000000000000ab\n", &read, &err), 0);
+    assert_int_equal(read.generation, 0);
+    assert_int_equal(read.record, 0);
+    static const char *const malformed[] = {
+        "rec=formed", "rec=formed.0.00000000000000ab", "rec=formed.1", "rec=formed.1.ab",
+        "set=1",      "set=0000000000000000",          "zone="};
+    for (size_t i = 0; i < ARRAY_LEN(malformed); i++) {
+        char line[80];
+        text_format(line, sizeof line, "v=1 %s\n", malformed[i]);
+        assert_int_equal(parse(line, &read, &err), E_PROTO);
+    }
+}
+
+/* A zone is told if there is room for it. */
+static void test_the_longest_digest_of_a_host_fits(void **state)
+{
+    (void)state;
+    struct digest d = full_digest();
+    d.offset = d.quiet_ms = d.age_ms = d.generation = INT64_MAX;
+    d.epoch = d.view_hash = d.set = d.record = UINT64_MAX;
+    d.record_state = RECORD_FORMING;
+    d.open_slots = SLOT_COUNT;
+    d.link_up = false;
+    d.drain = DIGEST_DRAIN_RUNNING;
+    assert_round_trip(&d);
+    auto_buf struct buf out;
+    buf_init(&out, DIGEST_TEXT_MAX);
+    memset(d.zone, 'z', sizeof d.zone - 1);
+    assert_int_equal(digest_format(&out, &d), 0);
+    assert_null(strstr(buf_str(&out), "zone="));
+}
+
 static void test_past_the_ceiling_is_an_error(void **state)
 {
     (void)state;
@@ -213,6 +263,8 @@ int main(void)
         cmocka_unit_test(test_what_is_unknown_is_left_out),
         cmocka_unit_test(test_round_trip_of_every_state),
         cmocka_unit_test(test_the_longest_digest_fits),
+        cmocka_unit_test(test_a_host_tells_its_list_and_its_record),
+        cmocka_unit_test(test_the_longest_digest_of_a_host_fits),
         cmocka_unit_test(test_past_the_ceiling_is_an_error),
         cmocka_unit_test(test_a_newer_digest_is_read),
         cmocka_unit_test(test_what_is_malformed_is_refused),
