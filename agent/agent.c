@@ -39,6 +39,8 @@ static void agent_on_stall(void *ctx, int64_t delay_ms)
 static void agent_follow_set(struct agent *agent)
 {
     const struct stateful_set *set = &agent->world.set;
+    if (agent->hosts)
+        return;
     char name[POD_NAME_SIZE + sizeof "-muster"] = "";
     if (set->name[0])
         text_format(name, sizeof name, "%s-muster", set->name);
@@ -62,9 +64,9 @@ static void agent_turn(void *ctx)
     /* Last: servers that are no longer followed take along what the world still points to. */
     agent_follow_set(agent);
     agent_follow_pods(agent);
-    agent_ask_mates(agent);
     if (!agent->woken)
         loop_timer_arm(agent->turn_timer, AGENT_TICK_MS);
+    agent_ask_mates(agent);
 }
 
 static void agent_on_released(void *ctx)
@@ -79,7 +81,11 @@ static void agent_on_released(void *ctx)
  */
 static void agent_leave_if_alone(struct agent *agent)
 {
-    if (agent->stopping && !hook_server_server_running(agent->hook))
+    if (!agent->stopping || hook_server_server_running(agent->hook))
+        return;
+    if (agent->hosts)
+        loop_stop(agent->loop);
+    else
         lease_client_release(agent->lease, agent_on_released, agent);
 }
 
@@ -164,6 +170,7 @@ static int agent_open_servers(struct agent *agent, struct err *err)
     struct executor_config executor = {
         .peers = agent->peers,
         .records = agent->records,
+        .copy = agent->hosts ? agent->hosts->record : NULL,
         .seed = clock_entropy(),
         .may_send = agent_may_send,
         .on_outcome = agent_on_outcome,
@@ -199,13 +206,19 @@ static int agent_open(struct agent *agent, struct err *err)
     if (!agent->loop)
         return err->code;
     agent->turn_timer = loop_timer_new(agent->loop, agent_turn, agent);
-    int r = agent_open_api(agent, err);
+    int r = 0;
+    if (agent->config->discovery == DISCOVERY_KUBERNETES)
+        r = agent_open_api(agent, err);
+    else
+        agent_hosts_open(agent);
     if (r == 0)
         r = agent_open_servers(agent, err);
     if (r == 0)
         r = agent_open_ears(agent, err);
     if (r < 0)
         return r;
+    if (agent->hosts)
+        agent_hosts_publish_record(agent);
     loop_on_stall(agent->loop, agent_on_stall, agent);
     loop_on_signal(agent->loop, SIGTERM, agent_on_term, agent);
     loop_on_signal(agent->loop, SIGINT, agent_on_term, agent);
@@ -215,12 +228,15 @@ static int agent_open(struct agent *agent, struct err *err)
 /* Everything accepts NULL, so a half-opened agent is closed the same way. */
 static void agent_close(struct agent *agent)
 {
+    if (agent->hosts)
+        agent_mates_close(agent);
     agent_forget_mates(agent);
     http_server_free(agent->http);
     hook_server_free(agent->hook);
     executor_free(agent->executor);
     peers_free(agent->peers);
     http_client_free(agent->gossip);
+    agent_hosts_close(agent);
     event_client_free(agent->events);
     record_client_free(agent->records);
     lease_client_free(agent->lease);

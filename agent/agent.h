@@ -6,11 +6,12 @@
  *
  * agent.c composes and turns; agent_world.c makes the world; agent_act.c carries out and remembers;
  * agent_hook.c answers the hook; agent_publish.c tells people; agent_gossip.c asks the other agents
- * whether they live.
+ * whether they live. agent_hosts.h is what replaces the Kubernetes API without Kubernetes.
  */
 #ifndef MUSTER_AGENT_H
 #define MUSTER_AGENT_H
 
+#include "agent_hosts.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "core/attempts.h"
@@ -43,7 +44,10 @@
 #define AGENT_HURRY_MS 25
 #define AGENT_HURRY_FOR_MS 1500
 
-/* Who this agent is, from the downward API (DESIGN 8). Borrowed from the environment. */
+/*
+ * Who this agent is, from the downward API (DESIGN 8). Borrowed from the environment. Without
+ * Kubernetes pod_uid is HOSTS_SELF, pod_name only names the log lines, and pod_ip may be "".
+ */
 struct identity {
     const char *pod_name;
     const char *pod_namespace;
@@ -73,6 +77,7 @@ struct agent {
     struct lease_client *lease;
     struct record_client *records;
     struct event_client *events;
+    struct hosts *hosts; /* instead of these five, without Kubernetes; NULL with it */
     struct http_client *gossip;
     struct peers *peers;
     struct executor *executor;

@@ -10,7 +10,9 @@
 bool agent_may_send(void *ctx, const struct action *action)
 {
     struct agent *agent = ctx;
-    return action->authority != AUTHORITY_LEADER || lease_client_may_act(agent->lease);
+    if (action->authority != AUTHORITY_LEADER)
+        return true;
+    return agent->hosts ? agent_hosts_may_send(agent) : lease_client_may_act(agent->lease);
 }
 
 void agent_execute(struct agent *agent)
@@ -20,7 +22,9 @@ void agent_execute(struct agent *agent)
     if (plan->action_count || (agent->world.leader && !formed))
         peers_hurry(agent->peers, NULL, AGENT_HURRY_MS, clock_mono_ms() + AGENT_HURRY_FOR_MS);
     if (plan->action_count)
-        executor_run(agent->executor, plan, &agent->world, kube_state_record_version(agent->state));
+        executor_run(agent->executor, plan, &agent->world,
+                     agent->hosts ? host_record_version(agent->hosts->record)
+                                  : kube_state_record_version(agent->state));
 }
 
 /* What people want to see as it happens; the rest is for debugging a formation. */
@@ -46,7 +50,7 @@ static const char *agent_pod_name(const struct agent *agent, const char *uid)
     for (size_t i = 0; i < agent->world.pod_count; i++)
         if (strcmp(agent->world.pods[i].uid, uid) == 0)
             return agent->world.pods[i].name;
-    return uid[0] ? uid : "api";
+    return uid[0] ? uid : agent->hosts ? "file" : "api";
 }
 
 /* The Event's reason where the act is one that `kubectl describe` should tell. */
@@ -75,11 +79,13 @@ static void agent_on_success(struct agent *agent, const struct action *action, c
     agent->counters.actions_ok[action->kind]++;
     attempts_succeeded(&agent->attempts, action_key(action), clock_mono_ms(),
                        action_quiet_ms(action));
-    if (action->kind == ACTION_RECORD_PUT)
+    if (action->kind == ACTION_RECORD_PUT && agent->hosts)
+        agent_hosts_publish_record(agent);
+    else if (action->kind == ACTION_RECORD_PUT)
         kube_state_record_written(agent->state, action->record, why);
     LOG(agent_action_level(action), "did", LOG_S("cmd", cmd), LOG_S("to", pod));
     const char *reason = agent_event_reason(action);
-    if (reason) {
+    if (reason && agent->events) {
         char message[EVENT_MESSAGE_SIZE];
         text_format(message, sizeof message, "%s (%s to %s)", agent->said, cmd, pod);
         event_client_post(agent->events, false, reason, message);

@@ -100,6 +100,10 @@ static void mates_follow(struct agent *agent)
 void agent_ask_mates(struct agent *agent)
 {
     const struct world *w = &agent->world;
+    if (agent->hosts) {
+        agent_mates_ask(agent);
+        return;
+    }
     if (!w->leader) {
         agent_forget_mates(agent);
         return;

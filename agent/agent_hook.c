@@ -85,9 +85,11 @@ static void hook_put_addresses(const struct agent *agent, const struct hook_fact
 
 static void hook_put_settings(const struct agent *agent, struct hook_answer *answer)
 {
-    struct hook_setting *ip = &answer->settings[answer->setting_count++];
-    text_format(ip->name, sizeof ip->name, "cluster-announce-ip");
-    text_format(ip->value, sizeof ip->value, "%s", agent->identity.pod_ip);
+    if (agent->world.my_ip[0]) { /* without Kubernetes it may take a moment to know it */
+        struct hook_setting *ip = &answer->settings[answer->setting_count++];
+        text_format(ip->name, sizeof ip->name, "cluster-announce-ip");
+        text_format(ip->value, sizeof ip->value, "%s", agent->world.my_ip);
+    }
     struct hook_setting *migration = &answer->settings[answer->setting_count++];
     text_format(migration->name, sizeof migration->name, "cluster-allow-replica-migration");
     text_format(migration->value, sizeof migration->value, "no");

@@ -30,16 +30,21 @@ static void publish_sentence(struct agent *agent)
 static void publish_leader(struct agent *agent)
 {
     const struct world *w = &agent->world;
-    if (w->leader == agent->was_leader)
+    bool leader = agent->hosts ? agent->hosts->verdict.watch : w->leader;
+    if (leader == agent->was_leader)
         return;
-    agent->was_leader = w->leader;
-    LOG(LOG_INFO, w->leader ? "leading" : "not-leading",
-        LOG_S("msg", w->leader ? "this agent holds the Lease" : "this agent lost the Lease"),
+    agent->was_leader = leader;
+    LOG(LOG_INFO, leader ? "leading" : "not-leading",
+        LOG_S("msg", agent->hosts ? "the first of the servers that are well leads"
+                     : leader     ? "this agent holds the Lease"
+                                  : "this agent lost the Lease"),
         LOG_S("leader", w->leader_pod));
 }
 
 static void publish_problem(struct agent *agent)
 {
+    if (agent->hosts)
+        return; /* the turn's sentence says it */
     const char *problem = kube_state_problem(agent->state);
     if (strcmp(agent->problem, problem) == 0)
         return;
@@ -80,6 +85,8 @@ static void publish_digest(struct agent *agent)
             digest.open_slots = (uint32_t)s->view->open_count;
         }
     }
+    if (agent->hosts)
+        agent_hosts_fill_digest(agent, &digest);
     digest.gate = hook_server_server_running(agent->hook) ? DIGEST_GATE_OPEN : DIGEST_GATE_UNKNOWN;
     auto_buf struct buf text;
     buf_init(&text, DIGEST_TEXT_MAX);
@@ -91,6 +98,8 @@ static void publish_api_counters(struct agent *agent)
 {
     struct metrics_counters *to = &agent->counters;
     size_t count;
+    if (agent->hosts)
+        return;
     const struct kube_counter *from = kube_client_counters(agent->kube, &count);
     to->api_count = 0;
     to->api_other = 0;

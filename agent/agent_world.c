@@ -88,6 +88,10 @@ static void agent_put_set(struct agent *agent, const struct kube_stateful_set *s
 
 void agent_observe(struct agent *agent)
 {
+    if (agent->hosts) {
+        agent_hosts_observe(agent);
+        return;
+    }
     arena_reset(&agent->arena);
     struct world *w = &agent->world;
     *w = (struct world){
@@ -137,7 +141,8 @@ void agent_follow_pods(struct agent *agent)
         .port = agent->config->redis.port,
         .rhythm = PEERS_OWN_RHYTHM,
     };
-    bool all = w->leader || agent->gate_asks;
+    bool leads = agent->hosts ? agent->hosts->verdict.watch : w->leader;
+    bool all = leads || agent->gate_asks;
     for (size_t i = 0; all && i < w->pod_count; i++) {
         const struct pod *pod = &w->pods[i];
         if (i == w->me || !pod->ip[0])

@@ -88,6 +88,28 @@ static int read_identity(struct identity *identity, struct err *err)
     return 0;
 }
 
+/* Without Kubernetes all of it can be found out; what is given is believed. */
+static int read_host_identity(struct identity *identity, struct err *err)
+{
+    static char host[CONFIG_HOST_SIZE];
+    const char *name = getenv("POD_NAME");
+    const char *ip = getenv("POD_IP");
+    if (gethostname(host, sizeof host - 1) < 0)
+        return err_errno(err, errno, "the name of this host");
+    *identity = (struct identity){
+        .pod_name = name && name[0] ? name : host,
+        .pod_namespace = "",
+        .pod_uid = HOSTS_SELF,
+        .pod_ip = ip ? ip : "",
+    };
+    if (identity->pod_ip[0] && !kube_is_address(span_of(identity->pod_ip))) {
+        char shown[CONFIG_SHOWN_SIZE];
+        config_show(span_of(identity->pod_ip), shown);
+        return err_set(err, E_INVALID, "POD_IP: %s: not an IP address", shown);
+    }
+    return 0;
+}
+
 static int run_agent(const char *config_path)
 {
     struct config config;
@@ -98,7 +120,9 @@ static int run_agent(const char *config_path)
         return EXIT_CONFIG;
     }
     int code = EXIT_CONFIG;
-    if (read_identity(&identity, &err) < 0) {
+    int r = config.discovery == DISCOVERY_KUBERNETES ? read_identity(&identity, &err)
+                                                     : read_host_identity(&identity, &err);
+    if (r < 0) {
         (void)fprintf(stderr, "muster agent: %s\n", err.msg);
     } else {
         log_setup(config.log.level, config.log.format, identity.pod_name);

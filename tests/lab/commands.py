@@ -16,7 +16,7 @@ import load_control
 import observe
 import workloads
 from apiserver import delete_pod
-from config import CLIENT_PORT, NAMESPACE, SET_NAME, agent_settings
+from config import CLIENT_PORT, NAMESPACE, SET_NAME
 from store import Object, RESOURCES
 from workloads import AGENT, SERVER
 
@@ -358,6 +358,17 @@ async def api(lab: "Lab", args: Args, _: Progress) -> Any:
     return None
 
 
+@command("dns")
+async def dns(lab: "Lab", args: Args, _: Progress) -> None:
+    """How the name server answers from now on."""
+    if lab.names is None:
+        raise Refused("no name server: this lab has --discovery kubernetes")
+    try:
+        lab.names.set(args["spec"])
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
 @command("get")
 async def get(lab: "Lab", args: Args, _: Progress) -> Any:
     """Objects as stored."""
@@ -378,10 +389,10 @@ async def get(lab: "Lab", args: Args, _: Progress) -> Any:
 async def identity(lab: "Lab", args: Args, _: Progress) -> Any:
     """What a process in the pod's agent container would see: for `lab muster` and `lab cli`."""
     worker = worker_of(lab, args["pod"])
-    settings = agent_settings(lab.config, worker.address, worker.directory, lab.api_url)
     env = worker.identity()
-    for key, value in settings.items():
-        shown = str(value).lower() if isinstance(value, bool) else str(value)
+    for key, value in worker.agent_settings().items():
+        shown = str(value).lower() if isinstance(value, bool) else \
+            ",".join(value) if isinstance(value, list) else str(value)
         env["MUSTER_" + key.replace(".", "_").upper()] = shown
     return {"address": worker.address, "port": CLIENT_PORT, "env": env, "group": worker.group,
             "program": lab.config.program("muster"), "directory": str(worker.directory)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import access
+import dns
 
 REPO = Path(__file__).resolve().parents[2]
 NAMESPACE = "lab"
@@ -82,6 +83,7 @@ class LabConfig:
     auth: bool = False
     tls: bool = False
     ipv6: bool = False
+    discovery: str = "kubernetes"
     settings: dict[str, Any] = field(default_factory=dict)   # agent.yaml keys
     lab: dict[str, Any] = field(default_factory=lambda: dict(LAB_DEFAULTS))
     owns_state: bool = True      # `up` made the directory, so `down` removes it
@@ -213,16 +215,29 @@ def yaml_lines(tree: dict[str, Any], indent: str = "") -> list[str]:
     return lines
 
 
-def agent_settings(config: LabConfig, address: str, directory: Path, api: str) -> dict[str, Any]:
+def discovery_settings(config: LabConfig, directory: Path, api: str, zone: str) -> dict[str, Any]:
+    """How an agent finds its servers and what it is told of the cluster's size."""
+    if config.discovery == "kubernetes":
+        return {"kubernetes.apiServer": api,
+                "kubernetes.caFile": str(directory / "ca.crt"),
+                "kubernetes.tokenFile": str(directory / "token"),
+                "kubernetes.namespace": NAMESPACE,
+                "kubernetes.statefulSet": "",
+                "kubernetes.leaseSeconds": 15}
+    server = api.removeprefix("https://").rpartition(":")[0]     # of names: the API's address
+    if config.discovery == "dns":
+        return {"dns.server": server, "dns.name": dns.NAME, "dns.port": CLIENT_PORT,
+                "cluster.size": config.pods, "cluster.zone": zone}
+    return {"dns.server": server, "cluster.zone": zone, "static.peers": [
+        f"{SET_NAME}-{ordinal}.lab:{CLIENT_PORT}" for ordinal in range(config.pods)]}
+
+
+def agent_settings(config: LabConfig, address: str, directory: Path, api: str,
+                   zone: str) -> dict[str, Any]:
     """The flat keys of a pod's agent.yaml (DESIGN 8), what --set says last."""
     return {
-        "discovery": "kubernetes",
-        "kubernetes.apiServer": api,
-        "kubernetes.caFile": str(directory / "ca.crt"),
-        "kubernetes.tokenFile": str(directory / "token"),
-        "kubernetes.namespace": NAMESPACE,
-        "kubernetes.statefulSet": "",
-        "kubernetes.leaseSeconds": 15,
+        "discovery": config.discovery,
+        **discovery_settings(config, directory, api, zone),
         "cluster.replicasPerPrimary": config.replicas_per_primary,
         "redis.host": address,
         "redis.port": CLIENT_PORT,

@@ -26,6 +26,7 @@ import workloads
 from apiserver import ApiServer
 from config import (API_PORT, CLIENT_PORT, HTTP_PORT, NAMESPACE, ConfigError, LabConfig,
                     server_program)
+from dns import NameServer
 from faults import Faults
 from httpd import Server
 from kubelet import Kubelet
@@ -53,6 +54,7 @@ class Lab:
         self.finished = asyncio.Event()
         self.messages: list[str] = []
         self.load: Optional[asyncio.subprocess.Process] = None
+        self.names: Optional[NameServer] = None
         self._servers: dict[str, str] = {}
         self._log = open(config.directory / "api.log", "a", buffering=1, encoding="utf-8")
 
@@ -69,6 +71,9 @@ class Lab:
         (directory / "admin.token").write_text(self.rbac.issue(ADMIN) + "\n")
         for spec in filter(None, config.lab["faults"].split()):
             self.api.inject(spec)
+        if config.discovery != "kubernetes":
+            self.names = NameServer(self.addresses_by_pod)
+            await self.names.start(self.addresses.api)
         self.partition.remove_stale()
         self.kubelet = Kubelet(config, self.store, self.rbac, self.addresses, self.api_url,
                                self.server_path, self._addresses_changed, self.report)
@@ -128,6 +133,8 @@ class Lab:
         await self.http.stop()
         with contextlib.suppress(ConfigError):
             self.partition.remove()
+        if self.names is not None:
+            self.names.stop()
             self.addresses.remove()
 
 

@@ -29,7 +29,7 @@ from container import Container, namespaces_refused, run_hook
 from network import Addresses
 from rbac import Rbac
 from store import Change, Object, Store, timestamp
-from workloads import AGENT, SERVER
+from workloads import AGENT, SERVER, ZONE_LABEL
 
 MINIMUM_GRACE = 2.0
 STILLBORN = 1.0      # seconds; a container that ends sooner never worked, and the lab says why
@@ -120,14 +120,18 @@ class PodWorker:
         shutil.rmtree(self.directory / "run", ignore_errors=True)
         for part in ("run", "data", "logs"):
             (self.directory / part).mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.config.directory / "ca.crt", self.directory / "ca.crt")
-        self.write_token()
+        if self.config.discovery == "kubernetes":
+            shutil.copy(self.config.directory / "ca.crt", self.directory / "ca.crt")
+            self.write_token()
         await self._put_secrets()
-        tree = nest(agent_settings(self.config, self.address, self.directory,
-                                   self.kubelet.api_url))
+        tree = nest(self.agent_settings())
         (self.directory / "agent.yaml").write_text("\n".join(yaml_lines(tree)) + "\n")
         self.kubelet.addresses_changed()
         self.publish()
+
+    def agent_settings(self) -> dict[str, Any]:
+        zone = self.kubelet.store.get("nodes", "", self.node)["metadata"]["labels"][ZONE_LABEL]
+        return agent_settings(self.config, self.address, self.directory, self.kubelet.api_url, zone)
 
     async def _put_secrets(self) -> None:
         if self.config.auth:
@@ -223,6 +227,8 @@ class PodWorker:
 
     def identity(self) -> dict[str, str]:
         """What the downward API tells the agent."""
+        if self.config.discovery != "kubernetes":    # redis.host tells the address
+            return {"POD_NAME": self.name}
         return {"POD_NAME": self.name, "POD_NAMESPACE": NAMESPACE, "POD_UID": self.uid,
                 "POD_IP": self.address}
 
