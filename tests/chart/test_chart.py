@@ -60,7 +60,7 @@ class Security(ChartTest):
 
     def test_the_server_cannot_replace_what_the_agent_trusts(self):
         mounts = {m["mountPath"]: m for m in self.render().container("redis")["volumeMounts"]}
-        for path in ("/hook", "/run/muster", "/etc/redis/conf", "/etc/redis/password"):
+        for path in ("/hook", "/run/muster", "/etc/muster/conf", "/etc/muster/password"):
             self.assertIs(mounts[path]["readOnly"], True, path)
 
     def test_the_password_is_in_files_only(self):
@@ -71,7 +71,7 @@ class Security(ChartTest):
         for container in made.containers():
             self.assertNotIn("secretKeyRef", str(container.get("env")))
             self.assertNotIn("envFrom", container)
-        self.assertIn("include /run/redis/password.conf", made.server_lines())
+        self.assertIn("include /run/muster-server/password.conf", made.server_lines())
         self.assertEqual(made.agent_config()["redis"]["passwordFile"],
                          "/etc/muster/password/password")
         self.assertEqual(made.mounts("agent")["/etc/muster/password"], "password")
@@ -83,7 +83,7 @@ class Security(ChartTest):
         self.assertEqual(made.volume("password")["secret"]["secretName"], "mine")
         self.assertEqual(made.agent_config()["redis"]["passwordFile"],
                          "/etc/muster/password/redis-password")
-        self.assertIn("/etc/redis/password/redis-password", str(made.container("redis")["command"]))
+        self.assertIn("/etc/muster/password/redis-password", str(made.container("redis")["command"]))
 
     def test_without_a_password(self):
         made = self.render(auth__enabled=False)
@@ -94,8 +94,8 @@ class Security(ChartTest):
     def test_an_acl_user(self):
         made = self.render_all(USER)
         self.assertIn("masteruser muster", made.server_lines())
-        self.assertIn("aclfile /etc/redis/acl/users.acl", made.server_lines())
-        self.assertEqual(made.mounts("redis")["/etc/redis/acl"], "acl")
+        self.assertIn("aclfile /etc/muster/acl/users.acl", made.server_lines())
+        self.assertEqual(made.mounts("redis")["/etc/muster/acl"], "acl")
         self.assertEqual(made.agent_config()["redis"]["username"], "muster")
         self.assertNotIn("requirepass", made.text)
 
@@ -103,7 +103,7 @@ class Security(ChartTest):
         made = self.render_all(TLS)
         lines = made.server_lines()
         for line in ("port 0", "tls-port 6379", "tls-cluster yes", "tls-replication yes",
-                     "tls-auth-clients optional", "tls-ca-cert-file /etc/redis/tls/ca.crt"):
+                     "tls-auth-clients optional", "tls-ca-cert-file /etc/muster/tls/ca.crt"):
             self.assertIn(line, lines)
         self.assertNotIn("port 6379", lines)
         self.assertEqual(made.agent_config()["redis"]["tls"], {
@@ -169,7 +169,7 @@ class Pod(ChartTest):
     def test_the_server_passes_the_gate(self):
         """Whatever the image: through the hook, and its own words behind it."""
         entry = ["docker-entrypoint.sh"]
-        conf = ["/etc/redis/conf/redis.conf"]
+        conf = ["/etc/muster/conf/redis.conf"]
         for layout, words, data in (
                 ("redis", entry + ["redis-server"], "/data"),
                 ("valkey", entry + ["valkey-server"], "/data"),
@@ -189,7 +189,7 @@ class Pod(ChartTest):
     def test_custom_layout(self):
         made = self.render(server__layout="custom", server__command=["run", "redis-server"],
                            server__dataDir="/var/lib/redis", server__extraArgs=["--loglevel", "debug"])
-        self.assertEqual(made.start_words(), ["run", "redis-server", "/etc/redis/conf/redis.conf",
+        self.assertEqual(made.start_words(), ["run", "redis-server", "/etc/muster/conf/redis.conf",
                                               "--loglevel", "debug"])
         mounts = {m["mountPath"]: m for m in made.container("redis")["volumeMounts"]}
         self.assertNotIn("readOnly", mounts["/run/muster"])
@@ -455,7 +455,7 @@ class Values(ChartTest):
         self.assertEqual(len(commands), 3)
         self.assertEqual(commands[0], f"exec {NAME}-0 -c agent -- muster status --watch")
         self.assertEqual(commands[2], f"logs -f {NAME}-0 -c agent")
-        self.assertIn("REDISCLI_AUTH=$(cat /etc/redis/password/password) redis-cli -c", notes)
+        self.assertIn("REDISCLI_AUTH=$(cat /etc/muster/password/password) redis-cli -c", notes)
         self.assertNotIn("fewer than three shards", notes)
 
     def test_notes_warn(self):
@@ -463,7 +463,7 @@ class Values(ChartTest):
                               "podManagementPolicy": "OrderedReady",
                               "persistence.retention.whenScaled": "Delete", **TLS})
         for words in ("4 pods form 2 shards", "fewer than three shards", "replicas=6 or more",
-                      "valkey-cli -c -p 6379 --tls --cacert /etc/redis/tls/ca.crt", "OrderedReady",
+                      "valkey-cli -c -p 6379 --tls --cacert /etc/muster/tls/ca.crt", "OrderedReady",
                       "loses its data for good"):
             self.assertIn(words, notes)
         self.assertNotIn("AUTH", notes)

@@ -46,7 +46,7 @@
 {{- define "redis-cluster.serverCommand" -}}
 {{- $root := .root -}}
 {{- $start := concat (list "/hook/muster-hook" "start" "--silent-seconds" (int $root.Values.hook.silentSeconds | toString) "--")
-      .layout.command (list "/etc/redis/conf/redis.conf") $root.Values.server.extraArgs -}}
+      .layout.command (list "/etc/muster/conf/redis.conf") $root.Values.server.extraArgs -}}
 {{- if $root.Values.auth.enabled -}}
 # Redis takes a password from a file only; as an argument every process of the node could read it.
 command:
@@ -54,11 +54,11 @@ command:
   - -euc
   - |
     umask 077
-    password=$(sed 's/[\\"]/\\&/g' "/etc/redis/password/{{ $root.Values.auth.passwordKey }}")
+    password=$(sed 's/[\\"]/\\&/g' "/etc/muster/password/{{ $root.Values.auth.passwordKey }}")
     {{- if $root.Values.redis.username }}
-    printf 'masterauth "%s"\n' "$password" >/run/redis/password.conf
+    printf 'masterauth "%s"\n' "$password" >/run/muster-server/password.conf
     {{- else }}
-    printf 'requirepass "%s"\nmasterauth "%s"\n' "$password" "$password" >/run/redis/password.conf
+    printf 'requirepass "%s"\nmasterauth "%s"\n' "$password" "$password" >/run/muster-server/password.conf
     {{- end }}
     unset password
     exec "$@"
