@@ -43,6 +43,8 @@ static const struct rule {
     {"form-verify", "every member must see the whole cluster in order", rule_form_verify},
     {"form-finish", "the settings are given back, then the record says formed", rule_form_finish},
     {"restore", "settings that a formation left behind are given back", rule_restore},
+    {"strangers", "nodes that are no pod of ours are told of, and forgotten once they are dead",
+     rule_strangers},
     {"forget", "ids that their pods no longer have are forgotten everywhere", rule_forget},
     {"replicate", "an empty newcomer follows the shard that needs it most", rule_replicate},
     {"steady", "nothing to do", rule_steady},
@@ -141,6 +143,18 @@ const char *planner_twins(struct planner *p)
                                 p->world->pods[ids->entries[i - 1].value].name,
                                 p->world->pods[ids->entries[i].value].name);
     return NULL;
+}
+
+struct record_member planner_member(const struct pod *pod)
+{
+    struct record_member m = {
+        .id = pod->server.id,
+        .shard = NO_SHARD,
+        .node_timeout_ms = pod->server.node_timeout_ms,
+        .diskless_delay_s = pod->server.diskless_delay_s,
+    };
+    text_format(m.pod, sizeof m.pod, "%s", pod->name);
+    return m;
 }
 
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to)

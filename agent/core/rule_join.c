@@ -12,62 +12,6 @@
 #include "base/text.h"
 #include "core/rules.h"
 
-static struct record_member join_member(const struct pod *pod)
-{
-    struct record_member m = {
-        .id = pod->server.id,
-        .shard = NO_SHARD,
-        .node_timeout_ms = pod->server.node_timeout_ms,
-        .diskless_delay_s = pod->server.diskless_delay_s,
-    };
-    text_format(m.pod, sizeof m.pod, "%s", pod->name);
-    return m;
-}
-
-enum rule_verdict rule_adopt(struct planner *p)
-{
-    const struct world *w = p->world;
-    const struct facts *f = p->facts;
-    if (w->record_presence != PRESENCE_ABSENT || w->guards_off & (GUARD_RECORD | GUARD_VIRGIN))
-        return RULE_PASS;
-    if (!f->reference || f->slots_covered != SLOT_COUNT)
-        return RULE_PASS; /* no whole cluster: form-wait says what is the matter */
-    if (f->first_missing_ordinal >= 0)
-        return planner_wait(p,
-                            "a cluster exists and has no record: adopting it needs all %zu "
-                            "servers, missing %s",
-                            f->expected, planner_missing(p, f->first_missing_ordinal));
-    const char *twins = planner_twins(p);
-    if (twins)
-        return planner_wait(p, "a cluster exists and has no record, but %s: not adopting it",
-                            twins);
-    struct record_member *members = ARENA_NEW(p->arena, struct record_member, w->pod_count);
-    size_t count = 0;
-    for (size_t i = 0; i < w->pod_count; i++)
-        if (f->fresh[i] && view_find(f->reference, &w->pods[i].server.id))
-            members[count++] = join_member(&w->pods[i]);
-    if (count <= f->expected / 2)
-        return planner_wait(p,
-                            "a cluster exists, but only %zu of our %zu servers belong to it: "
-                            "not adopting it",
-                            count, f->expected);
-    struct record *record = ARENA_NEW(p->arena, struct record, 1);
-    *record = (struct record){
-        .version = RECORD_VERSION,
-        .generation = 1,
-        .state = RECORD_FORMED,
-        .shards = (uint16_t)f->shard_count,
-        .members = members,
-        .member_count = count,
-    };
-    text_format(record->uid, sizeof record->uid, "%016llx%016llx",
-                (unsigned long long)w->entropy[0], (unsigned long long)w->entropy[1]);
-    text_format(record->set_uid, sizeof record->set_uid, "%s", w->set.uid);
-    (void)planner_put_record(p, record);
-    return planner_wait(p, "adopting the cluster that exists: %zu servers, %zu shards", count,
-                        f->shard_count);
-}
-
 /*
  * May the server of this pod be entered in the record under the id that it has now? NULL if so, else
  * why not.
@@ -139,7 +83,7 @@ static size_t join_members(struct planner *p, struct record_member *members)
             continue;
         const char *why = join_refuse(p, pod);
         if (!why) {
-            members[count++] = join_member(&p->world->pods[pod]);
+            members[count++] = planner_member(&p->world->pods[pod]);
             continue;
         }
         planner_say(p, "%s is left alone: %s; a person must empty or remove it",
@@ -299,11 +243,7 @@ enum rule_verdict rule_meet(struct planner *p)
     return RULE_PASS;
 }
 
-/*
- * FACTS 4's conditions. Kubernetes' part (the pod that had the id has another now) is what put the
- * id on the record's list. NULL if it may be forgotten, else why not.
- */
-static const char *join_keep(const struct planner *p, const struct node_id *id)
+const char *planner_keep(const struct planner *p, const struct node_id *id)
 {
     if (p->world->guards_off & GUARD_FORGET)
         return NULL;
@@ -362,15 +302,15 @@ enum rule_verdict rule_forget(struct planner *p)
     const struct record *record = p->world->record;
     for (size_t f = 0; f < record->forget_count; f++) {
         const struct node_id *id = &record->forget[f];
-        const char *why = join_keep(p, id);
+        const char *why = planner_keep(p, id);
         if (why) {
-            planner_say(p, "node %.8s, whose pod has another id now, is not forgotten yet: %s",
+            planner_say(p, "node %.8s, which no pod has any more, is not forgotten yet: %s",
                         id->hex, why);
             continue;
         }
         if (!join_forget_everywhere(p, id))
             continue;
-        planner_say(p, "forgetting node %.8s, whose pod has another id now", id->hex);
+        planner_say(p, "forgetting node %.8s, which no pod has any more", id->hex);
     }
     return RULE_PASS;
 }

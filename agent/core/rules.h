@@ -23,8 +23,8 @@ struct planner {
     struct plan *plan;
     const char *rule;   /* the one that is running */
     size_t rule_number; /* from 1 */
-    const char *lost;   /* the recorded cluster, when it is gone and is to be formed anew; or NULL */
-    size_t *claims; /* by pod: number of the rule that acts on its server in this turn; 0 none */
+    const char *lost; /* the recorded cluster, when it is gone and is to be formed anew; or NULL */
+    size_t *claims;   /* by pod: number of the rule that acts on its server in this turn; 0 none */
 };
 
 /* The turn's sentence; the first rule that speaks gives it. Always answers RULE_STOP. */
@@ -73,6 +73,15 @@ const struct view_node *planner_owner(const struct view *view, struct slot_range
 /* "a-0 and a-1 answer with the same node id (a copied volume?)", or NULL. */
 const char *planner_twins(struct planner *p);
 
+/* The entry of a pod that joins: its server's id and settings as they are. */
+struct record_member planner_member(const struct pod *pod);
+
+/*
+ * FACTS 4's conditions for FORGET. Kubernetes' part (no pod has the id any more) is what put it on
+ * the record's list. NULL if it may be forgotten, else why not.
+ */
+const char *planner_keep(const struct planner *p, const struct node_id *id);
+
 /* MEET sent to the server of `from`, of the server that answers at `to`. */
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to);
 
@@ -112,6 +121,7 @@ enum rule_verdict rule_restore(struct planner *p);
 enum rule_verdict rule_serving(struct planner *p);
 enum rule_verdict rule_members(struct planner *p);
 enum rule_verdict rule_meet(struct planner *p);
+enum rule_verdict rule_strangers(struct planner *p);
 enum rule_verdict rule_forget(struct planner *p);
 enum rule_verdict rule_replicate(struct planner *p);
 enum rule_verdict rule_follow(struct planner *p);
