@@ -47,13 +47,17 @@ RUN apt-get update \
 COPY --from=build /rootfs/usr/bin/ /usr/bin/
 COPY --from=build /usr/local/bin/muster-init /usr/bin/
 COPY docker/redis.conf /etc/muster/redis.conf
-ENV SERVER=${SERVER}
+# the agent keeps its record beside the socket: in the volume
+ENV SERVER=${SERVER} \
+    PASSWORD_CONFIG=/run/muster/password.conf \
+    MUSTER_HOOK_SOCKET=/data/muster/agent.sock
 USER 10002:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 6379 16379 8008
 ENTRYPOINT ["/usr/bin/muster-init"]
-HEALTHCHECK --interval=5s --timeout=2s --start-period=20s CMD ["muster-hook", "ready"]
+HEALTHCHECK --interval=5s --timeout=2s --start-period=20s \
+    CMD ["muster-hook", "ready", "--socket", "/data/muster/agent.sock"]
 
 FROM scratch AS agent
 ARG VERSION=0.1.0

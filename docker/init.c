@@ -4,8 +4,9 @@
  * and, through its gate, the server; starts again what ends; reaps what others leave behind. On
  * SIGTERM the server is drained, then stopped, and the agent last. Exits as the server did.
  *
- * Environment: SERVER (redis-server or valkey-server), and of the agent's own MUSTER_HOOK_SOCKET
- * and MUSTER_REDIS_PASSWORDFILE.
+ * Environment, all but the last set by the image: SERVER (redis-server or valkey-server),
+ * PASSWORD_CONFIG (the file to give the server its password by), MUSTER_HOOK_SOCKET and
+ * MUSTER_REDIS_PASSWORDFILE, which are the agent's too.
  *
  * One thread without handlers: all signals are blocked, and taken one after the other.
  */
@@ -23,7 +24,6 @@
 #include <unistd.h>
 
 #define CONFIG "/etc/muster/redis.conf"
-#define SOCKET "/run/muster/agent.sock"
 /* For how long a drain waits for an agent that says nothing. */
 #define DRAIN_SILENT_SECONDS "5"
 #define RESTART_MS 1000
@@ -49,7 +49,7 @@ struct init {
     const char *server;
     const char *socket_path;
     const char *password_file; /* NULL = no password */
-    char password_config[PATH_MAX_BYTES];
+    const char *password_config;
     bool stopping;
     int server_status;
 };
@@ -255,19 +255,28 @@ static void run(struct init *init, const sigset_t *signals)
 
 static void read_environment(struct init *init)
 {
-    const char *socket_path = getenv("MUSTER_HOOK_SOCKET");
     const char *password_file = getenv("MUSTER_REDIS_PASSWORDFILE");
     init->server = getenv("SERVER");
-    if (!init->server || !init->server[0])
-        fail("the environment does not tell the server", "SERVER");
-    init->socket_path = socket_path && socket_path[0] ? socket_path : SOCKET;
+    init->socket_path = getenv("MUSTER_HOOK_SOCKET");
+    init->password_config = getenv("PASSWORD_CONFIG");
     init->password_file = password_file && password_file[0] ? password_file : NULL;
-    const char *slash = strrchr(init->socket_path, '/');
-    int dir = slash ? (int)(slash - init->socket_path) + 1 : 0;
-    int n = snprintf(init->password_config, sizeof init->password_config, "%.*spassword.conf", dir,
-                     init->socket_path);
-    if (n < 0 || (size_t)n >= sizeof init->password_config)
-        fail("the path is too long", "MUSTER_HOOK_SOCKET");
+    if (!init->server || !init->socket_path || !init->password_config)
+        fail("the image sets these, and they are away: SERVER, MUSTER_HOOK_SOCKET or",
+             "PASSWORD_CONFIG");
+}
+
+/* The socket's folder, where the agent keeps its record too: in the volume, which is empty at first. */
+static void make_folder(const char *socket_path)
+{
+    char path[PATH_MAX_BYTES];
+    const char *slash = strrchr(socket_path, '/');
+    size_t len = slash ? (size_t)(slash - socket_path) : 0;
+    if (len == 0 || len >= sizeof path)
+        fail("is no path of a socket", socket_path);
+    memcpy(path, socket_path, len);
+    path[len] = '\0';
+    if (mkdir(path, 0770) < 0 && errno != EEXIST)
+        fail("the folder cannot be made", path);
 }
 
 int main(int argc, char **argv)
@@ -282,6 +291,7 @@ int main(int argc, char **argv)
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
     init.server_arguments = argv + 1;
     read_environment(&init);
+    make_folder(init.socket_path);
     start_role(&init, AGENT);
     start_role(&init, SERVER);
     run(&init, &signals);

@@ -59,17 +59,19 @@ class Init(unittest.TestCase):
         self.process = subprocess.Popen(
             [self.built + "/muster-init", *words], stderr=subprocess.PIPE, text=True, start_new_session=True,
             env={"PATH": f"{self.dir}:{os.environ['PATH']}", "LOG": self.log, "SERVER": "redis-server",
-                 "MUSTER_HOOK_SOCKET": self.dir + "/agent.sock", **env})
-        self.addCleanup(self.kill)
+                 "MUSTER_HOOK_SOCKET": self.dir + "/kept/agent.sock",
+                 "PASSWORD_CONFIG": self.dir + "/password.conf", **env})
+        self.addCleanup(self.kill, self.process)
         self.wait("both run", lambda: os.path.exists(self.log + ".agent") and
                   os.path.exists(self.log + ".server"))
 
-    def kill(self):
+    @staticmethod
+    def kill(process):
         try:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        self.process.communicate()
+        process.communicate()
 
     def wait(self, what, condition, seconds=20):
         end = time.monotonic() + seconds
@@ -94,7 +96,7 @@ class Init(unittest.TestCase):
 
     def test_server_is_drained_then_stopped_then_the_agent(self):
         self.start("--loglevel", "debug")
-        self.assertIn("hook-start start --socket " + self.dir + "/agent.sock -- redis-server "
+        self.assertIn("hook-start start --socket " + self.dir + "/kept/agent.sock -- redis-server "
                       "/etc/muster/redis.conf --loglevel debug", self.lines())
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
@@ -102,6 +104,17 @@ class Init(unittest.TestCase):
         drain = [i for i, line in enumerate(self.lines()) if line.startswith("hook-drain")]
         self.assertEqual(len(drain), 1)
         self.assertEqual(self.lines()[drain[0] + 1:], ["drained", "server: TERM", "agent: TERM"])
+
+    def test_the_sockets_folder_is_made(self):
+        self.start()
+        self.assertTrue(os.path.isdir(self.dir + "/kept"))
+        self.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.process.wait(20), 7)
+        # and is found the next time
+        for name in ("agent", "server"):
+            os.unlink(f"{self.log}.{name}")
+        self.start()
+        self.assertIsNone(self.process.poll())
 
     def test_what_ends_starts_again(self):
         self.start()
