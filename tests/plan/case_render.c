@@ -92,13 +92,12 @@ static void render_record(struct buf *out, const struct record *old, const struc
     if (old && strcmp(old->set_uid, record->set_uid) != 0)
         (void)buf_format(out, "  set uid %s instead of %s\n", record->set_uid, old->set_uid);
     size_t shown = 0;
-    size_t same = 0;
     for (size_t i = 0; i < record->member_count; i++) {
         const struct record_member *m = &record->members[i];
         const struct record_member *before = old ? record_find_pod(old, m->pod) : NULL;
         if (before && render_same(before, m))
-            same++;
-        else if (shown++ < RENDER_ACTIONS_MAX)
+            continue;
+        if (shown++ < RENDER_ACTIONS_MAX)
             render_member(out, m);
     }
     if (shown > RENDER_ACTIONS_MAX)
