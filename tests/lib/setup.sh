@@ -5,6 +5,7 @@
 #   build              a compiler and the libraries
 #   lab                what the embedded Kubernetes of tests/lab needs
 #   test               build, lab, and every tool of tests/run.sh (the default)
+#   e2e                build, lab, and what the Kubernetes of tests/e2e and the images for it need
 #   servers NAME...    Redis and Valkey servers, see server.sh
 # Needs root or sudo, and only for packages that are missing. Takes well under a second when nothing is.
 
@@ -19,6 +20,9 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config musl-tools git libcur
 lab_packages=(python3 iproute2 iptables procps util-linux openssl)
 test_packages=(clang clang-tidy 'libclang-rt-dev|libclang-rt-14-dev|libclang-common-14-dev' cppcheck libcmocka-dev
     gcovr shellcheck yamllint pyflakes3)
+# containerd.io, docker-ce: Docker's own packages, where somebody has installed those
+e2e_packages=('containerd|containerd.io' 'runc|containerd.io' containernetworking-plugins 'docker.io|docker-ce'
+    debootstrap debian-archive-keyring conntrack ethtool kmod)
 
 hiredis_minimum=1.1
 hiredis_prefix=$cache/hiredis
@@ -153,7 +157,8 @@ setup_group() {
             setup_hiredis
             setup_clang_format
             ;;
-        *) die "unknown group '$1'; the groups are: build lab test, and 'servers NAME...'" ;;
+        e2e) need "${build_packages[@]}" "${lab_packages[@]}" "${e2e_packages[@]}" ;;
+        *) die "unknown group '$1'; the groups are: build lab test e2e, and 'servers NAME...'" ;;
     esac
 }
 
