@@ -29,7 +29,8 @@ LAB_DEFAULTS: dict[str, Any] = {
     "nodeAccess": False,         # let the agents read nodes (the chart's optional ClusterRole)
     "readinessSeconds": 1.0,     # period of `muster-hook ready`
     "livenessSeconds": 5.0,      # period of `muster-hook alive`
-    "backoff": 10.0,             # first restart delay after the immediate one; doubles up to x30
+    "firstBackoff": 0.0,         # delay of the first restart of a container
+    "backoff": 10.0,             # delay of the second; doubles up to x30
     "bookmarkSeconds": 30.0,     # idle time before a watch gets a bookmark
     "faults": "",                # of the API server from the start: SPECs, separated by blanks
     "history": 5000,             # changes kept for watches before they are compacted

@@ -51,7 +51,7 @@ class Container:
     """One container of a pod over all its restarts."""
 
     def __init__(self, name: str, image: str, log: Path, group: int, namespaced: bool,
-                 backoff: float, restarts: int = 0) -> None:
+                 backoff: tuple[float, float], restarts: int = 0) -> None:
         self.name, self.image = name, image
         self.restarts = restarts
         self.ready = False
@@ -62,8 +62,8 @@ class Container:
         self._log, self._group, self._namespaced = log, group, namespaced
         self._process: Optional[asyncio.subprocess.Process] = None
         self._waiter: Optional[asyncio.Task[None]] = None
-        self._backoff_base = backoff
-        self._backoff = 0.0
+        self._backoff_first, self._backoff_base = backoff
+        self._backoff = self._backoff_first
         self._runs = 0
         self._killed = False
         self._state: dict[str, Any] = {"waiting": {"reason": "PodInitializing"}}
@@ -165,7 +165,7 @@ class Container:
         The delay counts from the end of the last run and is forgotten after a run of ten minutes.
         """
         if time.monotonic() - self.began > 60 * self._backoff_base:
-            self._backoff = 0.0
+            self._backoff = self._backoff_first
         delay = self._backoff
         self._backoff = min(max(self._backoff * 2, self._backoff_base), 30 * self._backoff_base)
         if delay > 0:

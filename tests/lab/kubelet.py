@@ -67,7 +67,8 @@ class PodWorker:
 
     def _container(self, spec: Object, namespaced: bool, restarts: dict[str, int]) -> Container:
         return Container(spec["name"], spec["image"], self.directory / f"logs/{spec['name']}.log",
-                         self.group, namespaced, self.config.lab["backoff"],
+                         self.group, namespaced,
+                         (self.config.lab["firstBackoff"], self.config.lab["backoff"]),
                          restarts.get(spec["name"], 0))
 
     def container(self, name: str) -> Container:
