@@ -427,6 +427,7 @@ void agent_hosts_observe(struct agent *agent)
         .me = NO_POD,
         .arbiter = ARBITER_HOSTS,
         .replicas_per_primary = agent->config->cluster.replicas_per_primary,
+        .tls = agent->config->redis.tls.enabled,
         .attempts = &agent->attempts,
         .entropy = {agent->entropy[0], agent->entropy[1]},
         .hosts_problem = hosts->problem,

@@ -100,6 +100,7 @@ void agent_observe(struct agent *agent)
         .leader = lease_client_may_act(agent->lease),
         .api_seen_ms = kube_state_seen_ms(agent->state),
         .replicas_per_primary = agent->config->cluster.replicas_per_primary,
+        .tls = agent->config->redis.tls.enabled,
         .reform_lost = agent->config->policy.lost_cluster == LOST_REFORM,
         .attempts = &agent->attempts,
         .entropy = {agent->entropy[0], agent->entropy[1]},

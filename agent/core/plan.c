@@ -219,9 +219,9 @@ static const struct {
     int64_t node_timeout_ms;
 } quick_timeouts[] = {{50, 500}, {100, 1990}, {SIZE_MAX, 4990}};
 
-int64_t planner_quick_timeout_ms(size_t members)
+int64_t planner_quick_timeout_ms(size_t members, bool tls)
 {
-    size_t i = 0;
+    size_t i = tls ? 1 : 0;
     while (members > quick_timeouts[i].members_max)
         i++;
     return quick_timeouts[i].node_timeout_ms;

@@ -158,6 +158,7 @@ struct world {
     int64_t api_seen_ms; /* last word of the API on pods and StatefulSet; 0 = never complete */
     struct stateful_set set;
     int replicas_per_primary;
+    bool tls; /* the servers speak TLS, among themselves too */
 
     enum presence record_presence;
     const struct record *record;      /* when PRESENT; NULL if it cannot be read */

@@ -304,11 +304,13 @@ static void test_all_pairs_meet_up_to_fifty_then_a_ring_and_a_star(void **state)
 static void test_a_larger_formation_pings_more_slowly(void **state)
 {
     (void)state;
-    assert_int_equal(planner_quick_timeout_ms(1), 500);
-    assert_int_equal(planner_quick_timeout_ms(50), 500);
+    assert_int_equal(planner_quick_timeout_ms(1, false), 500);
+    assert_int_equal(planner_quick_timeout_ms(50, false), 500);
+    assert_int_equal(planner_quick_timeout_ms(1, true), 1990); /* handshakes take their time */
+    assert_int_equal(planner_quick_timeout_ms(101, true), 4990);
     static const size_t counts[] = {51, 100, 101, 158};
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-        int64_t ms = planner_quick_timeout_ms(counts[c]);
+        int64_t ms = planner_quick_timeout_ms(counts[c], false);
         assert_true((size_t)ms * 50 * 50 > counts[c] * counts[c] * 495);
         assert_true(planner_is_quick_timeout(ms));
         assert_true(ms < 5000); /* the rejoin delay grows no further */
