@@ -8,6 +8,7 @@ Each takes the lab, its arguments and a way to report progress, and returns when
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Optional
@@ -16,6 +17,7 @@ import load_control
 import observe
 import workloads
 from apiserver import delete_pod
+from controllers import owned_pods
 from config import CLIENT_PORT, NAMESPACE, SET_NAME
 from store import Object, RESOURCES
 from workloads import AGENT, SERVER
@@ -79,7 +81,7 @@ def node_object(lab: "Lab", name: str) -> Object:
 
 def all_names(lab: "Lab", args: Args) -> list[str]:
     """The pods an operation is for, each of which must exist."""
-    pods = {p["metadata"]["name"]: p for p in lab.store.list("pods", NAMESPACE)}
+    pods = {p["metadata"]["name"]: p for p in owned_pods(lab.store, stateful(lab)).values()}
     names = list(pods) if args.get("all") else list(args.get("pods", []))
     if not names:
         raise Refused("no pod named (or give --all)")
@@ -118,7 +120,7 @@ def why_not_ready(lab: "Lab", names: Optional[list[str]] = None) -> str:
             return f"{name} is terminating"
         if not workloads.is_ready(pod):
             return f"{name} is not Ready ({pod['status'].get('phase')})"
-    if names is None and len(lab.store.list("pods", NAMESPACE)) > size:
+    if names is None and len(owned_pods(lab.store, stateful(lab))) > size:
         return "pods above the size are still there"
     return ""
 
@@ -258,7 +260,7 @@ async def readdress(lab: "Lab", args: Args, progress: Progress) -> None:
 @command("lose-volume")
 async def lose_volume(lab: "Lab", args: Args, progress: Progress) -> None:
     """The disk is gone, and the server with it: killed, re-created on an empty volume."""
-    names = all_names(lab, {"pods": [args["pod"]]})
+    names = all_names(lab, args)
     lab.kubelet.wipe_data.update(names)
     await _deleted(lab, names, {**args, "grace": 0}, progress)
 
@@ -383,6 +385,19 @@ async def get(lab: "Lab", args: Args, _: Progress) -> Any:
     return obj
 
 
+@command("create")
+async def create(lab: "Lab", args: Args, _: Progress) -> Any:
+    """`kubectl create`: another StatefulSet, or a pod that no controller made.
+
+    A pod on a node that is not the lab's runs nothing here: who creates it plays its server.
+    """
+    if args["resource"] not in RESOURCES:
+        raise Refused(f"no resource {args['resource']}; there are: {' '.join(RESOURCES)}")
+    obj = json.loads(args["object"])
+    obj.setdefault("metadata", {}).setdefault("namespace", NAMESPACE)
+    return lab.store.create(args["resource"], obj)
+
+
 # -- seeing --------------------------------------------------------------------------------------
 
 @command("identity")
@@ -405,7 +420,7 @@ async def status(lab: "Lab", _args: Args, _: Progress) -> Any:
     zones = {n["metadata"]["name"]: n["metadata"]["labels"][workloads.ZONE_LABEL]
              for n in lab.store.list("nodes")}
     pods = []
-    for pod in sorted(lab.store.list("pods", NAMESPACE), key=workloads.ordinal_of):
+    for _, pod in sorted(owned_pods(lab.store, stateful(lab)).items()):
         name = pod["metadata"]["name"]
         pods.append(_pod_status(pod, lab.kubelet.workers.get(name), views.get(name), zones))
     stateful_obj = stateful(lab)

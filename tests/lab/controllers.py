@@ -76,7 +76,8 @@ class StatefulSetController(Controller):
         for ordinal in range(spec["replicas"]):
             found = pods.get(ordinal)
             if found is None:
-                if self.store.find("pods", NAMESPACE, f"{SET_NAME}-{ordinal}") is None:
+                name = f"{stateful['metadata']['name']}-{ordinal}"
+                if self.store.find("pods", NAMESPACE, name) is None:
                     self.store.create("pods", workloads.pod(stateful, ordinal))
                 if ordered:
                     return

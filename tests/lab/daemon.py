@@ -24,7 +24,7 @@ import controllers
 import pki
 import workloads
 from apiserver import ApiServer
-from config import (API_PORT, CLIENT_PORT, HTTP_PORT, NAMESPACE, ConfigError, LabConfig,
+from config import (API_PORT, CLIENT_PORT, HTTP_PORT, NAMESPACE, SET_NAME, ConfigError, LabConfig,
                     server_program)
 from dns import NameServer
 from faults import Faults
@@ -110,8 +110,9 @@ class Lab:
 
     def addresses_by_pod(self) -> dict[str, str]:
         """The servers that should be there: pods with an address, in ordinal order."""
-        pods = sorted(self.store.list("pods", NAMESPACE), key=workloads.ordinal_of)
-        return {p["metadata"]["name"]: p["status"]["podIP"] for p in pods
+        owner = self.store.get("statefulsets", NAMESPACE, SET_NAME)
+        pods = sorted(controllers.owned_pods(self.store, owner).items())
+        return {p["metadata"]["name"]: p["status"]["podIP"] for _, p in pods
                 if p["status"].get("podIP")}
 
     def _addresses_changed(self) -> None:

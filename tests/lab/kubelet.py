@@ -402,7 +402,7 @@ class Kubelet:
         worker = self.workers.get(meta["name"])
         mine = worker is not None and worker.uid == meta["uid"]
         node = pod["spec"].get("nodeName", "")
-        if not node or node in self.lost:
+        if not node or node in self.lost or self.store.find("nodes", "", node) is None:
             return
         if change.type == "DELETED":
             if mine and worker is not None and not worker.ended.is_set():

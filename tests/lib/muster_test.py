@@ -172,8 +172,9 @@ class Lab:
         args = [*(pods or ("--all",)), *(["--grace", grace] if grace is not None else [])]
         self._change(command, *args, **options)
 
-    def lose_volume(self, pod: str, **options: Any) -> None:
-        self._change("lose-volume", pod, **options)
+    def lose_volume(self, *pods: str, **options: Any) -> None:
+        """No pod named: all of them."""
+        self._change("lose-volume", *(pods or ("--all",)), **options)
 
     def drain_node(self, node: str, **options: Any) -> None:
         self._change("drain-node", node, **options)
@@ -232,6 +233,9 @@ class Lab:
 
     def text(self, pod: str, *words: resp.Argument) -> str:
         return resp.text(self.redis(pod, *words))
+
+    def create(self, resource: str, obj: dict[str, Any]) -> None:
+        self.run("create", resource, json.dumps(obj))
 
     def get(self, resource: str, name: Optional[str] = None) -> Any:
         """An API object (or all of a resource), as stored."""

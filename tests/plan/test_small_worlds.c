@@ -137,6 +137,12 @@ static void sweep_pair(struct sweep *sweep, enum truth_stage stage, enum record_
     struct truth *t = truth_new(sweep->arena, 2, 1, stage);
     odd_apply(t, 0, &odd[0], record);
     odd_apply(t, 1, &odd[1], record);
+    if (odd[0].identity == SAME && odd[1].identity == SAME && odd[1].terminating && odd[1].moved) {
+        struct truth_node *stranger = truth_node(t, world_build_id(200));
+        stranger->component = truth_node_of(t, 0)->component;
+        stranger->primary = true;
+        stranger->flags = odd[1].quick ? NODE_FAIL : 0;
+    }
     /* Only a world in which the cluster is gone looks at these. */
     t->world.gone_since_ms = odd[1].terminating ? 0 : TRUTH_NOW_MS - 5000;
     t->world.set.volumes = !odd[1].moved;

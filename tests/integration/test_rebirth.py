@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a cluster whose servers came back without what they had.
+
+Small labs: three primaries without replicas, or six pods where an election is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+
+KEYS = 60
+PRIMARIES_ONLY: dict[str, Any] = {"pods": 3, "replicas_per_primary": 0, "node_timeout": 2000}
+QUICK = {"kubernetes.leaseSeconds": 3}
+
+
+def write_keys(lab: Lab, count: int = KEYS) -> None:
+    """Keys over all shards, each to the primary that the servers name."""
+    entry = lab.address("muster-0")
+    for number in range(count):
+        words = ("SET", f"key:{number}", f"value:{number}")
+        try:
+            resp.command(entry, *words)
+        except resp.RespError as error:
+            if not str(error).startswith("MOVED "):
+                raise
+            resp.command(str(error).split()[2].rpartition(":")[0], *words)
+
+
+def count_keys(lab: Lab) -> int:
+    """The keys on all primaries."""
+    return sum(int(lab.redis(pod, "DBSIZE")) for pod in lab.pods()
+               if lab.redis(pod, "ROLE")[0] == b"master")
+
+
+def record(lab: Lab) -> dict[str, Any]:
+    """The record as stored."""
+    found: dict[str, Any] = json.loads(next(iter(lab.get("configmaps", "muster-muster")["data"]
+                                                 .values())))
+    return found
+
+
+def said(lab: Lab) -> str:
+    """All that the agents have logged."""
+    return "".join(lab.log(pod) for pod in lab.pods())
+
+
+class Rebirth(MusterTestCase):
+    """Every pod went, and came back empty."""
+
+    timeout = 120
+
+    def test_without_volumes_it_is_reborn_by_itself(self) -> None:
+        with Lab(settings=QUICK, volumes=False, **PRIMARIES_ONLY) as lab:
+            lab.up()
+            write_keys(lab)
+            before = record(lab)
+            lab.delete(grace=0, wait=False)
+            lab.wait("formed", timeout=60)
+            self.wait_until(lambda: record(lab)["state"] == "formed", 20, "the record says formed")
+            after = record(lab)
+            self.assertEqual(after["uid"], before["uid"], "the cluster keeps its uid")
+            self.assertEqual(after["generation"], before["generation"] + 1)
+            self.assertIn("the cluster of 3 members in 3 shards (generation 1) is gone, lost with "
+                          "its pods (no volumes): forming a cluster", said(lab))
+            self.assertEqual(count_keys(lab), 0)
+
+    def test_with_volumes_lost_it_waits_and_says_so(self) -> None:
+        with Lab(settings=QUICK, **PRIMARIES_ONLY) as lab:
+            lab.up()
+            write_keys(lab)
+            before = record(lab)
+            lab.lose_volume(wait=False)
+            sentence = ("all 3 servers came back with empty volumes. Bring the volumes back, or "
+                        "set policy.lostCluster to reform")
+            self.wait_until(lambda: sentence in said(lab), 40, "the leader says what is lost")
+            plan = lab.muster_json("muster-0", "status")["plan"]
+            self.assertEqual(plan["actions"], [], "and does nothing")
+            self.assertEqual(record(lab), before, "nobody is entered in the record")
+            for pod in lab.pods():
+                self.assertEqual(len(lab.text(pod, "CLUSTER", "NODES").splitlines()), 1, pod)
+
+    def test_with_volumes_lost_and_given_up_it_is_reborn(self) -> None:
+        with Lab(settings={**QUICK, "policy.lostCluster": "reform"}, **PRIMARIES_ONLY) as lab:
+            lab.up()
+            write_keys(lab)
+            lab.lose_volume(wait=False)
+            self.wait_until(lambda: record(lab)["generation"] == 2, 40, "planned anew")
+            lab.wait("formed", timeout=60)
+            self.assertIn("is gone, lost with its volumes: forming a cluster", said(lab))
+
+
+class CorruptFile(MusterTestCase):
+    """A nodes.conf that no server would take."""
+
+    timeout = 120
+
+    def test_it_is_kept_aside_and_the_server_joins_empty(self) -> None:
+        with Lab(settings=QUICK, pods=6, node_timeout=2000) as lab:
+            lab.up()
+            write_keys(lab)
+            # A primary: its replica must be elected first, or the emptiness would be copied.
+            data = lab.state / "pods/muster-0/data"
+            old = lab.text("muster-0", "CLUSTER", "MYID")
+            self.assertEqual(lab.redis("muster-0", "ROLE")[0], b"master")
+            lab.pause("muster-0", "redis")
+            broken = (data / "nodes.conf").read_bytes()[:100]
+            (data / "nodes.conf").write_bytes(broken)
+            lab.kill("muster-0", wait=False)
+
+            def joined() -> bool:
+                return (lab.text("muster-0", "CLUSTER", "MYID") != old
+                        and lab.redis("muster-0", "ROLE")[0] == b"slave")
+            self.wait_until(joined, 60, "muster-0 is a replica under a new id")
+            self.assertIn("its nodes.conf is corrupt; node", lab.log("muster-0"))
+            lab.wait("formed", timeout=60)
+            self.assertEqual(count_keys(lab), KEYS, "nothing is lost")
+            aside = {path.name.partition(".muster-aside-")[0]: path
+                     for path in data.glob("*.muster-aside-*")}
+            self.assertEqual(set(aside), {"nodes.conf", "appendonlydir"})
+            self.assertEqual(aside["nodes.conf"].read_bytes(), broken)
+
+
+if __name__ == "__main__":
+    main()
