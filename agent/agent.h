@@ -40,8 +40,7 @@
 #define AGENT_DEBOUNCE_MS 20
 /* After a stall: one full period of the slowest regular poll (DESIGN 3). */
 #define AGENT_SETTLE_MS WORLD_FRESH_MS
-/* While acts are under way or a cluster is being formed, servers are asked this often. */
-#define AGENT_HURRY_MS 25
+/* For as long servers are asked in a hurry after the last wish for it (core/observe.h). */
 #define AGENT_HURRY_FOR_MS 1500
 
 /*
@@ -59,6 +58,7 @@ struct identity {
 struct agent_mate {
     char uid[UID_SIZE];
     enum agent_state state;
+    struct told told;
     int64_t seen_ms;
     int64_t asked_ms;
     unsigned failures;
@@ -140,5 +140,6 @@ void agent_publish(struct agent *agent);
 void agent_ask_mates(struct agent *agent);
 void agent_forget_mates(struct agent *agent);
 enum agent_state agent_mate_state(const struct agent *agent, const char *uid, int64_t *ret_seen_ms);
+void agent_mate_told(const struct agent *agent, const char *uid, struct told *ret_told);
 
 #endif

@@ -18,9 +18,6 @@ bool agent_may_send(void *ctx, const struct action *action)
 void agent_execute(struct agent *agent)
 {
     const struct plan *plan = &agent->plan;
-    bool formed = agent->world.record && agent->world.record->state == RECORD_FORMED;
-    if (plan->action_count || (agent->world.leader && !formed))
-        peers_hurry(agent->peers, NULL, AGENT_HURRY_MS, clock_mono_ms() + AGENT_HURRY_FOR_MS);
     if (plan->action_count)
         executor_run(agent->executor, plan, &agent->world,
                      agent->hosts ? host_record_version(agent->hosts->record)

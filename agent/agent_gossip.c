@@ -33,6 +33,12 @@ enum agent_state agent_mate_state(const struct agent *agent, const char *uid, in
     return mate ? mate->state : AGENT_UNKNOWN;
 }
 
+void agent_mate_told(const struct agent *agent, const char *uid, struct told *ret_told)
+{
+    const struct agent_mate *mate = mate_find(agent, uid);
+    *ret_told = mate ? mate->told : (struct told){0};
+}
+
 static void mate_on_done(void *ctx, const struct http_response *response)
 {
     struct agent_mate *mate = ctx;
@@ -44,8 +50,13 @@ static void mate_on_done(void *ctx, const struct http_response *response)
         mate->failures = 0;
         mate->state = AGENT_OK;
         mate->seen_ms = clock_mono_ms();
+        /* What it says is of when its server was asked, but not of later than we asked it. */
+        mate->told = (struct told){.heard_ms = mate->asked_ms,
+                                   .view_hash = digest.view_hash,
+                                   .open_slots = digest.open_slots};
     } else if (++mate->failures >= MATE_SILENT_AFTER) {
         mate->state = AGENT_SILENT;
+        mate->told = (struct told){0};
     }
 }
 

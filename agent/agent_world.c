@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "core/observe.h"
 #include "io/clock.h"
 
 /* Ours: controlled by the StatefulSet with the uid that the API gives today (DESIGN 4). */
@@ -43,6 +44,7 @@ static void agent_put_pod(struct agent *agent, const struct kube_pod *from, stru
     pod->agent = me ? AGENT_OK : agent_mate_state(agent, pod->uid, &pod->agent_seen_ms);
     if (me)
         pod->agent_seen_ms = agent->world.now_ms;
+    agent_mate_told(agent, pod->uid, &pod->told);
     const struct server *server = peers_server(agent->peers, pod->uid);
     if (server)
         pod->server = *server;
@@ -122,34 +124,43 @@ void agent_observe(struct agent *agent)
     w->gone_since_ms = rebirth_look(&agent->rebirth, w);
 }
 
-/* The rhythm for the servers of others: one second while the cluster is small (DESIGN 3). */
-static struct peer_rhythm agent_rhythm(size_t count)
+/* Whoever is hurried is asked at that pace for a moment longer than the wish. */
+static void agent_hurry(struct agent *agent, const struct observe_ask *asks)
 {
-    struct peer_rhythm rhythm = PEERS_OTHER_RHYTHM;
-    if (count > 32)
-        rhythm.full_ms = (int64_t)count * 1000 / 32;
-    return rhythm;
+    int64_t until_ms = clock_mono_ms() + AGENT_HURRY_FOR_MS;
+    for (size_t i = 0; i < agent->world.pod_count; i++) {
+        bool me = i == agent->world.me;
+        const char *uid = me ? agent->identity.pod_uid : agent->world.pods[i].uid;
+        if (asks[i].hurry_ms)
+            peers_hurry(agent->peers, uid, asks[i].hurry_ms, until_ms);
+    }
 }
 
 void agent_follow_pods(struct agent *agent)
 {
     const struct world *w = &agent->world;
+    bool leads = agent->hosts ? agent->hosts->verdict.watch : w->leader;
+    bool watch = leads || agent->gate_asks;
+    /* The gate, and without Kubernetes every agent, judges by the views of all. */
+    size_t sweep_max = agent->hosts || agent->gate_asks ? NODES_MAX : OBSERVE_SWEEP_MAX;
+    const struct observe_ask *asks =
+        observe_choose(w, &agent->plan, watch, sweep_max, &agent->arena);
     struct peer_target *targets = ARENA_NEW(&agent->arena, struct peer_target, w->pod_count + 1);
     size_t count = 0;
+    bool listed = w->me != NO_POD;
     targets[count++] = (struct peer_target){
         .uid = agent->identity.pod_uid,
         .ip = agent->config->redis.host,
         .port = agent->config->redis.port,
-        .rhythm = PEERS_OWN_RHYTHM,
+        .rhythm = listed ? asks[w->me].rhythm : observe_own_rhythm(w->pod_count, watch),
+        .read = listed && asks[w->me].read,
     };
-    bool leads = agent->hosts ? agent->hosts->verdict.watch : w->leader;
-    bool all = leads || agent->gate_asks;
-    for (size_t i = 0; all && i < w->pod_count; i++) {
+    for (size_t i = 0; i < w->pod_count; i++) {
         const struct pod *pod = &w->pods[i];
-        if (i == w->me || !pod->ip[0])
-            continue;
-        targets[count++] =
-            (struct peer_target){pod->uid, pod->ip, pod->port, agent_rhythm(w->pod_count)};
+        if (i != w->me && asks[i].dial)
+            targets[count++] =
+                (struct peer_target){pod->uid, pod->ip, pod->port, asks[i].rhythm, asks[i].read};
     }
     peers_sync(agent->peers, targets, count);
+    agent_hurry(agent, asks);
 }

@@ -101,6 +101,7 @@ static void facts_gather_members(const struct world *world, struct arena *arena,
 struct vote {
     uint64_t hash;
     uint64_t epoch;
+    int rank; /* 2: its view is fresh, 1: it is kept, 0: only its hash is */
     size_t pod;
 };
 
@@ -110,6 +111,8 @@ static int vote_cmp(const void *a, const void *b)
     const struct vote *vb = b;
     if (va->hash != vb->hash)
         return va->hash < vb->hash ? -1 : 1;
+    if (va->rank != vb->rank)
+        return va->rank > vb->rank ? -1 : 1;
     return va->pod < vb->pod ? -1 : va->pod > vb->pod;
 }
 
@@ -129,8 +132,11 @@ static void facts_gather_reference(const struct world *world, struct arena *aren
     struct vote *votes = ARENA_NEW(arena, struct vote, world->pod_count);
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct server *s = &world->pods[i].server;
-        if (world_view_fresh(world, &world->pods[i]))
-            votes[facts->views++] = (struct vote){s->view->hash, s->current_epoch, i};
+        bool fresh = world_view_fresh(world, &world->pods[i]);
+        facts->unread += facts->fresh[i] && !fresh;
+        if (world_view_stands(world, &world->pods[i]))
+            votes[facts->views++] = (struct vote){s->view ? s->view->hash : s->view_hash,
+                                                  s->current_epoch, (s->view != NULL) + fresh, i};
     }
     if (facts->views)
         qsort(votes, facts->views, sizeof *votes, vote_cmp);

@@ -41,10 +41,11 @@ struct facts {
     int first_missing_ordinal; /* -1 if none is missing */
 
     /* The view held by most fresh servers; among equals the one with the highest epoch. */
-    const struct view *reference; /* NULL = no fresh view */
-    size_t reference_votes;       /* fresh views with the same hash */
+    const struct view *reference; /* the lowest fresh one of them; NULL = none at hand */
+    size_t reference_votes;       /* views that stand and have the same hash */
     bool reference_ours;          /* it lists most members of the record: not a stranger's own */
-    size_t views;                 /* fresh views */
+    size_t views;                 /* views that stand */
+    size_t unread;                /* fresh servers whose view is not fresh */
     unsigned slots_assigned;      /* in the reference, to whomever */
     unsigned slots_covered;       /* by nodes that are not failing */
     size_t open_pod;              /* a fresh server that shows a half-moved slot; NO_POD = none */

@@ -128,6 +128,13 @@ struct action planner_action(const struct planner *p, enum action_kind kind, siz
     };
 }
 
+bool planner_sees_all(struct planner *p)
+{
+    if (p->facts->unread)
+        p->plan->wants_views = true;
+    return !p->facts->unread;
+}
+
 const char *planner_count(struct planner *p, size_t count, const char *noun)
 {
     return arena_format(p->arena, "%zu %s%s", count, noun, count == 1 ? "" : "s");

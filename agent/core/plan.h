@@ -24,6 +24,7 @@ struct plan {
     char reason[PLAN_REASON_SIZE]; /* one sentence for people, without names of secrets or keys */
     struct action *actions;        /* in the arena; sent in this order, per server one by one */
     size_t action_count;
+    bool wants_views; /* a rule waits until every server's view was read (core/observe.h) */
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */

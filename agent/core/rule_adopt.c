@@ -135,8 +135,10 @@ static const char *adopt_unknown(struct planner *p)
     for (size_t i = 0; i < w->pod_count; i++) {
         if (!p->facts->fresh[i])
             continue;
-        if (!world_view_fresh(w, &w->pods[i]))
+        if (!world_view_fresh(w, &w->pods[i])) {
+            p->plan->wants_views = true;
             return arena_format(p->arena, "the view of %s", w->pods[i].name);
+        }
         if (!w->pods[i].server.node_timeout_ms)
             return arena_format(p->arena, "the settings of %s", w->pods[i].name);
     }

@@ -276,6 +276,7 @@ enum rule_verdict rule_form_replan(struct planner *p)
 {
     if (!planner_forming(p))
         return RULE_PASS;
+    p->plan->wants_views = true;
     const struct world *w = p->world;
     const struct record *old = w->record;
     struct record_member *members = ARENA_NEW(p->arena, struct record_member, old->member_count);

@@ -35,7 +35,7 @@ static const char *join_refuse(struct planner *p, size_t pod)
     const struct view_node *n =
         f->reference_ours && f->reference_votes > f->views / 2 ? view_find(f->reference, id) : NULL;
     if (n && !(n->flags & NODE_HANDSHAKE))
-        return NULL;
+        return planner_sees_all(p) ? NULL : "not every server was asked yet whether it knows it";
     return "it holds data or a cluster of its own that the record does not know";
 }
 
@@ -97,21 +97,21 @@ static size_t join_members(struct planner *p, struct record_member *members)
 }
 
 /* Some expected server lists the id, or not every one's view was read lately. */
-static bool join_still_known(const struct planner *p, const struct node_id *id)
+static bool join_still_known(struct planner *p, const struct node_id *id)
 {
     if (p->facts->first_missing_ordinal >= 0)
         return true;
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
-        if ((size_t)pod->ordinal < p->facts->expected &&
-            (!world_view_fresh(p->world, pod) || view_find(pod->server.view, id)))
+        if ((size_t)pod->ordinal < p->facts->expected && world_view_fresh(p->world, pod) &&
+            view_find(pod->server.view, id))
             return true;
     }
-    return false;
+    return !planner_sees_all(p);
 }
 
 /* What is to be forgotten: ids that fell out of the record, until no server lists them. */
-static size_t join_forget(const struct planner *p, const struct index *kept, struct node_id *forget)
+static size_t join_forget(struct planner *p, const struct index *kept, struct node_id *forget)
 {
     const struct record *record = p->world->record;
     size_t count = 0;
@@ -199,6 +199,16 @@ static bool join_must_meet(const struct planner *p, size_t from, size_t to)
            (!n->connected && n->flags & (NODE_FAIL | NODE_PFAIL));
 }
 
+/* The reference does not have the pod where it answers: then every server's view matters. */
+static bool join_is_misplaced(const struct planner *p, size_t pod)
+{
+    const struct pod *candidate = &p->world->pods[pod];
+    const struct view_node *n =
+        p->facts->reference ? view_find(p->facts->reference, &candidate->server.id) : NULL;
+    return !n || n->flags & (NODE_NOADDR | NODE_FAIL) ||
+           (!(n->flags & NODE_MYSELF) && strcmp(n->ip, candidate->ip) != 0);
+}
+
 /* What is needed, not what is sent in this turn: a handshake takes longer than a turn. */
 struct introduction {
     const struct pod *first; /* the lowest pod that some member must be told of */
@@ -211,6 +221,8 @@ static void join_introduce(struct planner *p, size_t to, struct introduction *sa
     const struct world *w = p->world;
     size_t by = 0;
     size_t from;
+    if (join_is_misplaced(p, to))
+        (void)planner_sees_all(p);
     for (size_t k = 0; planner_partner(to, k, w->pod_count, &from); k++) {
         if (!planner_belongs(p, from) || !world_view_fresh(w, &w->pods[from]) ||
             !join_must_meet(p, from, to))
@@ -243,7 +255,7 @@ enum rule_verdict rule_meet(struct planner *p)
     return RULE_PASS;
 }
 
-const char *planner_keep(const struct planner *p, const struct node_id *id)
+const char *planner_keep(struct planner *p, const struct node_id *id)
 {
     if (p->world->guards_off & GUARD_FORGET)
         return NULL;
@@ -253,10 +265,8 @@ const char *planner_keep(const struct planner *p, const struct node_id *id)
         return "a server answers with it";
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
-        if (!p->facts->fresh[i])
-            continue;
         if (!world_view_fresh(p->world, pod))
-            return "not every view was read lately";
+            continue;
         const struct view *view = pod->server.view;
         const struct view_node *n = view_find(view, id);
         if (n && n->slot_count)
@@ -267,7 +277,7 @@ const char *planner_keep(const struct planner *p, const struct node_id *id)
             if (node_id_eq(&view->nodes[k].primary, id))
                 return "replicas still follow it";
     }
-    return NULL;
+    return planner_sees_all(p) ? NULL : "not every view was read lately";
 }
 
 /*

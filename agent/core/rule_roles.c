@@ -144,6 +144,10 @@ enum rule_verdict rule_replicate(struct planner *p)
                         p->world->pods[f->shards[s].primary_pod].name);
             continue;
         }
+        if (!planner_sees_all(p)) {
+            planner_say(p, "%s waits until every server's view was read", pod->name);
+            return RULE_PASS;
+        }
         struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
         a.require = REQUIRE_PRIMARY | REQUIRE_EMPTY;
         a.subject = f->shards[s].primary;

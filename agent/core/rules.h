@@ -48,6 +48,12 @@ bool planner_put_record(struct planner *p, const struct record *record);
 struct action planner_action(const struct planner *p, enum action_kind kind, size_t pod,
                              enum authority authority);
 
+/*
+ * Every server that answers was asked for its view lately. If not, the plan says that it wants them
+ * all: what is not read is no agreement.
+ */
+bool planner_sees_all(struct planner *p);
+
 /* "1 server", "2 servers". */
 const char *planner_count(struct planner *p, size_t count, const char *noun);
 
@@ -82,7 +88,7 @@ struct record_member planner_member(const struct pod *pod);
  * FACTS 4's conditions for FORGET. Kubernetes' part (no pod has the id any more) is what put it on
  * the record's list. NULL if it may be forgotten, else why not.
  */
-const char *planner_keep(const struct planner *p, const struct node_id *id);
+const char *planner_keep(struct planner *p, const struct node_id *id);
 
 /* MEET sent to the server of `from`, of the server that answers at `to`. */
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to);

@@ -40,6 +40,17 @@ bool world_view_fresh(const struct world *world, const struct pod *pod)
            world->now_ms - s->view_ms <= WORLD_FRESH_MS;
 }
 
+bool world_view_stands(const struct world *world, const struct pod *pod)
+{
+    const struct server *s = &pod->server;
+    if (world_view_fresh(world, pod))
+        return true;
+    bool contradicted = pod->told.heard_ms > s->view_ms && pod->told.view_hash &&
+                        pod->told.view_hash != s->view_hash;
+    return world_server_fresh(world, pod) && s->view_hash && !s->view_outdated && !contradicted &&
+           world->now_ms - s->view_ms <= WORLD_STANDS_MS;
+}
+
 bool world_api_fresh(const struct world *world)
 {
     return world->set.known && world->api_seen_ms &&

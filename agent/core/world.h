@@ -26,6 +26,8 @@
 
 /* An answer older than this is stale: three periods of the slowest regular poll and a margin. */
 #define WORLD_FRESH_MS 3500
+/* A view without a sign of change stands until it is read again in turn (core/observe.h). */
+#define WORLD_STANDS_MS 65000
 /* Without any word from the API for this long its view is stale (bookmarks come each minute). */
 #define WORLD_API_FRESH_MS 90000
 
@@ -79,6 +81,15 @@ struct server {
 
     const struct view *view; /* NULL = not read */
     int64_t view_ms;         /* when it was asked for */
+    uint64_t view_hash;      /* of the last one that was read, kept longer than it; 0 = never */
+    bool view_outdated;      /* CLUSTER INFO says other figures than when the view was read */
+};
+
+/* What the agent beside a server told by its digest: never a reason to act, only to read. */
+struct told {
+    int64_t heard_ms;   /* 0 = nothing */
+    uint64_t view_hash; /* 0 = unknown */
+    uint32_t open_slots;
 };
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
@@ -112,6 +123,7 @@ struct pod {
     enum agent_state agent;
     int64_t agent_seen_ms;
     struct host_word word; /* without Kubernetes */
+    struct told told;
     struct server server;
 };
 
@@ -185,6 +197,12 @@ bool world_server_fresh(const struct world *world, const struct pod *pod);
 
 /* And its view of the cluster was read as lately; views are read from some servers only. */
 bool world_view_fresh(const struct world *world, const struct pod *pod);
+
+/*
+ * Its view was read once and nothing says that the server says anything else now. Enough to tell
+ * what most servers say; whoever acts on a server's view needs a fresh one.
+ */
+bool world_view_stands(const struct world *world, const struct pod *pod);
 
 /* The API's word is complete and not older than WORLD_API_FRESH_MS. */
 bool world_api_fresh(const struct world *world);

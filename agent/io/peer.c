@@ -11,11 +11,10 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "io/clock.h"
+#include "io/peer_clock.h"
 #include "io/peer_poll.h"
 #include "io/redis_link.h"
 
-/* libevent's coarse clock may fire a timer this much early. */
-#define PEER_SLACK_MS 5
 /* A view of NODES_MAX nodes that alternate in 16384 slots stays below. */
 #define PEER_VIEW_ARENA_MAX MIB(8)
 #define PEER_SAID_SIZE 192
@@ -46,16 +45,11 @@ struct peer {
     unsigned ask; /* of the poll in flight */
     int64_t sent_ms;
 
-    struct peer_rhythm rhythm;
-    int64_t hurry_period_ms;
-    int64_t hurry_until_ms;
-    int64_t beat_sent_ms; /* 0 = at once */
-    int64_t light_sent_ms;
-    int64_t full_sent_ms;
-    int64_t settings_sent_ms;
-    int64_t wide_sent_ms;
+    struct peer_clock clock;
+    struct peer_window *window;
 
     struct server server;
+    uint64_t figures;     /* poll_figures() of when the view was read */
     struct buf info;      /* the last whole INFO, as text */
     struct view views[2]; /* the present one, and the one being read */
     struct arena arenas[2];
@@ -127,12 +121,14 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
     }
     if (strcmp(draft.run_id, peer->server.run_id) != 0) {
         /* Another process: nothing that was read before is its. */
-        if (!(peer->ask & POLL_FULL))
+        if (!(peer->ask & POLL_FULL)) {
             draft.view = NULL;
+            draft.view_hash = 0;
+        }
         if (!(peer->ask & POLL_SETTINGS))
             poll_forget_settings(&draft);
-        peer->full_sent_ms = peer->ask & POLL_FULL ? peer->full_sent_ms : 0;
-        peer->settings_sent_ms = peer->ask & POLL_SETTINGS ? peer->settings_sent_ms : 0;
+        peer->clock.full_sent_ms = peer->ask & POLL_FULL ? peer->clock.full_sent_ms : 0;
+        peer->clock.settings_sent_ms = peer->ask & POLL_SETTINGS ? peer->clock.settings_sent_ms : 0;
     }
     if (peer->said[0])
         LOG(LOG_INFO, "server_answers", LOG_S("ip", peer->ip));
@@ -140,9 +136,12 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
     if (peer->ask & POLL_FULL) {
         peer->present = spare;
         draft.view_ms = peer->sent_ms;
+        draft.view_hash = draft.view->hash;
+        peer->figures = poll_figures(&draft);
     }
     if (peer->ask & POLL_LIGHT)
         draft.seen_ms = peer->sent_ms;
+    draft.view_outdated = draft.view_hash && poll_figures(&draft) != peer->figures;
     if (peer->ask & POLL_SETTINGS)
         peer_say_settings(peer, &replies[count - 1]);
     if (peer->ask & POLL_WIDE) {
@@ -175,58 +174,20 @@ static void peer_send_user(struct peer *peer)
     redis_link_send(peer->link, peer->user.commands, peer->user.command_count);
 }
 
-/* ---- rhythm ---- */
+/* ---- polls ---- */
 
-static bool peer_is_hurried(const struct peer *peer, int64_t now_ms)
+static bool peer_may_read(const struct peer *peer)
 {
-    return peer->hurry_period_ms && now_ms < peer->hurry_until_ms;
+    return peer->window->in_flight < OBSERVE_IN_FLIGHT;
 }
 
-/* When a kind of poll is due: INT64_MAX for never, 0 for at once. */
-static int64_t peer_due(int64_t sent_ms, int64_t period_ms)
+/* The poll in flight has ended, one way or another. */
+static void peer_end_poll(struct peer *peer)
 {
-    if (!period_ms)
-        return INT64_MAX;
-    return sent_ms ? sent_ms + period_ms : 0;
-}
-
-static int64_t peer_min(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t peer_full_due(const struct peer *peer, int64_t now_ms)
-{
-    int64_t due_ms = peer_due(peer->full_sent_ms, peer->rhythm.full_ms);
-    if (peer_is_hurried(peer, now_ms))
-        due_ms = peer_min(due_ms, peer_due(peer->full_sent_ms, peer->hurry_period_ms));
-    return due_ms;
-}
-
-static int64_t peer_next_due(const struct peer *peer, int64_t now_ms)
-{
-    int64_t due_ms = peer_full_due(peer, now_ms);
-    due_ms = peer_min(due_ms, peer_due(peer->light_sent_ms, peer->rhythm.light_ms));
-    return peer_min(due_ms, peer_due(peer->beat_sent_ms, peer->rhythm.beat_ms));
-}
-
-static unsigned peer_choose(const struct peer *peer, int64_t now_ms)
-{
-    int64_t soon_ms = now_ms + PEER_SLACK_MS;
-    unsigned ask = 0;
-    if (peer_full_due(peer, now_ms) <= soon_ms)
-        ask = POLL_BEAT | POLL_LIGHT | POLL_FULL;
-    else if (peer_due(peer->light_sent_ms, peer->rhythm.light_ms) <= soon_ms)
-        ask = POLL_BEAT | POLL_LIGHT;
-    else if (peer_due(peer->beat_sent_ms, peer->rhythm.beat_ms) <= soon_ms)
-        ask = POLL_BEAT;
-    /* Whoever hurries waits for settings too. */
-    if ((ask & POLL_LIGHT) && (peer_is_hurried(peer, now_ms) ||
-                               peer_due(peer->settings_sent_ms, PEER_SETTINGS_MS) <= soon_ms))
-        ask |= POLL_SETTINGS;
-    if ((ask & POLL_LIGHT) && peer_due(peer->wide_sent_ms, peer->rhythm.wide_ms) <= soon_ms)
-        ask |= POLL_WIDE;
-    return ask;
+    if (peer->flight != FLIGHT_POLL || !(peer->ask & POLL_FULL))
+        return;
+    peer->window->in_flight--;
+    peer->window->on_free(peer->window->ctx);
 }
 
 static void peer_send_poll(struct peer *peer, unsigned ask, int64_t now_ms)
@@ -236,15 +197,9 @@ static void peer_send_poll(struct peer *peer, unsigned ask, int64_t now_ms)
     peer->flight = FLIGHT_POLL;
     peer->ask = ask;
     peer->sent_ms = now_ms;
-    peer->beat_sent_ms = now_ms;
-    if (ask & POLL_LIGHT)
-        peer->light_sent_ms = now_ms;
     if (ask & POLL_FULL)
-        peer->full_sent_ms = now_ms;
-    if (ask & POLL_SETTINGS)
-        peer->settings_sent_ms = now_ms;
-    if (ask & POLL_WIDE)
-        peer->wide_sent_ms = now_ms;
+        peer->window->in_flight++;
+    peer_clock_sent(&peer->clock, ask, now_ms);
     redis_link_send(peer->link, commands, count);
 }
 
@@ -255,9 +210,9 @@ static void peer_close(struct peer *peer)
     redis_link_free(peer->link);
     peer->link = NULL;
     peer->open = false;
+    peer_end_poll(peer);
     peer->flight = FLIGHT_NONE;
-    /* Whoever answers next is asked everything. */
-    peer->beat_sent_ms = peer->light_sent_ms = peer->full_sent_ms = peer->settings_sent_ms = 0;
+    peer_clock_reset(&peer->clock);
 }
 
 /* Ends the connection; the first failure in a row is followed by another try at once. */
@@ -291,6 +246,7 @@ static void peer_on_replies(void *ctx, const struct reply *replies, size_t count
 {
     struct peer *peer = ctx;
     enum peer_flight flight = peer->flight;
+    peer_end_poll(peer);
     peer->flight = FLIGHT_NONE;
     switch (flight) {
     case FLIGHT_POLL:
@@ -348,13 +304,14 @@ static void peer_next(struct peer *peer)
     }
     if (!peer->open)
         return; /* connecting: the link tells */
-    unsigned ask = peer_choose(peer, now_ms);
+    bool may_read = peer_may_read(peer);
+    unsigned ask = peer_clock_due(&peer->clock, now_ms, may_read);
     if (peer->user_waiting) {
         peer_send_user(peer);
     } else if (ask) {
         peer_send_poll(peer, ask, now_ms);
     } else {
-        int64_t due_ms = peer_next_due(peer, now_ms);
+        int64_t due_ms = peer_clock_next_ms(&peer->clock, now_ms, may_read);
         if (due_ms != INT64_MAX)
             loop_timer_arm(peer->timer, due_ms - now_ms);
     }
@@ -377,6 +334,7 @@ struct peer *peer_new(struct loop *loop, const struct peer_config *config)
     peer->auth = config->auth;
     peer->tls = config->tls;
     peer->counters = config->counters;
+    peer->window = config->window;
     peer->on_change = config->on_change;
     peer->ctx = config->ctx;
     peer->rng.state = config->seed;
@@ -409,20 +367,50 @@ void peer_free(struct peer *peer)
     free(peer);
 }
 
-void peer_set_rhythm(struct peer *peer, const struct peer_rhythm *rhythm)
+void peer_set_rhythm(struct peer *peer, const struct observe_rhythm *rhythm)
 {
-    if (memcmp(&peer->rhythm, rhythm, sizeof *rhythm) == 0)
+    if (memcmp(&peer->clock.rhythm, rhythm, sizeof *rhythm) == 0)
         return;
-    peer->rhythm = *rhythm;
+    peer->clock.rhythm = *rhythm;
     peer_next(peer);
 }
 
 void peer_hurry(struct peer *peer, int64_t period_ms, int64_t until_ms)
 {
-    peer->hurry_period_ms = period_ms;
-    peer->hurry_until_ms = until_ms;
+    peer->clock.hurry_period_ms = period_ms;
+    peer->clock.hurry_until_ms = until_ms;
     if (peer->open)
         peer_next(peer);
+}
+
+void peer_read(struct peer *peer)
+{
+    if (peer->flight == FLIGHT_POLL && peer->ask & POLL_FULL)
+        return;
+    peer->clock.full_sent_ms = 0;
+    if (peer->open)
+        peer_next(peer);
+}
+
+bool peer_waits(const struct peer *peer, int64_t *ret_since_ms)
+{
+    *ret_since_ms = peer->clock.full_sent_ms;
+    return peer->open && peer->flight == FLIGHT_NONE &&
+           peer_clock_full_due(&peer->clock, clock_mono_ms());
+}
+
+void peer_nudge(struct peer *peer)
+{
+    peer_next(peer);
+}
+
+void peer_tidy(struct peer *peer)
+{
+    if (!peer->server.view || clock_mono_ms() - peer->server.view_ms <= PEER_VIEW_KEEP_MS)
+        return;
+    peer->server.view = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(peer->arenas); i++)
+        arena_deinit(&peer->arenas[i]);
 }
 
 struct span peer_info(const struct peer *peer)

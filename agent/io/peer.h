@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "core/observe.h"
 #include "core/world.h"
 #include "io/loop.h"
 #include "io/redis_auth.h"
@@ -30,8 +31,8 @@ struct peer;
 #define PEER_EXCHANGE_MS 1000
 #define PEER_BACKOFF_MS 100
 #define PEER_BACKOFF_CAP_MS 1000
-/* Settings are read for each new process, and again this often. */
-#define PEER_SETTINGS_MS 10000
+/* A view that is not read again is kept as long; its hash stays. */
+#define PEER_VIEW_KEEP_MS 12000
 
 #define PEER_COMMANDS_MAX 10
 #define PEER_WORDS_MAX 6
@@ -64,12 +65,11 @@ struct peer_exchange {
     void *ctx;
 };
 
-/* How often to ask what; milliseconds, 0 = never. Slower kinds contain the faster. */
-struct peer_rhythm {
-    int64_t beat_ms;  /* INFO replication */
-    int64_t light_ms; /* INFO, CLUSTER MYID and CLUSTER INFO */
-    int64_t full_ms;  /* and CLUSTER NODES */
-    int64_t wide_ms;  /* and every usual section of INFO, kept for peer_info() */
+/* Full views under way over all peers; who finds OBSERVE_IN_FLIGHT of them waits for on_free(). */
+struct peer_window {
+    size_t in_flight;
+    void (*on_free)(void *ctx); /* only to be noted */
+    void *ctx;
 };
 
 struct peer_counters {
@@ -86,6 +86,7 @@ struct peer_config {
     struct redis_auth *auth;        /* borrowed for good */
     struct redis_tls *tls;          /* borrowed for good */
     struct peer_counters *counters; /* borrowed for good */
+    struct peer_window *window;     /* borrowed for good */
     uint64_t seed;
     void (*on_change)(void *ctx); /* server() says something else than before, times aside */
     void *ctx;
@@ -97,12 +98,23 @@ struct peer *peer_new(struct loop *loop, const struct peer_config *config);
 /* The executor's exchange in flight, if any, ends with E_GONE in this call. Accepts NULL. */
 void peer_free(struct peer *peer);
 
-void peer_set_rhythm(struct peer *peer, const struct peer_rhythm *rhythm);
+/* INFO with all sections (wide) is kept for peer_info(). */
+void peer_set_rhythm(struct peer *peer, const struct observe_rhythm *rhythm);
 
 /* Polls in full each `period_ms` until `until_ms` (clock_mono_ms). */
 void peer_hurry(struct peer *peer, int64_t period_ms, int64_t until_ms);
 
-/* Never NULL. The view is valid until the second next successful full poll. */
+/* Polls in full once, as soon as the window allows. */
+void peer_read(struct peer *peer);
+
+/* A full view is due and nothing is in flight: the window held it back. And when it was read last. */
+bool peer_waits(const struct peer *peer, int64_t *ret_since_ms);
+void peer_nudge(struct peer *peer);
+
+/* Drops a view older than PEER_VIEW_KEEP_MS. Whoever was given it must not use it any more. */
+void peer_tidy(struct peer *peer);
+
+/* Never NULL. The view is valid until the second next successful full poll, or peer_tidy(). */
 const struct server *peer_server(const struct peer *peer);
 
 /* The server's last whole INFO, for metrics; empty before. Borrowed until the loop runs again. */

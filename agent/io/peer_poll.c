@@ -182,24 +182,30 @@ static uint64_t poll_digest_view(uint64_t hash, const struct view *view)
     return hash;
 }
 
-uint64_t poll_digest(const struct server *server)
+uint64_t poll_figures(const struct server *server)
 {
-    bool empty = server->keys == 0;
-    uint64_t hash = POLL_HASH(TEXT_HASH_SEED, server->reach);
-    hash = POLL_HASH_TEXT(hash, server->id.hex);
-    hash = POLL_HASH_TEXT(hash, server->run_id);
+    uint64_t hash = POLL_HASH_TEXT(TEXT_HASH_SEED, server->id.hex);
     hash = POLL_HASH(hash, server->primary);
-    hash = POLL_HASH_TEXT(hash, server->primary_ip);
-    hash = POLL_HASH(hash, server->primary_port);
-    hash = POLL_HASH(hash, server->link_up);
-    hash = POLL_HASH(hash, empty);
     hash = POLL_HASH(hash, server->state_ok);
     hash = POLL_HASH(hash, server->slots_assigned);
     hash = POLL_HASH(hash, server->slots_ok);
     hash = POLL_HASH(hash, server->known_nodes);
     hash = POLL_HASH(hash, server->size);
     hash = POLL_HASH(hash, server->current_epoch);
-    hash = POLL_HASH(hash, server->my_epoch);
+    return POLL_HASH(hash, server->my_epoch);
+}
+
+uint64_t poll_digest(const struct server *server)
+{
+    bool empty = server->keys == 0;
+    uint64_t hash = POLL_HASH(TEXT_HASH_SEED, server->reach);
+    uint64_t figures = poll_figures(server);
+    hash = POLL_HASH(hash, figures);
+    hash = POLL_HASH_TEXT(hash, server->run_id);
+    hash = POLL_HASH_TEXT(hash, server->primary_ip);
+    hash = POLL_HASH(hash, server->primary_port);
+    hash = POLL_HASH(hash, server->link_up);
+    hash = POLL_HASH(hash, empty);
     hash = POLL_HASH(hash, server->node_timeout_ms);
     hash = POLL_HASH(hash, server->diskless_delay_s);
     hash = POLL_HASH(hash, server->replica_migration);

@@ -48,6 +48,9 @@ must_check int poll_take(unsigned ask, const struct reply *replies, size_t count
 /* What is known of a server before anything was asked. */
 void poll_forget_settings(struct server *server);
 
+/* Hash of what CLUSTER INFO and INFO say of the cluster, which another view would change too. */
+uint64_t poll_figures(const struct server *server);
+
 /* Hash of what a turn would decide upon: no times, offsets or byte counts. */
 uint64_t poll_digest(const struct server *server);
 

@@ -23,6 +23,8 @@ struct peers {
     struct redis_auth auth;
     struct redis_tls tls;
     struct peer_counters counters;
+    struct peer_window window;
+    struct loop_timer *window_timer; /* owned: somebody may read now */
     struct rng rng;
     void (*on_change)(void *ctx);
     void *ctx;
@@ -32,6 +34,35 @@ struct peers {
     size_t cap;
 };
 
+static void peers_on_free(void *ctx)
+{
+    const struct peers *peers = ctx;
+    loop_timer_arm(peers->window_timer, 0);
+}
+
+/* The longest unread first. */
+static struct peer *peers_next_waiting(const struct peers *peers)
+{
+    struct peer *next = NULL;
+    int64_t oldest_ms = INT64_MAX;
+    for (size_t i = 0; i < peers->count; i++) {
+        int64_t since_ms;
+        if (peer_waits(peers->items[i].peer, &since_ms) && since_ms < oldest_ms) {
+            oldest_ms = since_ms;
+            next = peers->items[i].peer;
+        }
+    }
+    return next;
+}
+
+static void peers_on_window(void *ctx)
+{
+    struct peers *peers = ctx;
+    struct peer *next;
+    while (peers->window.in_flight < OBSERVE_IN_FLIGHT && (next = peers_next_waiting(peers)))
+        peer_nudge(next);
+}
+
 struct peers *peers_new(struct loop *loop, const struct peers_config *config)
 {
     struct peers *peers = xcalloc(1, sizeof *peers);
@@ -40,6 +71,8 @@ struct peers *peers_new(struct loop *loop, const struct peers_config *config)
     peers->rng.state = config->seed;
     peers->on_change = config->on_change;
     peers->ctx = config->ctx;
+    peers->window = (struct peer_window){.on_free = peers_on_free, .ctx = peers};
+    peers->window_timer = loop_timer_new(loop, peers_on_window, peers);
     redis_auth_init(&peers->auth, config->username, config->password_file);
     redis_tls_init(&peers->tls, config->tls);
     return peers;
@@ -51,6 +84,7 @@ void peers_free(struct peers *peers)
         return;
     for (size_t i = 0; i < peers->count; i++)
         peer_free(peers->items[i].peer);
+    loop_timer_free(peers->window_timer);
     redis_auth_deinit(&peers->auth);
     redis_tls_deinit(&peers->tls);
     free(peers->items);
@@ -94,6 +128,7 @@ static void peers_open(struct peers *peers, struct peers_item *item,
         .auth = &peers->auth,
         .tls = &peers->tls,
         .counters = &peers->counters,
+        .window = &peers->window,
         .seed = rng_next(&peers->rng),
         .on_change = peers_on_change,
         .ctx = peers,
@@ -132,6 +167,9 @@ static void peers_want(struct peers *peers, const struct peer_target *target)
         peers_open(peers, item, target);
     item->wanted = true;
     peer_set_rhythm(item->peer, &target->rhythm);
+    if (target->read)
+        peer_read(item->peer);
+    peer_tidy(item->peer);
 }
 
 void peers_sync(struct peers *peers, const struct peer_target *targets, size_t count)

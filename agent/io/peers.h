@@ -15,16 +15,12 @@
 
 struct peers;
 
-/* The rhythm for the own server, and for the others while the cluster is small (DESIGN 3). */
-#define PEERS_OWN_RHYTHM \
-    ((struct peer_rhythm){.beat_ms = 200, .light_ms = 1000, .full_ms = 1000, .wide_ms = 5000})
-#define PEERS_OTHER_RHYTHM ((struct peer_rhythm){.light_ms = 1000, .full_ms = 1000})
-
 struct peer_target {
     const char *uid; /* of the pod: the key; copied */
     const char *ip;  /* a literal address; others are ignored */
     uint16_t port;
-    struct peer_rhythm rhythm;
+    struct observe_rhythm rhythm;
+    bool read; /* peer_read() */
 };
 
 struct peers_config {
@@ -41,12 +37,15 @@ struct peers_config {
 struct peers *peers_new(struct loop *loop, const struct peers_config *config);
 void peers_free(struct peers *peers);
 
-/* From now on exactly these, at most NODES_MAX. Those that stay keep connection and knowledge. */
+/*
+ * From now on exactly these, at most NODES_MAX. Those that stay keep connection and knowledge, but
+ * for views that are not read any more (peer_tidy()).
+ */
 void peers_sync(struct peers *peers, const struct peer_target *targets, size_t count);
 
 /*
  * What the pod's server said; NULL if the uid is no target. Valid until the next turn of the loop;
- * copied by value, its view stays valid until the second next successful full poll.
+ * copied by value, its view stays valid until the second next successful full poll or peers_sync().
  */
 const struct server *peers_server(const struct peers *peers, const char *uid);
 

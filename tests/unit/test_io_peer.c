@@ -18,7 +18,7 @@
 #include "io/peers.h"
 #include "unit/io_script.h"
 
-#define RHYTHM ((struct peer_rhythm){.beat_ms = 40, .light_ms = 100, .full_ms = 200})
+#define RHYTHM ((struct observe_rhythm){.beat_ms = 40, .light_ms = 100, .full_ms = 200})
 
 struct watcher {
     struct loop *loop;
@@ -261,7 +261,7 @@ static void test_hurry_asks_often_and_then_no_more(void **state)
     io_redis_start(&redis, (const char *const[]){NULL});
     watcher_open(&watcher, "", "");
     struct peer_target target = {.uid = "u-0", .ip = "127.0.0.1", .port = redis.port};
-    target.rhythm = (struct peer_rhythm){.light_ms = 5000, .full_ms = 5000};
+    target.rhythm = (struct observe_rhythm){.light_ms = 5000, .full_ms = 5000};
     peers_sync(watcher.peers, &target, 1);
     watcher_expect(&watcher, REACH_OK, 3000);
     uint64_t before = peers_counters(watcher.peers).commands;
