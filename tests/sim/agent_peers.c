@@ -7,11 +7,13 @@
 #include <assert.h>
 #include <string.h>
 
+#include "core/observe.h"
 #include "sim.h"
 
-#define FULL_MS 1000
-#define HURRY_MS 25
+#define LIGHT_MS 1000
 #define HURRY_FOR_MS 1500
+#define VIEW_KEEP_MS 12000
+#define SLACK_MS 5
 #define SETTINGS_MS 10000
 #define EXCHANGE_MS 1000
 #define REFUSED_BACKOFF_MS 300
@@ -62,36 +64,49 @@ static void peer_follow(struct sim *sim, struct agent *agent, int i, const char 
     peer_schedule(sim, agent, peer, MS(1));
 }
 
-/* agent_follow_pods(): the own server always, all the others while this agent leads. */
-void agent_peers_follow(struct sim *sim, struct agent *agent)
+static void peer_obey(struct sim *sim, struct agent *agent, struct agent_peer *peer,
+                      const struct observe_ask *ask)
+{
+    int64_t now_ms = agent_clock_ms(sim, agent);
+    peer->full_ms = ask->rhythm.full_ms;
+    peer->read = peer->read || ask->read;
+    int64_t soon_ms = ask->read ? 1 : LIGHT_MS;
+    if (ask->hurry_ms) {
+        peer->hurry_ms = ask->hurry_ms;
+        peer->hurry_until_ms = now_ms + HURRY_FOR_MS;
+        soon_ms = ask->hurry_ms;
+    }
+    if (!peer->polling && peer->due_us > sim->now_us + MS(soon_ms))
+        peer_schedule(sim, agent, peer, MS(soon_ms));
+    if (peer->server.view && now_ms - peer->server.view_ms > VIEW_KEEP_MS) {
+        snapshot_release(peer->snap);
+        peer->snap = NULL;
+        peer->server.view = NULL;
+    }
+}
+
+/* agent_follow_pods(): whom core/observe.h says. */
+void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan *plan)
 {
     bool wanted[PODS_MAX] = {0};
+    const struct world *w = &agent->world;
+    const struct observe_ask *asks =
+        observe_choose(w, plan, w->leader, sim->setup.sweep_max, &sim->turn_arena);
+    struct observe_ask own = {.rhythm = observe_own_rhythm(w->pod_count, w->leader)};
     wanted[agent->index] = true;
     peer_follow(sim, agent, agent->index, agent->pod_uid, agent->addr);
-    const struct world *w = &agent->world;
-    for (size_t p = 0; w->leader && p < w->pod_count; p++) {
+    peer_obey(sim, agent, &agent->peers[agent->index], w->me == NO_POD ? &own : &asks[w->me]);
+    for (size_t p = 0; p < w->pod_count; p++) {
         const struct pod *pod = &w->pods[p];
-        if (pod->ordinal == agent->index || !pod->ip[0])
+        if (pod->ordinal == agent->index || !asks[p].dial)
             continue;
         wanted[pod->ordinal] = true;
         peer_follow(sim, agent, pod->ordinal, pod->uid, sim_addr_parse(pod->ip));
+        peer_obey(sim, agent, &agent->peers[pod->ordinal], &asks[p]);
     }
     for (int i = 0; i < PODS_MAX; i++)
         if (!wanted[i])
             agent_peer_drop(&agent->peers[i]);
-}
-
-void agent_peers_hurry(struct sim *sim, struct agent *agent)
-{
-    int64_t until_ms = agent_clock_ms(sim, agent) + HURRY_FOR_MS;
-    for (int i = 0; i < PODS_MAX; i++) {
-        struct agent_peer *peer = &agent->peers[i];
-        if (!peer->used)
-            continue;
-        peer->hurry_until_ms = until_ms;
-        if (!peer->polling && peer->due_us > sim->now_us + MS(HURRY_MS))
-            peer_schedule(sim, agent, peer, MS(HURRY_MS));
-    }
 }
 
 /* What a question to the address would come to now. */
@@ -123,6 +138,13 @@ static void on_poll_due(struct sim *sim, const struct event *event)
         return;
     peer->polling = true;
     peer->asked_ms = agent_clock_ms(sim, agent);
+    bool due = peer->full_ms && (!peer->full_asked_ms ||
+                                 peer->asked_ms - peer->full_asked_ms >= peer->full_ms - SLACK_MS);
+    peer->full = due || peer->read || peer->asked_ms < peer->hurry_until_ms;
+    if (peer->full) {
+        peer->full_asked_ms = peer->asked_ms;
+        peer->read = false;
+    }
     enum reach reach = peer_reach(sim, agent, peer);
     if (sim_chance(sim, sim->setup.loss_permille))
         reach = REACH_TIMEOUT;
@@ -143,6 +165,21 @@ static void peer_forget_settings(struct agent_peer *peer)
     peer->server.announce_ip[0] = '\0';
 }
 
+/* The connection is gone: whoever answers next is asked everything. */
+static void peer_lose(struct agent_peer *peer)
+{
+    peer_forget_settings(peer);
+    peer->full_asked_ms = 0;
+}
+
+static bool peer_is_outdated(const struct server *now, const struct server *at_view)
+{
+    return now->primary != at_view->primary || now->state_ok != at_view->state_ok ||
+           now->slots_assigned != at_view->slots_assigned || now->slots_ok != at_view->slots_ok ||
+           now->known_nodes != at_view->known_nodes || now->size != at_view->size ||
+           now->current_epoch != at_view->current_epoch || now->my_epoch != at_view->my_epoch;
+}
+
 static void peer_take(struct sim *sim, struct agent *agent, struct agent_peer *peer)
 {
     struct redis *r = &sim->redis[sim_host_at(sim, peer->addr)];
@@ -151,28 +188,38 @@ static void peer_take(struct sim *sim, struct agent *agent, struct agent_peer *p
     memcpy(run_id, s->run_id, sizeof run_id);
     redis_observe(sim, r, s);
     int64_t now_ms = agent_clock_ms(sim, agent);
-    if (strcmp(run_id, s->run_id) != 0)
+    if (strcmp(run_id, s->run_id) != 0) {
         peer_forget_settings(peer);
+        s->view = NULL; /* another process: nothing that was read before is its */
+        s->view_hash = 0;
+        peer->full_asked_ms = 0;
+    }
     if (!peer->settings_ms || now_ms < peer->hurry_until_ms ||
         now_ms - peer->settings_ms >= SETTINGS_MS) {
         redis_observe_settings(r, s);
         peer->settings_ms = peer->asked_ms;
     }
-    struct snapshot *snap;
-    s->view = snapshot_take(sim, r, &snap);
-    snapshot_release(peer->snap);
-    peer->snap = snap;
-    s->seen_ms = s->view_ms = peer->asked_ms;
+    s->seen_ms = peer->asked_ms;
+    if (peer->full) {
+        struct snapshot *snap;
+        s->view = snapshot_take(sim, r, &snap);
+        snapshot_release(peer->snap);
+        peer->snap = snap;
+        s->view_ms = peer->asked_ms;
+        s->view_hash = s->view->hash;
+        peer->at_view = *s;
+    }
+    s->view_outdated = s->view_hash && peer_is_outdated(s, &peer->at_view);
 }
 
 /* "says something else than before, times aside" */
 static bool peer_says_same(const struct server *a, const struct server *b)
 {
     return a->reach == b->reach && a->view == b->view && a->state_ok == b->state_ok &&
-           a->link_up == b->link_up && a->primary == b->primary && a->keys == b->keys &&
-           a->slots_ok == b->slots_ok && a->current_epoch == b->current_epoch &&
-           a->my_epoch == b->my_epoch && a->node_timeout_ms == b->node_timeout_ms &&
-           a->diskless_delay_s == b->diskless_delay_s &&
+           a->view_outdated == b->view_outdated && a->link_up == b->link_up &&
+           a->primary == b->primary && a->keys == b->keys && a->slots_ok == b->slots_ok &&
+           a->current_epoch == b->current_epoch && a->my_epoch == b->my_epoch &&
+           a->node_timeout_ms == b->node_timeout_ms && a->diskless_delay_s == b->diskless_delay_s &&
            a->replica_migration == b->replica_migration &&
            strcmp(a->announce_ip, b->announce_ip) == 0 && strcmp(a->run_id, b->run_id) == 0;
 }
@@ -196,11 +243,11 @@ static void on_polled(struct sim *sim, const struct event *event)
     if (reach == REACH_OK)
         peer_take(sim, agent, peer);
     else
-        peer_forget_settings(peer);
+        peer_lose(peer);
     sim->stats->polls++;
     if (!peer_says_same(&before, &peer->server))
         agent_wake(sim, agent);
-    int64_t period_ms = now_ms < peer->hurry_until_ms ? HURRY_MS : FULL_MS;
+    int64_t period_ms = now_ms < peer->hurry_until_ms ? peer->hurry_ms : LIGHT_MS;
     int64_t wait_ms = peer->asked_ms + period_ms - now_ms;
     if (reach == REACH_REFUSED && wait_ms < REFUSED_BACKOFF_MS)
         wait_ms = REFUSED_BACKOFF_MS;

@@ -207,10 +207,7 @@ static void on_turn(struct sim *sim, const struct event *event)
     plan_next(&agent->world, &sim->turn_arena, &plan);
     sim->stats->turns++;
     turn_publish(sim, agent, &plan);
-    agent_peers_follow(sim, agent); /* after the plan, which reads the views of who is left */
-    bool formed = agent->world.record && agent->world.record->state == RECORD_FORMED;
-    if (plan.action_count || (agent->world.leader && !formed))
-        agent_peers_hurry(sim, agent);
+    agent_peers_follow(sim, agent, &plan); /* after it, which reads the views of who is left */
     agent->turn_us = 0;
     if (plan.action_count)
         agent_execute(sim, agent, &plan);

@@ -44,6 +44,12 @@ struct agent_peer {
     int64_t asked_ms;   /* of the poll in flight */
     enum reach failing; /* it will end like this; REACH_UNKNOWN: it gets through */
     int64_t due_us;     /* of the next poll */
+    int64_t full_ms;    /* period of full views; 0 = never */
+    bool read;          /* a full view is wanted now */
+    bool full;          /* the poll in flight reads one */
+    int64_t full_asked_ms;
+    struct server at_view; /* what it said when its view was read */
+    int64_t hurry_ms;
     int64_t hurry_until_ms;
     int64_t settings_ms; /* when the settings were read; 0 = to be read */
     struct agent_run run;
@@ -107,8 +113,7 @@ bool agent_may_act(const struct sim *sim, const struct agent *agent);
 int64_t agent_api_seen_ms(const struct agent *agent);
 
 /* agent_peers.c: which servers are asked, and when. */
-void agent_peers_follow(struct sim *sim, struct agent *agent);
-void agent_peers_hurry(struct sim *sim, struct agent *agent);
+void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan *plan);
 void agent_peer_drop(struct agent_peer *peer);
 
 /* agent_exec.c */

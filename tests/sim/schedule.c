@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/observe.h"
 #include "core/placement.h"
 
 /* After the last fault: detection, election and its retries go by NT; bans and backoffs do not. */
@@ -75,6 +76,7 @@ static void schedule_setup(struct sim *sim)
     s->clock_ppm = sim_chance(sim, 850) ? 100 : (int)sim_between(sim, 1000, 100000);
     setup_latencies(sim);
     setup_atoms(sim);
+    s->sweep_max = sim->seed % 4 == 3 ? 2 : OBSERVE_SWEEP_MAX;
     api_init(sim);
     for (int i = 0; i < s->pods; i++)
         sim->pods[i].late_us = sim_chance(sim, 150) ? sim_between(sim, SECONDS(1), SECONDS(30)) : 0;

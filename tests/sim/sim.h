@@ -40,6 +40,7 @@ struct setup {
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
     int zones;
+    size_t sweep_max;       /* OBSERVE_SWEEP_MAX, or few: to watch as in a large cluster */
     int64_t lan_us;         /* typical latency between pods */
     int64_t api_us;         /* to the API */
     unsigned loss_permille; /* of requests of agents: they time out */
