@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever comes near a cluster without belonging to it: no command reaches it, nothing mixes.
+
+Another StatefulSet under the same labels, a pod that only looks like one of ours, a foreign cluster
+at an address that was ours, and copies of our volumes started elsewhere (FACTS 13, M7b).
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from muster_test import (CLIENT_PORT, REPO, Lab, MusterTestCase, main, resp,  # noqa: E402
+                         wait_until)
+from config import server_program  # noqa: E402
+
+SETTINGS = {"kubernetes.leaseSeconds": 3}
+SMALL: dict[str, Any] = {"pods": 3, "replicas_per_primary": 0, "node_timeout": 2000}
+KEYS = 60
+SWITCH = "MUSTER_TEST_KEEP_ADDRESSES"
+
+
+class PlainServer:
+    """A cluster-enabled server that no agent belongs to."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.directory = tempfile.mkdtemp(prefix="mst-", dir="/tmp")
+        self.process = subprocess.Popen(
+            [server_program("redis-7.0"), "--port", str(CLIENT_PORT), "--bind", address,
+             "--bind-source-addr", address, "--protected-mode", "no", "--cluster-enabled", "yes",
+             "--dir", self.directory, "--save", "", "--cluster-announce-ip", address],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: self.ask("PING") == "PONG", 10, f"a server listens at {address}")
+        self.id = resp.text(self.ask("CLUSTER", "MYID"))
+        self.ask("CONFIG", "RESETSTAT")
+
+    def ask(self, *words: resp.Argument) -> Any:
+        try:
+            return resp.command(self.address, *words, port=CLIENT_PORT)
+        except OSError as error:
+            raise resp.RespError(str(error)) from error
+
+    def commands(self) -> set[str]:
+        """What it was sent, by anybody but this test's own INFO and CONFIG RESETSTAT."""
+        lines = resp.text(self.ask("INFO", "commandstats")).splitlines()
+        found = {line.partition(":")[0].removeprefix("cmdstat_") for line in lines if ":" in line}
+        return found - {"info", "config|resetstat"}
+
+    def known_nodes(self) -> int:
+        info = resp.text(self.ask("CLUSTER", "INFO"))
+        return int(next(line.partition(":")[2] for line in info.splitlines()
+                        if line.startswith("cluster_known_nodes:")))
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def set_slot_keys(address: str, count: int = KEYS) -> None:
+    """Keys over all shards, each to the primary that the servers name."""
+    for number in range(count):
+        words = ("SET", f"key:{number}", f"value:{number}")
+        try:
+            resp.command(address, *words)
+        except resp.RespError as error:
+            if not str(error).startswith("MOVED "):
+                raise
+            resp.command(str(error).split()[2].rpartition(":")[0], *words)
+
+
+def node_ids(lab: Lab, pod: str) -> set[str]:
+    return {line.split()[0] for line in lab.text(pod, "CLUSTER", "NODES").splitlines()}
+
+
+def picture(lab: Lab) -> dict[str, Any]:
+    """Who is who and where in every view, and a digest of every server's data."""
+    seen = {}
+    for pod in lab.pods():
+        lines = [line.split() for line in lab.text(pod, "CLUSTER", "NODES").splitlines()]
+        nodes = sorted((words[0], words[1], words[2].replace("myself,", ""), words[3],
+                        tuple(words[8:])) for words in lines)
+        digest = lab.redis(pod, "DEBUG", "DIGEST")
+        seen[pod] = (nodes, digest, lab.redis(pod, "DBSIZE"))
+    return seen
+
+
+class Lookalikes(MusterTestCase):
+    """Objects of the API that carry our labels."""
+
+    timeout = 150
+
+    def other_set(self, lab: Lab) -> dict[str, Any]:
+        """Another release's StatefulSet: its selector matches our pods, and ours its."""
+        other: dict[str, Any] = copy.deepcopy(lab.get("statefulsets", "muster"))
+        other["metadata"] = {"name": "other", "labels": other["metadata"]["labels"]}
+        other["status"] = {"replicas": 0, "collisionCount": 0}
+        return other
+
+    def test_two_statefulsets_with_the_same_labels_form_two_clusters(self) -> None:
+        with Lab(settings=SETTINGS, **SMALL) as lab:
+            lab.up(wait="none")
+            lab.create("statefulsets", self.other_set(lab))
+            lab.wait("formed", timeout=90)
+
+            def other_formed() -> bool:
+                return all("cluster_state:ok" in lab.text(f"other-{i}", "CLUSTER", "INFO")
+                           and len(node_ids(lab, f"other-{i}")) == 3 for i in range(3))
+            self.wait_until(other_formed, 60, "the other StatefulSet's cluster stands")
+            ours = {lab.text(f"muster-{i}", "CLUSTER", "MYID") for i in range(3)}
+            theirs = {lab.text(f"other-{i}", "CLUSTER", "MYID") for i in range(3)}
+            for i in range(3):
+                self.assertEqual(node_ids(lab, f"muster-{i}"), ours)
+                self.assertEqual(node_ids(lab, f"other-{i}"), theirs)
+            records = {cm["metadata"]["name"] for cm in lab.get("configmaps")}
+            self.assertLessEqual({"muster-muster", "other-muster"}, records)
+
+    def test_an_impostor_pod_gets_no_command(self) -> None:
+        """Right labels, a fitting name, a perfect empty server: but nobody made it for the set."""
+        with Lab(settings=SETTINGS, **SMALL) as lab:
+            lab.up()
+            network = lab.address("muster-0").rsplit(".", 2)[0]
+            server = PlainServer(f"{network}.250.250")
+            self.addCleanup(server.close)
+            real = lab.get("pods", "muster-0")
+            impostor = {
+                "metadata": {"name": "muster-3",
+                             "labels": {**real["metadata"]["labels"],
+                                        "statefulset.kubernetes.io/pod-name": "muster-3",
+                                        "apps.kubernetes.io/pod-index": "3"}},
+                "spec": {**real["spec"], "nodeName": "not-of-the-lab", "hostname": "muster-3"},
+                "status": {**real["status"], "podIP": server.address,
+                           "podIPs": [{"ip": server.address}]}}
+            lab.create("pods", impostor)
+            # The leader meets a pod that is ours within a second; the impostor's name is wanted, too.
+            lab.scale(4, wait=False)
+            lab.delete("muster-1")
+            self.wait_until(lambda: "cluster_state:ok" in lab.text("muster-1", "CLUSTER", "INFO"),
+                            30, "muster-1 is back")
+            self.assertEqual(server.commands(), set(), "commands to the impostor")
+            self.assertEqual(server.known_nodes(), 1)
+            self.assertNotIn(server.id, node_ids(lab, "muster-0"))
+
+
+class RecycledAddress(MusterTestCase):
+    """An address of ours, given to a server of another cluster."""
+
+    timeout = 150
+
+    def test_a_foreign_cluster_at_our_old_address_stays_foreign(self) -> None:
+        with Lab(settings=SETTINGS, pods=6, node_timeout=2000) as lab:
+            lab.up()
+            set_slot_keys(lab.address("muster-0"))
+            victim = next(pod for pod in lab.pods() if lab.redis(pod, "ROLE")[0] == b"slave")
+            old, old_id = lab.address(victim), lab.text(victim, "CLUSTER", "MYID")
+            lab.delete(victim, grace=0, wait=False)
+            foreign: list[PlainServer] = []
+
+            def taken() -> bool:
+                try:
+                    foreign.append(PlainServer(old))
+                except (AssertionError, resp.RespError):
+                    return False
+                return True
+            self.wait_until(taken, 20, "a foreign server has the old address")
+            self.addCleanup(foreign[0].close)
+            foreign[0].ask("CLUSTER", "BUMPEPOCH")
+            foreign[0].ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            foreign[0].ask("CONFIG", "RESETSTAT")
+            lab.wait("formed", timeout=60)
+            self.assertEqual(lab.text(victim, "CLUSTER", "MYID"), old_id)
+            self.assertEqual(foreign[0].commands() - {"cluster|info"}, set())
+            self.assertEqual(foreign[0].known_nodes(), 1)
+            for pod in lab.pods():
+                self.assertNotIn(foreign[0].id, node_ids(lab, pod), pod)
+            self.assertEqual(sum(int(lab.redis(pod, "DBSIZE")) for pod in lab.pods()), 2 * KEYS)
+
+
+class ClonedVolume(MusterTestCase):
+    """A snapshot of our volumes, restored in another namespace of the same network."""
+
+    timeout = 200
+
+    def original(self) -> Lab:
+        lab = Lab(settings=SETTINGS, pods=6, node_timeout=2000)
+        self.addCleanup(lab.__exit__, None, None, None)
+        lab.up()
+        set_slot_keys(lab.address("muster-0"))
+        return lab
+
+    def clone(self, lab: Lab, pods: list[str], files: Optional[list[str]] = None,
+              environment: str = "") -> Lab:
+        """A StatefulSet of as many pods on copies of these pods' volumes (or of some files)."""
+        settings = {**SETTINGS, "lab.agentEnv": environment} if environment else SETTINGS
+        copied = Lab(settings=settings, pods=0, node_timeout=2000)
+        self.addCleanup(copied.__exit__, None, None, None)
+        copied.up(wait="none")
+        for number, pod in enumerate(pods):
+            source = lab.state / "pods" / pod / "data"
+            target = copied.state / "pods" / f"muster-{number}" / "data"
+            if files is None:
+                shutil.copytree(source, target)
+                continue
+            target.mkdir(parents=True)
+            for name in files:
+                shutil.copy(source / name, target / name)
+        copied.scale(len(pods), wait=False)
+        copied.wait("running", timeout=60)
+        return copied
+
+    def assert_untouched(self, lab: Lab, before: dict[str, Any], seconds: float = 4) -> None:
+        """Nothing changes for so long: a clone is believed within 0.5 s (M7b)."""
+        def changed() -> bool:
+            return picture(lab) != before
+        with self.assertRaisesRegex(AssertionError, "did not come true"):
+            wait_until(changed, seconds, "a change of the original")
+
+    def test_a_copy_of_one_volume_does_not_reach_the_original(self) -> None:
+        lab = self.original()
+        before = picture(lab)
+        primary = next(pod for pod in lab.pods() if lab.redis(pod, "ROLE")[0] == b"master")
+        copied = self.clone(lab, [primary])
+        self.wait_until(lambda: copied.text("muster-0", "CLUSTER", "MYID"), 20, "the copy runs")
+        self.assertEqual(copied.text("muster-0", "CLUSTER", "MYID"),
+                         lab.text(primary, "CLUSTER", "MYID"), "it is the same node")
+        self.assert_untouched(lab, before)
+        for line in copied.text("muster-0", "CLUSTER", "NODES").splitlines():
+            self.assertTrue("myself" in line or "noaddr" in line, line)
+
+    def test_a_copy_of_all_volumes_becomes_a_cluster_of_its_own(self) -> None:
+        lab = self.original()
+        before = picture(lab)
+        copied = self.clone(lab, sorted(lab.pods()))
+        copied.wait("formed", timeout=60)
+        self.assertEqual(sum(int(copied.redis(pod, "DBSIZE")) for pod in copied.pods()), 2 * KEYS)
+        self.assertIn("adopting the cluster that exists: 6 servers, 3 shards",
+                      "".join(copied.log(pod) for pod in copied.pods()))
+        self.assert_untouched(lab, before, 2)
+        copied.redis("muster-0", "PING")
+        for pod, (nodes, _, _) in picture(copied).items():
+            ours = {lab.address(name) for name in lab.pods()}
+            self.assertFalse(ours & {node[1].partition(":")[0] for node in nodes}, pod)
+
+    def test_with_the_guard_off_a_copy_takes_the_original_s_place(self) -> None:
+        """What the rewriting of nodes.conf prevents: the copy is believed to be the primary."""
+        lab = self.original()
+        primary = next(pod for pod in lab.pods() if lab.redis(pod, "ROLE")[0] == b"master")
+        node, address = lab.text(primary, "CLUSTER", "MYID"), lab.address(primary)
+        replica = next(pod for pod in lab.pods()
+                       if node in lab.text(pod, "CLUSTER", "NODES").partition("myself,slave")[2][:42])
+        self.assertGreater(lab.redis(replica, "DBSIZE"), 0)
+        self.clone(lab, [primary], ["nodes.conf"], f"{SWITCH}=1")
+
+        def damaged() -> bool:
+            lines = lab.text(replica, "CLUSTER", "NODES").splitlines()
+            moved = any(line.startswith(node) and address not in line for line in lines)
+            return moved or lab.redis(replica, "DBSIZE") == 0
+        self.wait_until(damaged, 30, "the original lists the copy's address, or loses data")
+        print(f"the replica {replica} now holds {lab.redis(replica, 'DBSIZE')} keys")
+
+
+class Switch(MusterTestCase):
+    """The switch above is in test builds only."""
+
+    def test_only_a_test_build_knows_the_switch(self) -> None:
+        """The one function that asks for it, compiled as a release is, and as this build was."""
+        build = Path(os.environ.get("MUSTER_BUILD", REPO / "build/dev"))
+        source = (REPO / "agent/agent_hook.c").read_text()
+        begin = source.index("#ifdef MUSTER_TESTING")
+        text = source[begin:source.index("#endif", begin) + len("#endif")]
+        for define, wanted in ([], False), (["-DMUSTER_TESTING=1"], True):
+            done = subprocess.run(["cc", "-E", "-P", "-x", "c", *define, "-"], input=text,
+                                  capture_output=True, text=True, check=True)
+            self.assertEqual(SWITCH in done.stdout, wanted, f"{define}: {done.stdout}")
+        self.assertEqual(source.count(SWITCH), 1)
+        self.assertIn(SWITCH.encode(), (build / "bin/muster").read_bytes(), "this test build")
+        for release in (build.parent / "release", REPO / "build/release"):
+            program = release / "bin/muster"
+            if program.exists():
+                self.assertNotIn(b"MUSTER_TEST_KEEP", program.read_bytes(), program)
+
+
+if __name__ == "__main__":
+    main()
