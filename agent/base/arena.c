@@ -80,6 +80,11 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size)
     return p;
 }
 
+size_t arena_room(const struct arena *arena)
+{
+    return arena->ceiling - arena->used_total;
+}
+
 const char *arena_format(struct arena *arena, const char *fmt, ...)
 {
     va_list args;

@@ -31,6 +31,9 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size) __attribute__(
 
 #define ARENA_NEW(arena, type, count) ((type *)arena_alloc((arena), (count), sizeof(type)))
 
+/* What may still be allocated: to be asked before what another program's input decides the size of. */
+size_t arena_room(const struct arena *arena);
+
 /* printf into the arena. */
 const char *arena_format(struct arena *arena, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -60,20 +60,38 @@ static const char *log_level_name(enum log_level level)
     return "unknown";
 }
 
-/* Quotes and escapes: a value can neither end the line nor open a new key. */
+/* As JSON escapes a code point; what is not UTF-8 is told as U+FFFD. */
+static void log_put_escaped(struct buf *out, unsigned code)
+{
+    if (code >= 0x10000) {
+        code -= 0x10000;
+        (void)buf_format(out, "\\u%04x", 0xd800 + (code >> 10));
+        code = 0xdc00 + (code & 0x3ff);
+    }
+    (void)buf_format(out, "\\u%04x", code);
+}
+
+/*
+ * Quotes and escapes: a value can neither end the line nor open a new key. Only printable ASCII stays
+ * as it is: beyond it are a terminal's control characters, and letters that change the direction.
+ */
 static void log_put_quoted(struct buf *out, const char *text)
 {
+    struct span rest = span_of(text);
     (void)buf_append_str(out, "\"");
-    for (const char *p = text; *p; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (c == '"' || c == '\\')
-            (void)buf_format(out, "\\%c", c);
-        else if (c == '\n')
+    while (rest.len) {
+        unsigned code = 0xfffd;
+        size_t len = text_utf8(rest, &code);
+        if (code == '"' || code == '\\')
+            (void)buf_format(out, "\\%c", (int)code);
+        else if (code == '\n')
             (void)buf_append_str(out, "\\n");
-        else if (c < ' ' || c == 0x7f)
-            (void)buf_format(out, "\\u%04x", c);
+        else if (code >= ' ' && code <= '~')
+            (void)buf_append(out, rest.ptr, 1);
         else
-            (void)buf_append(out, p, 1);
+            log_put_escaped(out, code);
+        len = len ? len : 1;
+        rest = (struct span){rest.ptr + len, rest.len - len};
     }
     (void)buf_append_str(out, "\"");
 }

@@ -157,6 +157,32 @@ bool text_is_plain(struct span span)
     return true;
 }
 
+size_t text_utf8(struct span text, unsigned *ret_code)
+{
+    const unsigned char *p = (const unsigned char *)text.ptr;
+    static const struct {
+        unsigned char mask;
+        unsigned char lead;
+        unsigned smallest; /* below it the sequence is overlong */
+    } forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+    for (size_t len = 1; len <= ARRAY_LEN(forms) && len <= text.len; len++) {
+        if ((p[0] & forms[len - 1].mask) != forms[len - 1].lead)
+            continue;
+        unsigned code = p[0] & (unsigned char)~forms[len - 1].mask;
+        for (size_t i = 1; i < len; i++) {
+            if ((p[i] & 0xc0) != 0x80)
+                return 0;
+            code = code << 6 | (p[i] & 0x3fu);
+        }
+        bool surrogate = code >= 0xd800 && code <= 0xdfff;
+        if (code < forms[len - 1].smallest || code > 0x10ffff || surrogate)
+            return 0;
+        *ret_code = code;
+        return len;
+    }
+    return 0;
+}
+
 uint64_t text_hash(uint64_t seed, const void *bytes, size_t len)
 {
     const unsigned char *p = bytes;

@@ -58,6 +58,12 @@ void text_append(char *dst, size_t size, const char *fmt, ...)
 /* True if every byte is printable ASCII other than space, quote and backslash. */
 bool text_is_plain(struct span span);
 
+/*
+ * The bytes of the UTF-8 sequence (RFC 3629) that `text` begins with, 1 to 4, and its code point; 0
+ * if there is none: overlong, cut, a surrogate, or nothing.
+ */
+size_t text_utf8(struct span text, unsigned *ret_code);
+
 /* FNV-1a 64: a hash for comparing and spreading, not for security. Start with TEXT_HASH_SEED. */
 #define TEXT_HASH_SEED UINT64_C(0xcbf29ce484222325)
 uint64_t text_hash(uint64_t seed, const void *bytes, size_t len);

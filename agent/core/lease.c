@@ -7,6 +7,8 @@
 
 #define LEASE_BACKOFF_MS 500
 #define LEASE_BACKOFF_CAP_MS 5000
+/* The first conflict is a race lost: whoever won is read soon. */
+#define LEASE_CONFLICT_MS 200
 
 void lease_init(struct lease_state *state, const char *me, int duration_s, uint64_t seed)
 {
@@ -115,6 +117,8 @@ void lease_on_object(struct lease_state *state, int64_t boot_ms, const struct le
     state->seen = *lease;
     if (changed)
         state->changed_ms = boot_ms;
+    if (changed || wrote)
+        state->conflicts = 0;
     if (!lease_is_mine(state))
         state->held_ms = 0;
     else if (wrote && !state->releasing)
@@ -139,7 +143,12 @@ void lease_on_conflict(struct lease_state *state, int64_t boot_ms)
     state->in_flight = LEASE_IDLE;
     state->reread = true;
     state->held_ms = 0;
-    state->next_ms = boot_ms + (int64_t)rng_below(&state->rng, 200);
+    /* Refused again though nobody wrote: no race, but a server that takes no writes. */
+    state->conflicts++;
+    state->next_ms =
+        boot_ms + (state->conflicts == 1 ? (int64_t)rng_below(&state->rng, LEASE_CONFLICT_MS)
+                                         : backoff_ms(&state->rng, state->conflicts,
+                                                      LEASE_CONFLICT_MS, LEASE_BACKOFF_CAP_MS));
 }
 
 void lease_on_failure(struct lease_state *state, int64_t boot_ms, int64_t retry_after_ms)

@@ -47,6 +47,7 @@ struct lease_state {
     int64_t sent_ms; /* of the request in flight */
     int64_t next_ms; /* nothing before this */
     unsigned failures;
+    unsigned conflicts; /* writes refused in a row while nobody changed the Lease */
 
     bool known;  /* `seen` or `absent` was read or written at least once */
     bool reread; /* an outcome is unknown or was refused: read before anything else */

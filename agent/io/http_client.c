@@ -4,6 +4,9 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -49,13 +52,21 @@ struct http_client {
     size_t request_count;
 };
 
+/* One of them bears the token. */
+static void http_free_headers(struct curl_slist *headers)
+{
+    for (struct curl_slist *line = headers; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
+    curl_slist_free_all(headers);
+}
+
 static void http_request_free(struct http_request *request)
 {
     struct http_client *client = request->client;
     if (request->added)
         (void)curl_multi_remove_handle(client->multi, request->easy);
     curl_easy_cleanup(request->easy);
-    curl_slist_free_all(request->headers);
+    http_free_headers(request->headers);
     buf_deinit(&request->sent);
     buf_deinit(&request->body);
     loop_undefer(client->loop, &request->begin);
@@ -300,6 +311,19 @@ static void http_set_tls(CURL *easy, const struct http_call *call)
     }
 }
 
+/*
+ * With the 30 and 10 s below a connection that has fallen silent without a word is given up after a
+ * minute; the system's own nine probes would take two.
+ */
+static int http_curl_has_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+    static const int probes = 3;
+    (void)arg;
+    (void)purpose;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    return CURL_SOCKOPT_OK;
+}
+
 static void http_set_transport(CURL *easy, const struct http_call *call)
 {
     (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -311,6 +335,7 @@ static void http_set_transport(CURL *easy, const struct http_call *call)
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 30L);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 10L);
+    (void)curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, http_curl_has_socket);
     (void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "muster");
     if (call->bind_ip && call->bind_ip[0]) {
         auto_buf struct buf source;

@@ -146,10 +146,18 @@ static int kube_find_server(struct kube_client *client, const char *configured, 
     return kube_check_url(client->base, &client->plain, err);
 }
 
+/* It may be the token. */
+static void kube_wipe(struct buf *text)
+{
+    if (text->bytes)
+        explicit_bzero(text->bytes, text->len);
+    buf_deinit(text);
+}
+
 /* E_NOT_FOUND when the file cannot be read or is empty; `text` is replaced on success only. */
 static int kube_read_file(const char *path, struct buf *text, struct err *err)
 {
-    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would hold us up */
     if (fd < 0)
         return err_set(err, E_NOT_FOUND, "cannot open %s", path);
     struct buf fresh;
@@ -162,11 +170,12 @@ static int kube_read_file(const char *path, struct buf *text, struct err *err)
     }
     while (fresh.len && (fresh.bytes[fresh.len - 1] == '\n' || fresh.bytes[fresh.len - 1] == '\r'))
         fresh.bytes[--fresh.len] = '\0';
+    explicit_bzero(chunk, sizeof chunk);
     if (got != 0 || !fresh.len) {
-        buf_deinit(&fresh);
+        kube_wipe(&fresh);
         return err_set(err, E_NOT_FOUND, "%s is empty, too large or unreadable", path);
     }
-    buf_deinit(text);
+    kube_wipe(text);
     *text = fresh;
     return 0;
 }
@@ -265,10 +274,8 @@ void kube_client_free(struct kube_client *client)
         next = request->next;
         kube_request_free(request);
     }
-    if (client->token.text.bytes)
-        explicit_bzero(client->token.text.bytes, client->token.text.len);
-    buf_deinit(&client->ca.text);
-    buf_deinit(&client->token.text);
+    kube_wipe(&client->ca.text);
+    kube_wipe(&client->token.text);
     free(client->ca.path);
     free(client->token.path);
     free(client->base);

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "base/limits.h"
+#include "io/kube_watch.h"
 #include "io/record_copy.h"
 
 /* RECORD_TEXT_MAX bytes make at most this much of members and ids. */
@@ -72,6 +73,11 @@ void kube_record_written(struct kube_record *record, const struct record *writte
     record->readable = true;
     record->problem[0] = '\0';
     text_format(record->version, sizeof record->version, "%s", version);
+}
+
+bool kube_record_is_before(const struct kube_record *record, const char *version)
+{
+    return kube_version_is_older(version, record->version);
 }
 
 const struct record *kube_record_present(const struct kube_record *record)

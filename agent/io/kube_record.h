@@ -37,6 +37,12 @@ void kube_record_take(struct kube_record *record, const struct kube_config_map *
 void kube_record_commit(struct kube_record *record);
 void kube_record_lose(struct kube_record *record);
 
+/*
+ * True if an event with this resourceVersion tells of what was before our last write: a watch may lag
+ * behind the answer to a PUT, and what is older must not take the place of what was just written.
+ */
+bool kube_record_is_before(const struct kube_record *record, const char *version);
+
 /* What a successful write of ours made it. */
 void kube_record_written(struct kube_record *record, const struct record *written,
                          const char *version);

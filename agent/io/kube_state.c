@@ -220,6 +220,8 @@ static void state_record_event(void *ctx, enum kube_watch_type type,
                                const struct kube_object *object)
 {
     struct kube_state *state = ctx;
+    if (kube_record_is_before(&state->record, object->meta.resource_version))
+        return;
     if (type == KUBE_DELETED)
         kube_record_lose(&state->record);
     else

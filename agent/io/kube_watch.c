@@ -125,8 +125,7 @@ static void watch_set_version(char *dst, const char *version)
     text_format(dst, RESOURCE_VERSION_SIZE, "%s", version);
 }
 
-/* Versions are decimal numbers that grow (KEP-5504); one that is not is never called older. */
-static bool watch_is_older(const char *version, const char *than)
+bool kube_version_is_older(const char *version, const char *than)
 {
     uint64_t a, b;
     return text_to_u64(span_of(version), UINT64_MAX, &a) &&
@@ -135,7 +134,7 @@ static bool watch_is_older(const char *version, const char *than)
 
 static bool watch_is_backwards(struct kube_watch *watch, const char *version, int64_t now_ms)
 {
-    if (!watch_is_older(version, watch->listed)) {
+    if (!kube_version_is_older(version, watch->listed)) {
         watch->backwards_ms = 0;
         return false;
     }
@@ -214,7 +213,7 @@ static int watch_take_event(struct kube_watch *watch, const struct kube_watch_ev
     }
     const char *version = event->object.meta.resource_version;
     watch_set_version(watch->version, version);
-    if (!watch_is_older(version, watch->listed))
+    if (!kube_version_is_older(version, watch->listed))
         watch_set_version(watch->listed, version);
     return 0;
 }
@@ -357,6 +356,18 @@ static void watch_on_timer(void *ctx)
     watch_relist(watch, &err, 0);
 }
 
+/* KUBE_WATCH_SILENCE_MS is longer than a test that waits for its end. */
+static int64_t watch_silence_ms(const struct kube_watch_config *config)
+{
+    uint64_t ms = KUBE_WATCH_SILENCE_MS;
+#ifdef MUSTER_TESTING
+    const char *text = getenv("MUSTER_TEST_WATCH_SILENCE_MS");
+    if (text)
+        (void)text_to_u64(span_of(text), UINT32_MAX, &ms);
+#endif
+    return config->silence_ms ? config->silence_ms : (int64_t)ms;
+}
+
 struct kube_watch *kube_watch_new(struct loop *loop, struct kube_client *client,
                                   const struct kube_watch_config *config)
 {
@@ -370,7 +381,7 @@ struct kube_watch *kube_watch_new(struct loop *loop, struct kube_client *client,
     watch->label_selector = xstrdup(config->label_selector ? config->label_selector : "");
     watch->field_selector = xstrdup(config->field_selector ? config->field_selector : "");
     watch->store = config->store;
-    watch->silence_ms = config->silence_ms ? config->silence_ms : KUBE_WATCH_SILENCE_MS;
+    watch->silence_ms = watch_silence_ms(config);
     watch->rng.state = config->seed;
     watch->timer = loop_timer_new(loop, watch_on_timer, watch);
     arena_init(&watch->arena, WATCH_ARENA_MAX);

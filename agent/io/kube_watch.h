@@ -54,6 +54,12 @@ struct kube_watch *kube_watch_new(struct loop *loop, struct kube_client *client,
 /* May be called from the store's callbacks. Accepts NULL. */
 void kube_watch_free(struct kube_watch *watch);
 
+/*
+ * Versions are decimal numbers that grow (KEP-5504): true if `version` is lower than `than`. One that
+ * is not a number is never called older.
+ */
+bool kube_version_is_older(const char *version, const char *than);
+
 /* A complete list has been stored at least once. */
 bool kube_watch_synced(const struct kube_watch *watch);
 

@@ -17,6 +17,8 @@
 /* How often the fence and the holder's expiry are looked at without any answer. */
 #define LEASE_LOOK_MS 1000
 #define LEASE_RELEASE_MS 2000
+/* One conflict is a race, and two may be; this many are worth a line. */
+#define LEASE_CONFLICTS_SAID 3
 
 struct lease_client {
     struct loop *loop;
@@ -113,11 +115,14 @@ static void lease_client_on_done(void *ctx, const struct kube_answer *answer)
     struct err err = answer->err;
     lease->request = NULL;
     if (err.code == E_OK && lease_client_take(lease, answer->body, &err) == 0) {
-        lease_client_log(lease, &err);
+        if (!lease->state.conflicts) /* else it can be read, but not written */
+            lease_client_log(lease, &err);
     } else if (err.code == E_NOT_FOUND) {
         lease_on_absent(&lease->state, boot_ms);
     } else if (err.code == E_CONFLICT) {
         lease_on_conflict(&lease->state, boot_ms);
+        if (lease->state.conflicts >= LEASE_CONFLICTS_SAID)
+            lease_client_log(lease, &err);
     } else {
         lease_on_failure(&lease->state, boot_ms, answer->retry_after_ms);
         lease_client_log(lease, &err);

@@ -158,36 +158,13 @@ void json_require(struct json_reader *reader, const cJSON *parent, const char *k
         json_fail(reader, E_PROTO, parent, key, "missing");
 }
 
-/* Length of the UTF-8 sequence (RFC 3629) at the start of `text`, 0 if there is none. */
-static size_t utf8_sequence(struct span text)
-{
-    const unsigned char *p = (const unsigned char *)text.ptr;
-    static const struct {
-        unsigned char mask;
-        unsigned char lead;
-        unsigned smallest; /* below it the sequence is overlong */
-    } forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-    for (size_t len = 1; len <= ARRAY_LEN(forms) && len <= text.len; len++) {
-        if ((p[0] & forms[len - 1].mask) != forms[len - 1].lead)
-            continue;
-        unsigned code = p[0] & (unsigned char)~forms[len - 1].mask;
-        for (size_t i = 1; i < len; i++) {
-            if ((p[i] & 0xc0) != 0x80)
-                return 0;
-            code = code << 6 | (p[i] & 0x3fu);
-        }
-        bool surrogate = code >= 0xd800 && code <= 0xdfff;
-        return code >= forms[len - 1].smallest && code <= 0x10ffff && !surrogate ? len : 0;
-    }
-    return 0;
-}
-
 void json_put_text(struct buf *buf, const char *text, size_t max)
 {
     struct span rest = {text, strnlen(text, max)};
     (void)buf_append_str(buf, "\"");
     while (rest.len) {
-        size_t len = utf8_sequence(rest);
+        unsigned code;
+        size_t len = text_utf8(rest, &code);
         unsigned char c = (unsigned char)rest.ptr[0];
         if (len == 0)
             (void)buf_append_str(buf, "?");

@@ -6,12 +6,17 @@
 #include "base/limits.h"
 #include "wire/record_json.h"
 
+/* Of one record of NODES_MAX members, as many ids to forget, and what is needed to check them. */
+#define RECORD_ARENA MIB(1)
+
 void kube_read_config_map(struct json_reader *reader, const cJSON *object,
                           struct kube_config_map *map)
 {
     kube_read_meta(reader, object, &map->meta);
     const cJSON *data = json_get_object(reader, object, "data");
     const cJSON *text = cJSON_GetObjectItemCaseSensitive(data, KUBE_RECORD_KEY);
+    if (arena_room(reader->arena) < RECORD_ARENA)
+        json_fail(reader, E_LIMIT, object, "data", "too many records in one page");
     if (reader->result < 0)
         return;
     struct err problem = {0};

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* For the arena's alignment. */
+#define ENDPOINT_SLACK 64
+
 static void read_target(struct json_reader *reader, const cJSON *item,
                         struct kube_endpoint *endpoint)
 {
@@ -49,6 +52,9 @@ void kube_read_endpoint_slice(struct json_reader *reader, const cJSON *object,
     int count = cJSON_GetArraySize(items);
     if (count > KUBE_ENDPOINTS_MAX)
         json_fail(reader, E_LIMIT, object, "endpoints", "too many");
+    else if ((size_t)count * sizeof(struct kube_endpoint) + ENDPOINT_SLACK >
+             arena_room(reader->arena))
+        json_fail(reader, E_LIMIT, object, "endpoints", "too many in all the slices of one page");
     if (reader->result < 0 || count == 0 || strcmp(type, "FQDN") == 0)
         return; /* names are not for us */
     struct kube_endpoint *endpoints = ARENA_NEW(reader->arena, struct kube_endpoint, (size_t)count);

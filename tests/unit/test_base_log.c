@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,7 +43,8 @@ static int teardown(void **state)
 static const char *captured(void (*act)(void))
 {
     FILE *file = tmpfile();
-    assert_non_null(file);
+    if (!file)
+        abort();
     (void)fflush(stderr);
     int saved = dup(STDERR_FILENO);
     assert_true(saved >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
@@ -51,7 +53,7 @@ static const char *captured(void (*act)(void))
     assert_true(dup2(saved, STDERR_FILENO) >= 0);
     (void)close(saved);
     char text[KIB(32)];
-    rewind(file);
+    assert_int_equal(fseek(file, 0, SEEK_SET), 0);
     size_t len = fread(text, 1, sizeof text, file);
     (void)fclose(file);
     buf_clear(&line);
@@ -108,6 +110,12 @@ static void test_values_cannot_forge_a_line(void **state)
         {"a\rb\tc", "\"a\\u000db\\u0009c\""},
         {"\x1b[31m", "\"\\u001b[31m\""},
         {"\x7f", "\"\\u007f\""},
+        {"\xc2\x9b", "\"\\u009b\""},                   /* CSI as one character */
+        {"\xe2\x80\xae", "\"\\u202e\""},               /* what follows reads from the right */
+        {"\xf0\x9f\x90\x99", "\"\\ud83d\\udc19\""},    /* above the first plane */
+        {"a\xff\xc3", "\"a\\ufffd\\ufffd\""},          /* no UTF-8 at all */
+        {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""}, /* a surrogate alone */
+        {"\xc0\xaf", "\"\\ufffd\\ufffd\""},            /* overlong */
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char expected[100];

@@ -268,6 +268,33 @@ static void test_an_endpoint_slice_is_bounded(void **state)
     }
 }
 
+/* Each slice is within its limit, but all of a page would not fit into the memory for a page. */
+static void test_a_page_of_slices_is_bounded_as_a_whole(void **state)
+{
+    (void)state;
+    auto_buf struct buf text;
+    struct kube_list list;
+    struct err err = {0};
+    arena_init(&arena, KIB(256));
+    buf_init(&text, MIB(1));
+    (void)buf_append_str(&text, "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[");
+    for (int slice = 0; slice < 10; slice++) {
+        (void)buf_format(&text,
+                         "%s{\"metadata\":{\"name\":\"s%d\",\"uid\":\"u\","
+                         "\"resourceVersion\":\"1\"},\"addressType\":\"IPv4\",\"endpoints\":[",
+                         slice ? "," : "", slice);
+        for (int i = 0; i < 100; i++)
+            (void)buf_append_str(&text, i ? ",{\"addresses\":[\"10.0.0.1\"]}"
+                                          : "{\"addresses\":[\"10.0.0.1\"]}");
+        (void)buf_append_str(&text, "]}");
+    }
+    (void)buf_append_str(&text, "]}");
+    assert_int_equal(kube_list_parse(span_of(buf_str(&text)), KUBE_ENDPOINT_SLICE, &arena, NULL,
+                                     NULL, &list, &err),
+                     E_LIMIT);
+    assert_non_null(strstr(err.msg, "too many in all the slices of one page"));
+}
+
 static void test_nodes_have_zones(void **state)
 {
     (void)state;
@@ -417,6 +444,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_endpoint_slices, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_endpoint_slices, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_endpoint_slice_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_page_of_slices_is_bounded_as_a_whole, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_nodes_have_zones, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watch_events, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_bookmark_has_only_a_version, setup, teardown),
