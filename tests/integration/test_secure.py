@@ -1,26 +1,387 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""AUTH, ACL users and TLS to the servers: formed, rotated, refused, and no secret where it is seen."""
+"""AUTH, ACL users and TLS to the servers: formed, rotated, refused; no secret where it is seen."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import socket
+import subprocess
 import sys
+import threading
+import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import CLIENT_PORT, Lab, MusterTestCase, main, resp  # noqa: E402
+
+import access  # noqa: E402  (of the lab)
+import pki  # noqa: E402
+from config import server_program  # noqa: E402
+from wire import Impostor, Tap  # noqa: E402
+
+PODS = 6
+NAMES = [f"muster-{i}" for i in range(PODS)]
+HTTP_PORT = 8008
+TAP_PORT = 7001              # where the agents look for a server, and find one of wire.py
+MEMORY_REGION_MAX = 64 * 1024 * 1024
+# Of each the agent's password passes one place at most: the copy that it signs in with, and the one
+# before it while a rotation is under way.
+MEMORY_COPIES = 1
 
 
-class Auth(MusterTestCase):
-    timeout = 60
+def secret_of(lab: Lab, name: str = "password") -> str:
+    return (lab.state / "secret" / name).read_text().strip()
 
-    def test_an_acl_user_with_the_listed_rights_forms_a_cluster(self) -> None:
-        with Lab(pods=6, auth=True, settings={"lab.user": "muster"}) as lab:
-            lab.up(timeout=45)
+
+def put_file(path: Path, text: str) -> None:
+    """As the kubelet does with a Secret: another file takes the name."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text)
+    new.rename(path)
+
+
+def page(address: str, path: str) -> str:
+    with urllib.request.urlopen(f"http://{address}:{HTTP_PORT}{path}", timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def memory_copies(pid: int, secret: bytes) -> int:
+    """How often the text is found in the writable memory of a process."""
+    found = 0
+    lines = Path(f"/proc/{pid}/maps").read_text(encoding="ascii").splitlines()
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in lines:
+            span, rights, *_ = line.split()
+            first, last = (int(part, 16) for part in span.split("-"))
+            if not rights.startswith("rw") or last - first > MEMORY_REGION_MAX:
+                continue             # a sanitizer's shadow is not worth the walk
+            memory.seek(first)
+            try:
+                found += memory.read(last - first).count(secret)
+            except OSError:          # [vvar] and the like
+                continue
+    return found
+
+
+class SecureTestCase(MusterTestCase):
+    """With what every secured lab must hold to."""
+
+    def wait_log(self, lab: Lab, pod: str, text: str, after: int = 0, timeout: float = 15) -> int:
+        """Wait for the text in the agent's log behind `after`; where it ends."""
+        def look() -> int:
+            at = lab.log(pod).find(text, after)
+            return at + len(text) if at >= 0 else 0
+        end: int = self.wait_until(look, timeout, f"{text!r} in the log of {pod}")
+        return end
+
+    def assert_formed(self, lab: Lab) -> None:
+        lab.wait("formed", 60)
+        for name, pod in lab.pods().items():
+            self.assertEqual(pod["restarts"], {"redis": 0, "agent": 0}, name)
+
+    def assert_secret_is_nowhere(self, lab: Lab, *secrets: str) -> None:
+        """FAULTS H8: logs, arguments, environments, memory, status, metrics, API objects."""
+        texts = {str(p): p.read_text(errors="replace") for p in lab.state.rglob("*.log")}
+        texts |= {str(p): p.read_text() for p in lab.state.glob("pods/*/agent.yaml")}
+        for process in Path("/proc").glob("[0-9]*"):
+            for name in ("cmdline", "environ", "status"):
+                try:
+                    texts[f"{process}/{name}"] = (process / name).read_text(errors="replace")
+                except OSError:      # it has ended
+                    continue
+        pods = lab.pods()
+        for name, pod in pods.items():
+            for path in ("/status", "/metrics", "/status?digest"):
+                texts[f"{name}{path}"] = page(pod["ip"], path)
+        for resource in ("configmaps", "events", "leases", "pods"):
+            texts[resource] = json.dumps(lab.get(resource))
+        self.assertGreater(len(texts), 30)
+        for secret in secrets:
+            self.assertEqual([where for where, text in texts.items() if secret in text], [])
+        for name, pod in pods.items():
+            with open(f"/proc/{pod['pids']['agent']}/limits", encoding="ascii") as limits:
+                self.assertRegex(limits.read(), r"Max core file size +0 ", name)
+            for secret in secrets:
+                self.assertLessEqual(memory_copies(pod["pids"]["agent"], secret.encode()),
+                                     MEMORY_COPIES, f"passwords left behind in {name}")
+
+
+class Auth(SecureTestCase):
+    """The default user's password: formed, and rotated while it runs (FAULTS C10)."""
+
+    timeout = 120
+
+    def test_a_password_is_rotated_while_the_cluster_runs(self) -> None:
+        with Lab(pods=PODS, auth=True) as lab:
+            lab.up(timeout=60)
             with self.assertRaisesRegex(resp.RespError, "NOAUTH"):
                 resp.command(lab.address("muster-0"), "PING")
-            self.assertEqual(lab.redis("muster-0", "ACL", "LOG"), [], "the list lacks a right")
+            old, new = secret_of(lab), "new-" + os.urandom(12).hex()
+            blindness = Blindness(lab)
+            with blindness:
+                self.rotate(lab, new)
+            self.assertGreater(blindness.samples, 50)
+            self.assertLess(blindness.longest, 5, "an agent was blind")
+            self.assert_formed(lab)
+            self.assert_secret_is_nowhere(lab, old, new)
+            self.a_restarted_server_comes_back(lab)
+
+    def rotate(self, lab: Lab, new: str) -> None:
+        """The file first, then server by server, every connection cut each time."""
+        for pod in NAMES:
+            put_file(lab.state / "pods" / pod / "password", new + "\n")
+        old = secret_of(lab)
+        servers = [lab.address(pod) for pod in NAMES]
+        for done, server in enumerate(servers):
+            self.command(server, old, "CONFIG", "SET", "requirepass", new, "masterauth", new)
+            for place, other in enumerate(servers):
+                self.command(other, new if place <= done else old, "CLIENT", "KILL", "TYPE",
+                             "normal")
+            time.sleep(0.7)
+        put_file(lab.state / "secret/password", new + "\n")
+        for server in servers:
+            with self.assertRaisesRegex(resp.RespError, "WRONGPASS"):
+                self.command(server, old, "PING")
+
+    @staticmethod
+    def command(server: str, password: str, *words: str) -> Any:
+        with resp.Client(server) as client:
+            client.call("AUTH", password)
+            return client.call(*words)
+
+    def a_restarted_server_comes_back(self, lab: Lab) -> None:
+        replica = next(n for n, p in lab.pods().items() if p["cluster"]["role"] == "replica")
+        lab.kill(replica, timeout=30)
+        lab.wait("formed", 30)
+
+
+class Blindness:
+    """How long the agents had no news of the servers that they ask, sampled from outside."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.longest = 0.0           # seconds
+        self.samples = 0
+        self._addresses = [lab.address(pod) for pod in NAMES]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: Any) -> None:
+        self._over.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        heard: dict[tuple[str, str], float] = {}
+        while not self._over.wait(0.2):
+            for address in self._addresses:
+                pods = json.loads(page(address, "/status"))["pods"]
+                now = time.monotonic()
+                for pod in pods:
+                    key = (address, pod["name"])
+                    if pod["ageMs"] is not None:
+                        heard[key] = max(heard.get(key, 0), now - pod["ageMs"] / 1000)
+                    if key in heard:
+                        self.longest = max(self.longest, now - heard[key])
+                        self.samples += 1
+
+
+class AclUser(SecureTestCase):
+    """FAULTS C11: each right that the agents need is missing in turn."""
+
+    timeout = 150
+    reads = ("info", "cluster|myid", "cluster|info", "cluster|nodes", "config|get")
+    acts = ("config|set", "cluster|set-config-epoch", "cluster|addslotsrange", "cluster|meet",
+            "cluster|replicate")
+
+    def test_every_right_that_is_missing_is_named_and_nothing_is_done_without_it(self) -> None:
+        rules = "-@all +client|setname " + " ".join(f"+{right}" for right in self.reads)
+        with Lab(pods=PODS, auth=True, node_timeout=2000,
+                 settings={"lab.user": "muster", "lab.userRules": rules}) as lab:
+            lab.up(wait="running", timeout=30)
+            self.forms_as_rights_are_given(lab)
+            self.forgets_as_the_right_is_given(lab)
+            self.is_blind_without_any_of_the_reads(lab)
+            for pod in NAMES:        # the list of access.py is complete
+                refused = [entry for entry in lab.redis(pod, "ACL", "LOG")
+                           if entry[7].decode() not in (*self.reads, *self.acts, "cluster|forget")]
+                self.assertEqual(refused, [])
+            self.assert_secret_is_nowhere(lab, secret_of(lab, "agent-password"))
+
+    def allow(self, lab: Lab, *rules: str, pods: tuple[str, ...] = tuple(NAMES)) -> bool:
+        for pod in pods:
+            lab.redis(pod, "ACL", "SETUSER", "muster", *rules)
+        return True
+
+    def forms_as_rights_are_given(self, lab: Lab) -> None:
+        for right in self.acts:
+            lacks = f"the ACL user lacks +{right}"
+            self.wait_until(lambda: lacks in "".join(map(lab.log, NAMES)), 20, lacks)
+            self.allow(lab, f"+{right}")
+        lab.wait("formed", 40)
+
+    def forgets_as_the_right_is_given(self, lab: Lab) -> None:
+        """A replica that lost its volume comes back under another id; the old one is to go."""
+        replica = next(n for n, p in lab.pods().items() if p["cluster"]["role"] == "replica")
+        lab.lose_volume(replica, wait=False)
+        self.wait_until(lambda: "lacks +cluster|forget" in "".join(map(lab.log, NAMES)), 40,
+                        "that cluster|forget is named")
+        self.assertIn(b"fail", lab.redis("muster-0", "CLUSTER", "NODES"))
+        self.wait_until(lambda: self.allow(lab, "+cluster|forget", *(f"+{r}" for r in self.acts)),
+                        20, "that all servers take the user's rights")
+        lab.wait("formed", 40)
+
+    def is_blind_without_any_of_the_reads(self, lab: Lab) -> None:
+        before = self.done_by_agents(lab)
+        for right in self.reads:
+            at = len(lab.log("muster-0"))
+            self.allow(lab, f"-{right}", pods=("muster-0",))
+            self.wait_log(lab, "muster-0", f"the ACL user lacks +{right}", at, 20)
+            self.assertTrue(lab.pods()["muster-0"]["ready"])
+            self.allow(lab, f"+{right}", pods=("muster-0",))
+            if right != "config|get":
+                self.wait_log(lab, "muster-0", "event=server_answers", at)
+        self.assertEqual(self.done_by_agents(lab), before)
+        lab.wait("formed", 20)
+
+    def done_by_agents(self, lab: Lab) -> dict[str, str]:
+        """The calls of every command that changes something, on all servers."""
+        changed = {}
+        for pod in NAMES:
+            for name, figures in resp.parse_info(lab.redis(pod, "INFO", "commandstats")).items():
+                command = name.removeprefix("cmdstat_")
+                if command in (*self.acts, "cluster|forget", "cluster|failover"):
+                    changed[f"{pod} {command}"] = re.split("[=,]", figures)[1]
+        return changed
+
+
+class Tls(SecureTestCase):
+    """Mutual TLS: clients, bus and replication."""
+
+    timeout = 120
+
+    def test_six_servers_that_speak_tls_only_form_a_cluster(self) -> None:
+        with Lab(pods=PODS, auth=True, tls=True) as lab:
+            lab.up(timeout=60)
+            with self.assertRaises(resp.RespError):
+                resp.command(lab.address("muster-0"), "PING")
+            self.assert_formed(lab)
+            self.certificates_are_renewed(lab)
+            self.assert_formed(lab)
+            self.assert_secret_is_nowhere(lab, secret_of(lab))
+
+    def certificates_are_renewed(self, lab: Lab) -> None:
+        """Other files at the same places, for servers and agents, with no process restarted."""
+        for pod in NAMES:
+            tls = lab.state / "pods" / pod / "tls"
+            before = (tls / "tls.crt").read_text()
+            access.make_pod_certificate(lab.state, tls.parent, pod, lab.address(pod))
+            self.assertNotEqual((tls / "tls.crt").read_text(), before)
+            for setting, name in (("tls-cert-file", "tls.crt"), ("tls-key-file", "tls.key")):
+                lab.redis(pod, "CONFIG", "SET", setting, str(tls / name))
+        for pod in NAMES:
+            lab.redis(pod, "CLIENT", "KILL", "TYPE", "normal")
+        for pod in NAMES:
+            self.wait_log(lab, pod, "event=certificates_changed")
+
+    def test_without_client_certificates_and_by_a_name(self) -> None:
+        with Lab(pods=3, replicas_per_primary=0, tls=True, server="valkey-9", settings={
+                "lab.clientCerts": False, "redis.tls.serverName": access.CERTIFICATE_NAME}) as lab:
+            lab.up(timeout=60)
+
+
+class Refused(SecureTestCase):
+    """One agent, and something at its server's address that is not to be told the password."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lab = self.enterContext(Lab(pods=1, replicas_per_primary=0, auth=True, tls=True,
+                                         settings={"redis.port": TAP_PORT}))
+        self.lab.up(wait="running")
+        self.address = self.lab.address("muster-0")
+        self.at = (self.address, TAP_PORT)
+        self.secret = secret_of(self.lab).encode()
+
+    def certificates(self) -> dict[str, tuple[Path, Path]]:
+        """Each is wrong in one thing only; the last in nothing."""
+        here = self.lab.state / "impostor"
+        here.mkdir()
+        good = self.lab.state / "secret/ca.crt"
+        other = pki.make_ca(here, "other")
+        names = f"IP:{self.address}"
+        wanted = {"self-signed": None, "other authority": (other, pki.Request("x", names)),
+                  "wrong name": (good, pki.Request(self.address, "IP:127.0.0.1,DNS:x")),
+                  "expired": (good, pki.Request("x", names, days=-1)),
+                  "sha1": (good, pki.Request("x", names, digest="sha1")),
+                  "weak key": (good, pki.Request("x", names, key="rsa:1024")),
+                  "client's": (good, pki.Request("x", names, usage="clientAuth")),
+                  "good": (good, pki.Request("x", names))}
+        made = {}
+        for kind, how in wanted.items():
+            made[kind] = ((other, other.with_suffix(".key")) if how is None
+                          else pki.issue(here, kind.replace(" ", "-").replace("'", ""), *how))
+        return made
+
+    def test_no_password_is_sent_to_whom_the_certificate_is_wrong(self) -> None:
+        """FAULTS H7, to the servers."""
+        accepted = []
+        with Impostor(self.at) as impostor:
+            for kind, files in self.certificates().items():
+                at = len(self.lab.log("muster-0"))
+                impostor.show(*files)
+                if kind == "good":   # shows that the others could have been believed
+                    self.wait_until(lambda: self.secret in impostor.heard, 15, "the password")
+                    continue
+                self.wait_log(self.lab, "muster-0", "the server's certificate is refused", at)
+                self.wait_until(lambda: impostor.connections >= 2, 15, "two connections")
+                accepted += [kind] if impostor.heard else []
+        self.assertEqual(accepted, [])
+        self.assertFalse(self.lab.pods()["muster-0"]["ready"])
+
+    def test_no_password_is_sent_in_plain_where_one_side_speaks_tls(self) -> None:
+        """FAULTS G5, both ways."""
+        plain = self.plain_server()
+        with Tap(self.at, plain) as tap:                      # TLS here, plain there
+            self.wait_log(self.lab, "muster-0", "the server does not speak TLS")
+            self.wait_until(lambda: tap.connections >= 2, 15, "two connections")
+            self.assertTrue(tap.heard.startswith(b"\x16\x03"), "a ClientHello")
+            self.assertNotIn(self.secret, tap.heard)
+        self.assertFalse(self.lab.pods()["muster-0"]["ready"])
+        path = self.lab.state / "pods/muster-0/agent.yaml"
+        put_file(path, path.read_text().replace("enabled: true", "enabled: false"))
+        self.lab.kill("muster-0", container="agent", wait=False)
+        with Tap(self.at, (self.address, CLIENT_PORT)) as tap:   # plain here, TLS there
+            self.wait_log(self.lab, "muster-0", "TLS (redis.tls.enabled)")
+            self.wait_until(lambda: tap.connections >= 2, 15, "two connections")
+            self.assertIn(b"PING", tap.heard)
+            self.assertNotIn(self.secret, tap.heard)
+        with Tap(self.at, plain) as tap:                      # and what is wanted can be told
+            self.wait_until(lambda: self.secret in tap.heard, 15, "the password")
+
+    def plain_server(self) -> tuple[str, int]:
+        """A server with the lab's password and without TLS."""
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        directory = self.lab.state / "plain"
+        directory.mkdir()
+        (directory / "redis.conf").write_text(
+            f"port {port}\nbind 127.0.0.1\nrequirepass {secret_of(self.lab)}\nsave \"\"\n"
+            f"cluster-enabled yes\ncluster-port {port + 1}\ndir {directory}\n")
+        server = subprocess.Popen([server_program("redis-7.0"), str(directory / "redis.conf")],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        return "127.0.0.1", port
 
 
 if __name__ == "__main__":

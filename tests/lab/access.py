@@ -76,13 +76,13 @@ def put_password(directory: Path, pod: Path, user: str) -> None:
     new.rename(pod / "password")
 
 
-def server_conf(directory: Path, user: str) -> str:
+def server_conf(directory: Path, user: str, rules: str) -> str:
     """The lines of a server's configuration file that must not be seen in its arguments."""
     password = (directory / "secret/password").read_text().strip()
     lines = [f"requirepass {password}", f"masterauth {password}"]
     if user:
         theirs = (directory / "secret/agent-password").read_text().strip()
-        lines.append(f"user {user} on >{theirs} {AGENT_RULES}")
+        lines.append(f"user {user} on >{theirs} {rules or AGENT_RULES}")
     return "\n".join(lines) + "\n"
 
 

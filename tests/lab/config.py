@@ -42,6 +42,7 @@ LAB_DEFAULTS: dict[str, Any] = {
     "user": "",                  # with --auth: the agents' ACL user; else the default user
     "lateSeconds": 0.0,          # a pod gets its address a random time after it was scheduled
     "seed": 0,                   # of these times
+    "userRules": "",             # its rights, if not the smallest that will do
     "clientCerts": True,         # with --tls: the servers want a certificate of every client
 }
 

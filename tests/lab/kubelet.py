@@ -239,7 +239,8 @@ class PodWorker:
         settings = []
         if self.config.auth:     # in a file: arguments are for everybody to see
             conf = self.directory / "server.conf"
-            conf.write_text(access.server_conf(self.config.directory, self.config.lab["user"]))
+            conf.write_text(access.server_conf(self.config.directory, self.config.lab["user"],
+                                               self.config.lab["userRules"]))
             settings.append(str(conf))
         settings += ["--port", str(CLIENT_PORT), "--bind", self.address,
                     "--bind-source-addr", self.address, "--protected-mode", "no",
