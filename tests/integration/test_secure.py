@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import CLIENT_PORT, Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import CLIENT_PORT, REPO, Lab, MusterTestCase, main, resp  # noqa: E402
 
 import access  # noqa: E402  (of the lab)
 import pki  # noqa: E402
@@ -192,6 +192,14 @@ class Blindness:
                     if key in heard:
                         self.longest = max(self.longest, now - heard[key])
                         self.samples += 1
+
+
+class Documented(MusterTestCase):
+    def test_the_acl_user_of_the_readme_is_the_one_that_is_tested(self) -> None:
+        text = (REPO / "agent/README.md").read_text()
+        section = text[text.index("## Access to the servers"):text.index("## Conventions")]
+        told = set(re.findall(r"`(\+[a-z|-]+)`", section.replace("\\|", "|")))
+        self.assertEqual(told, {w for w in access.AGENT_RULES.split() if w.startswith("+")})
 
 
 class AclUser(SecureTestCase):

@@ -39,9 +39,9 @@ LAB_DEFAULTS: dict[str, Any] = {
     "agentEnv": "",              # more environment for every agent: "NAME=value NAME=value"
     "agentsAfter": "",           # agents start once this file exists; servers, ungated, at once
     "serverArgs": "",            # more arguments for every server, separated by blanks
-    "user": "",                  # with --auth: the agents' ACL user; else the default user
     "lateSeconds": 0.0,          # a pod gets its address a random time after it was scheduled
     "seed": 0,                   # of these times
+    "user": "",                  # with --auth: the agents' ACL user; else the default user
     "userRules": "",             # its rights, if not the smallest that will do
     "clientCerts": True,         # with --tls: the servers want a certificate of every client
 }
