@@ -191,7 +191,7 @@ static bool hosts_is_first(struct hosts_state *state, const struct world *w, int
         return verdict->watch = true;
     int64_t since_ms = hosts_passed_since(state, name);
     if (since_ms)
-        hosts_say(verdict, "following %s, which does not answer: passed over in %d s", name,
+        hosts_say(verdict, "following %s, which is not well: passed over in %d s", name,
                   (int)((limit_ms - (w->now_ms - since_ms) + 999) / 1000));
     else
         hosts_say(verdict, "following %s, which leads", name);
@@ -214,6 +214,7 @@ struct hosts_copies {
     size_t holding;          /* so many are heard to hold it now */
     const struct pod *newer; /* one that is heard to hold a later one */
     bool rival;              /* one is heard to hold another of the same generation */
+    bool left;               /* a member is not on the list any more */
 };
 
 static struct hosts_copies hosts_compare(struct hosts_state *state, const struct world *w)
@@ -221,6 +222,7 @@ static struct hosts_copies hosts_compare(struct hosts_state *state, const struct
     struct hosts_copies copies = {0};
     for (size_t i = 0; i < w->record->member_count && i < NODES_MAX; i++) {
         size_t pod = hosts_pod_of(w, i);
+        copies.left |= pod == NO_POD;
         if (pod == NO_POD || !hosts_heard(w, pod))
             continue;
         const struct host_word *word = &w->pods[pod].word;
@@ -233,7 +235,7 @@ static struct hosts_copies hosts_compare(struct hosts_state *state, const struct
         else if (word->generation >= hosts_mine(w)->generation)
             copies.rival = true;
     }
-    if (!copies.rival)
+    if (!copies.rival && !copies.left)
         state->disputed_ms = 0;
     else if (!state->disputed_ms)
         state->disputed_ms = w->now_ms;
@@ -261,14 +263,16 @@ static bool hosts_is_behind(const struct hosts_copies *copies, struct hosts_verd
     return copies->newer;
 }
 
-/* Competing intents: the first of an agreed list plans anew. */
+/* An intent that cannot be carried out: the first of an agreed list plans anew. */
 static void hosts_dispute(const struct hosts_state *state, const struct world *w,
-                          struct hosts_verdict *verdict)
+                          const struct hosts_copies *copies, struct hosts_verdict *verdict)
 {
     bool formed = false;
     for (size_t i = 0; i < w->pod_count; i++)
         formed |= hosts_heard(w, i) && w->pods[i].word.state == RECORD_FORMED;
-    hosts_say(verdict, "the agents hold different plans for the formation: nothing is carried out");
+    hosts_say(verdict, "forming: %s: nothing is carried out",
+              copies->rival ? "the agents hold different plans"
+                            : "a server of the plan is not on the list of servers any more");
     if (formed || w->me != 0 || !hosts_mine(w)->set)
         return;
     verdict->watch = true;
@@ -283,8 +287,8 @@ static void hosts_forming(struct hosts_state *state, const struct world *w,
 {
     struct hosts_copies copies = hosts_compare(state, w);
     const struct record_member *unacked = hosts_unacked(state, w);
-    if (copies.rival) {
-        hosts_dispute(state, w, verdict);
+    if (copies.rival || copies.left) {
+        hosts_dispute(state, w, &copies, verdict);
         return;
     }
     if (!hosts_is_first(state, w, HOSTS_SILENT_MS, verdict) || hosts_is_behind(&copies, verdict))

@@ -18,12 +18,13 @@
  *     hold another. A server has one agent: for two intents to be carried out with one server in
  *     both, its agent would have to hold the one and then the other; from then on whoever carries
  *     out the first hears of it, at the latest HOSTS_HEARD_MS later, and for so long (twice) the
- *     second, whose generation is above 1, is not begun.
+ *     second, whose generation is above 1, is not begun. What such a late command did is noticed:
+ *     a server prepared for another part, or that knows strangers, is not used (form-servers).
  *  4. So whoever goes on with an intent goes on with the same one: its steps bear repetition, and
  *     each carries its precondition. If the first entry dies after its intent was taken, the next in
- *     the record's order finishes it; if it dies before, the intent waits for its file, or, when
- *     intents of one generation compete, is planned anew under the next generation by the first
- *     entry of a list that all agents agree on, while all servers are still empty.
+ *     the record's order finishes it; if it dies before, the intent waits for its file. Where intents
+ *     of one generation compete, or a server of the intent has left the list, the first entry of a
+ *     list that all agents agree on plans anew under the next generation, if its servers are empty.
  *
  * Later the leader is the first member, in the record's order, that is not passed over. A member is
  * passed over when for twice cluster-node-timeout a majority of the slot owners held it for failed
@@ -50,7 +51,7 @@
 #define HOSTS_HEARD_MS 3500
 /* While forming, an agent that was not heard for so long is passed over. */
 #define HOSTS_SILENT_MS 5000
-/* Competing intents are left to spread for so long before they are planned anew. */
+/* An intent that cannot be carried out has so long to be replaced before it is planned anew. */
 #define HOSTS_DISPUTE_MS 10000
 /* Twice a very short cluster-node-timeout is not longer than a digest lives. */
 #define HOSTS_PASS_MIN_MS 8000
@@ -68,7 +69,7 @@ struct hosts_state {
     uint64_t record;       /* the copy that `acked` is about */
     bool acked[NODES_MAX]; /* by member: its agent was heard to hold it, and nothing else since */
     int64_t acked_ms;      /* since when all have */
-    int64_t disputed_ms;   /* since when copies of one generation differ; 0 = they do not */
+    int64_t disputed_ms;   /* since when the intent cannot be carried out as it is; 0 = it can */
     struct hosts_passed passed[NODES_MAX];
     size_t passed_count;
 };

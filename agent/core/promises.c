@@ -219,6 +219,8 @@ static struct promise judge_leader(const struct judge *j)
 {
     if (j->world->leader_pod[0])
         return held();
+    if (j->world->arbiter == ARBITER_HOSTS)
+        return broken(j->world->leader_why);
     return world_api_fresh(j->world) ? broken("no agent holds the Lease")
                                      : unknown("the Lease cannot be read");
 }
@@ -238,6 +240,8 @@ static struct promise judge_agents(const struct judge *j)
 
 static struct promise judge_api(const struct judge *j)
 {
+    if (j->world->arbiter == ARBITER_HOSTS)
+        return (struct promise){HELD_NOT_APPLICABLE, "without Kubernetes"};
     if (world_api_fresh(j->world))
         return held();
     if (!j->world->api_seen_ms)

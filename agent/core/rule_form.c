@@ -89,11 +89,45 @@ static const char *form_missing(struct planner *p, size_t member)
                         name);
 }
 
+/*
+ * Without a Lease a plan may find a server that an earlier one had begun to prepare (core/hosts.h):
+ * it is used only if that was for the very same part, and never joined to strangers.
+ */
+static bool form_is_spoilt(const struct planner *p, const struct record_member *m, size_t pod)
+{
+    const struct record *record = p->world->record;
+    const struct server *s = &p->world->pods[pod].server;
+    const struct view_node *me = s->view->myself;
+    if (p->world->arbiter != ARBITER_HOSTS)
+        return false;
+    for (size_t i = 0; s->known_nodes > 1 && i < s->view->node_count; i++) {
+        const struct view_node *n = &s->view->nodes[i];
+        if (!(n->flags & NODE_HANDSHAKE) && !record_find_id(record, &n->id) &&
+            !record_forgets(record, &n->id))
+            return true;
+    }
+    if (s->known_nodes > 1)
+        return false;
+    struct slot_range part = slots_of_shard(m->shard, record->shards);
+    const struct slot_range *has = &s->view->ranges[me->range_first];
+    bool same =
+        m->primary && me->range_count == 1 && has->first == part.first && has->last == part.last;
+    return (s->my_epoch && s->my_epoch != m->epoch) || (me->slot_count && !same);
+}
+
 enum rule_verdict rule_form_servers(struct planner *p)
 {
     if (!planner_forming(p))
         return RULE_PASS;
     const struct record *record = p->world->record;
+    for (size_t i = 0; i < record->member_count; i++) {
+        size_t pod = form_pod(p, i);
+        if (pod != NO_POD && form_is_spoilt(p, &record->members[i], pod))
+            return planner_wait(p,
+                                "forming: %s was prepared for another plan: a person must empty it "
+                                "(CLUSTER RESET HARD)",
+                                p->world->pods[pod].name);
+    }
     size_t ready = 0;
     size_t missing = NO_POD;
     for (size_t i = 0; i < record->member_count; i++) {

@@ -59,6 +59,23 @@ static bool read_agent(struct reader *r, struct span words)
     return true;
 }
 
+/* Without Kubernetes; behind `why` the sentence of whoever may not act. */
+static bool read_hosts(struct reader *r, struct span words)
+{
+    struct world *w = &r->truth->world;
+    w->arbiter = ARBITER_HOSTS;
+    w->set.uid[0] = r->truth->record.set_uid[0] = '\0';
+    w->record_disputed = case_word(words, "disputed");
+    w->hosts_problem = w->leader_why = "";
+    struct span word;
+    if (case_word(words, "why"))
+        while (span_token(&words, &word) && !span_is(word, "why"))
+            ;
+    if (words.len)
+        w->leader_why = arena_format(r->arena, "%.*s", (int)words.len, words.ptr);
+    return true;
+}
+
 static bool read_set(struct reader *r, struct span words)
 {
     struct stateful_set *set = &r->truth->world.set;
@@ -323,6 +340,8 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
         return false;
     if (span_is(keyword, "agent"))
         return read_agent(r, words);
+    if (span_is(keyword, "hosts"))
+        return read_hosts(r, words);
     if (span_is(keyword, "settling"))
         return r->truth->world.settling = true;
     if (span_is(keyword, "tried")) {

@@ -5,6 +5,7 @@
  * is about, words and key=value. NAME is a pod or "*" for all; @N is the node id world_build_id(N).
  *
  *     cluster STAGE pods=N shards=N       first; virgin intent prepared met placed restored formed
+ *     hosts [disputed] [why SENTENCE]     without Kubernetes; why this agent does not act
  *     agent NAME [leader=NAME|-] [ip=IP]  who observes and who leads; else muster-0 leads and observes
  *     settling
  *     replicas-per-primary N

@@ -212,7 +212,7 @@ static void test_the_next_finishes_what_a_dead_one_began(void **unused)
     step(1);
     pass(HOSTS_HEARD_MS + 1, 0);
     step(1);
-    assert_why("following a-0, which does not answer: passed over in 5 s");
+    assert_why("following a-0, which is not well: passed over in 5 s");
     pass(HOSTS_SILENT_MS, 0);
     step(1);
     assert_true(verdict.leader);
@@ -322,7 +322,7 @@ static void test_a_failed_first_is_passed_over_after_twice_the_timeout(void **un
     assert_why("following a-0");
     pass(29999, SIZE);
     step(1);
-    assert_why("following a-0, which does not answer: passed over in 1 s");
+    assert_why("following a-0, which is not well: passed over in 1 s");
     pass(1, SIZE);
     step(1);
     assert_true(verdict.leader);
