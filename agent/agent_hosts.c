@@ -176,6 +176,12 @@ static struct node_id hosts_id_at(const struct agent *agent, const char *ip)
     const struct host_mate *mate = agent_mates_find(agent->hosts, ip);
     if (server && node_id_is_set(&server->id))
         return server->id;
+    if (strcmp(ip, agent->hosts->own_ip) == 0) {
+        int64_t since_ms; /* not started yet: as its nodes.conf says */
+        const struct hook_facts *facts = hook_server_waiting(agent->hook, &since_ms);
+        if (facts && facts->nodes_conf == HOOK_NODES_CONF_PRESENT)
+            return facts->myself.id;
+    }
     return mate ? mate->digest.id : (struct node_id){{0}};
 }
 

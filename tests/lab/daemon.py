@@ -73,6 +73,7 @@ class Lab:
             self.api.inject(spec)
         if config.discovery != "kubernetes":
             self.names = NameServer(self.addresses_by_pod)
+            self.names.set(config.lab["dns"])
             await self.names.start(self.addresses.api)
         self.partition.remove_stale()
         self.kubelet = Kubelet(config, self.store, self.rbac, self.addresses, self.api_url,
@@ -131,11 +132,11 @@ class Lab:
         if self.load is not None and self.load.returncode is None:
             self.load.kill()
         await self.kubelet.stop()
+        if self.names is not None:
+            self.names.stop()
         await self.http.stop()
         with contextlib.suppress(ConfigError):
             self.partition.remove()
-        if self.names is not None:
-            self.names.stop()
             self.addresses.remove()
 
 

@@ -66,13 +66,13 @@ class NameServer(asyncio.DatagramProtocol):
         """How to answer from now on: one of KINDS. ValueError for anything else."""
         kind, _, value = spec.partition("=")
         known = {k.partition("=")[0]: "=" in k for k in KINDS.split()}
-        if known.get(kind) != bool(value):
+        if known.get(kind) is not bool(value):
             raise ValueError(f"dns {spec}: not one of {KINDS}")
         if kind == "partial":
             int(value)
         if kind == "extra":
             ipaddress.ip_address(value)
-        self._frozen = self._addresses()
+        self._frozen = self._addresses() if kind == "stale" else {}
         self.kind, self.value = kind, value
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -196,6 +196,10 @@ class Lab:
         output = self.run("api", action, *([spec] if spec else []))
         return json.loads(output) if output.strip() else None
 
+    def dns(self, spec: str) -> None:
+        """How the lab's name server answers from now on (tests/lab/dns.py)."""
+        self.run("dns", spec)
+
     # -- the load --------------------------------------------------------------------------------
 
     def load_start(self, **options: Any) -> None:
