@@ -67,10 +67,10 @@ class Lab:
                              self._log)
         self.http = Server(self.addresses.api, API_PORT, pki.server_context(cert, key),
                            self.api.handle)
-        await self.http.start()
-        (directory / "admin.token").write_text(self.rbac.issue(ADMIN) + "\n")
         for spec in filter(None, config.lab["faults"].split()):
             self.api.inject(spec)
+        await self.http.start()
+        (directory / "admin.token").write_text(self.rbac.issue(ADMIN) + "\n")
         if config.discovery != "kubernetes":
             self.names = NameServer(self.addresses_by_pod)
             self.names.set(config.lab["dns"])
@@ -90,8 +90,6 @@ class Lab:
             "api": self.api_url, "network": self.addresses.network,
             "chain": self.partition.chain, "namespace": NAMESPACE}) + "\n")
 
-    def report(self, message: str) -> None:
-        """Something worth a line in daemon.log and in `lab status`."""
     async def serve_certificate(self, kind: str) -> None:
         """Show another certificate from now on; connections start anew."""
         cert, key = pki.make_server_cert_of(self.config.directory, self.addresses.api, kind)
@@ -101,6 +99,8 @@ class Lab:
         await self.http.stop()
         await self.http.start()
 
+    def report(self, message: str) -> None:
+        """Something worth a line in daemon.log and in `lab status`."""
         print(f"{time.strftime('%H:%M:%S')} {message}", flush=True)
         self.messages = (self.messages + [message])[-20:]
 
