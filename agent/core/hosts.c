@@ -308,6 +308,16 @@ static void hosts_forming(struct hosts_state *state, const struct world *w,
         verdict->leader = true;
 }
 
+/*
+ * Whether it lists the node as well. One that does not know the node's address cannot tell: Valkey
+ * (8.1.1) then calls it failed, which every node of a cluster is after a restart at new addresses.
+ */
+static bool hosts_is_listed(const struct view *view, const struct node_id *id)
+{
+    const struct view_node *n = view_find(view, id);
+    return n && (!(n->flags & NODE_FAIL) || n->flags & NODE_NOADDR);
+}
+
 /* More than half of the slot owners, asked directly, list our node as not failing. */
 static bool hosts_is_backed(const struct world *w, struct hosts_verdict *verdict)
 {
@@ -326,8 +336,7 @@ static bool hosts_is_backed(const struct world *w, struct hosts_verdict *verdict
         if (!world_view_fresh(w, &w->pods[i]))
             continue;
         const struct view *view = w->pods[i].server.view;
-        const struct view_node *n = view_find(view, &me->server.id);
-        backing += view->myself->slot_count && n && !(n->flags & NODE_FAIL);
+        backing += view->myself->slot_count && hosts_is_listed(view, &me->server.id);
     }
     if (backing > owners / 2)
         return true;

@@ -310,6 +310,13 @@ static void test_the_first_member_leads_at_once_after_a_common_restart(void **un
     assert_true(verdict.leader);
     step(1);
     assert_why("following a-0");
+    /* Valkey 8.1 says more of it than it knows. */
+    for (size_t i = 0; i < SIZE; i++)
+        for (size_t k = 0; k < SIZE; k++)
+            if (i != k)
+                nodes[i][k].flags |= NODE_FAIL;
+    step(0);
+    assert_true(verdict.leader);
 }
 
 static void test_a_failed_first_is_passed_over_after_twice_the_timeout(void **unused)
