@@ -215,30 +215,6 @@ static void test_a_holder_that_meets_a_conflict_stops_at_once(void **state)
     assert_false(lease_may_act(&a, now + 1000));
 }
 
-/* An API server that can be read and refuses every write: no storm. */
-static void test_endless_conflicts_back_off(void **state)
-{
-    (void)state;
-    struct lease_state a = agent_new("a");
-    struct lease sent;
-    int requests = 0;
-    for (int64_t now = 1000; now < 61000; now += 10) {
-        enum lease_verb verb = lease_step(&a, now, &sent);
-        requests += verb != LEASE_IDLE;
-        if (verb == LEASE_GET)
-            lease_on_absent(&a, now);
-        else if (verb != LEASE_IDLE)
-            lease_on_conflict(&a, now);
-        assert_false(lease_may_act(&a, now));
-    }
-    assert_in_range(requests, 20, 60);
-    /* Once a write is taken it is as if nothing had been. */
-    struct api api = {0};
-    (void)agent_run(&a, &api, 61000, 6000);
-    assert_true(lease_may_act(&a, 67000));
-    assert_int_equal(a.conflicts, 0);
-}
-
 static void test_a_lost_answer_is_found_out_by_reading(void **state)
 {
     (void)state;
@@ -499,7 +475,6 @@ int main(void)
         cmocka_unit_test(test_a_follower_never_takes_a_lease_that_is_renewed),
         cmocka_unit_test(test_who_loses_the_race_reads_again_and_follows),
         cmocka_unit_test(test_a_holder_that_meets_a_conflict_stops_at_once),
-        cmocka_unit_test(test_endless_conflicts_back_off),
         cmocka_unit_test(test_a_lost_answer_is_found_out_by_reading),
         cmocka_unit_test(test_failed_renewals_leave_the_fence_as_it_was),
         cmocka_unit_test(test_failures_back_off_and_obey_the_server),
