@@ -45,6 +45,7 @@ static void agent_follow_set(struct agent *agent)
     if (set->name[0])
         text_format(name, sizeof name, "%s-muster", set->name);
     lease_client_follow(agent->lease, name);
+    lease_client_set_crowd(agent->lease, agent->world.pod_count);
     record_client_follow(agent->records, name);
     if (set->known)
         event_client_about(agent->events, set->name, set->uid);

@@ -87,12 +87,46 @@ static void lease_settle(struct lease_state *state)
     state->reread = false;
 }
 
+void lease_set_crowd(struct lease_state *state, size_t count)
+{
+    state->crowd = count;
+}
+
+/* See lease_set_crowd(). An unread Lease is no proof of a holder's end: each look is a read. */
+static void lease_schedule_in_crowd(struct lease_state *state, int64_t boot_ms)
+{
+    int64_t duration = lease_duration_ms(state);
+    if (lease_expired(state, boot_ms)) {
+        state->watching = false;
+        state->next_ms = boot_ms; /* unchanged for its whole duration: claim it */
+        return;
+    }
+    state->watching = !state->watching;
+    if (state->watching) {
+        int64_t jitter = (int64_t)rng_below(&state->rng, (uint64_t)duration / 12 + 1);
+        state->next_ms = state->changed_ms + duration + jitter;
+    } else {
+        /* Two looks in each cycle of one duration and one rest. */
+        int64_t rest = (int64_t)state->crowd * 2000 / LEASE_LOOKS_PER_SECOND - duration;
+        int64_t least = duration / 3;
+        rest = rest > least ? rest : least;
+        state->next_ms =
+            boot_ms + rest * 3 / 4 + (int64_t)rng_below(&state->rng, (uint64_t)rest / 2 + 1);
+    }
+    state->reread = true;
+    state->believed_ms = state->next_ms + duration / 3;
+}
+
 /* A holder renews at a third of the duration; others look about as often, spread by jitter. */
 static void lease_schedule(struct lease_state *state, int64_t boot_ms)
 {
     int64_t third = lease_duration_ms(state) / 3;
     if (lease_is_mine(state)) {
         state->next_ms = state->sent_ms + third;
+        return;
+    }
+    if (state->crowd > LEASE_CROWD_MAX) {
+        lease_schedule_in_crowd(state, boot_ms);
         return;
     }
     int64_t expiry = state->changed_ms + lease_duration_ms(state);
@@ -175,7 +209,9 @@ bool lease_may_act(const struct lease_state *state, int64_t boot_ms)
 
 const char *lease_holder(const struct lease_state *state, int64_t boot_ms)
 {
-    if (!state->known || state->absent || lease_expired(state, boot_ms))
+    if (!state->known || state->absent)
+        return "";
+    if (lease_expired(state, boot_ms) && boot_ms >= state->believed_ms)
         return "";
     return state->seen.holder;
 }

@@ -11,6 +11,7 @@
 #define MUSTER_CORE_LEASE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/rng.h"
@@ -56,10 +57,27 @@ struct lease_state {
     int64_t changed_ms; /* when `seen` was last seen to change */
     int64_t held_ms;    /* sending time of the last renewal that succeeded; 0 = not the holder */
     bool releasing;
+
+    size_t crowd;        /* lease_set_crowd() */
+    bool watching;       /* of a large crowd: the next look tells whether the holder still renews */
+    int64_t believed_ms; /* until then the holder is believed though nobody looked */
 };
+
+/* Of so many agents each looks as often as a holder renews: 20 in 5 to 7.5 s. */
+#define LEASE_CROWD_MAX 20
+/* Above, all of them together look so often each second, whatever their number. */
+#define LEASE_LOOKS_PER_SECOND 4
 
 /* `me`: the holder's identity, "<pod>_<pod uid>". */
 void lease_init(struct lease_state *state, const char *me, int duration_s, uint64_t seed);
+
+/*
+ * How many agents stand for the Lease, as far as is known; 0 = few. In a crowd above LEASE_CROWD_MAX
+ * each looks twice in a row, a duration apart, which tells whether the holder still renews, and then
+ * rests the longer the more they are. At any time some are between their two looks: who leads next
+ * is found as soon as in a small crowd.
+ */
+void lease_set_crowd(struct lease_state *state, size_t count);
 
 /*
  * What to send now; for CREATE and UPDATE *ret_lease is the object to send (renew_time is filled in

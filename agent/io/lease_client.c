@@ -235,12 +235,19 @@ void lease_client_follow(struct lease_client *lease, const char *name)
     kube_cancel(lease->request);
     lease->request = NULL;
     text_format(lease->name, sizeof lease->name, "%s", name);
+    size_t crowd = lease->state.crowd;
     lease_init(&lease->state, lease->pod_name, lease->duration_s, lease->seed);
+    lease_set_crowd(&lease->state, crowd);
     lease->acquire_time[0] = '\0';
     if (name[0])
         loop_timer_arm(lease->timer, 0);
     else
         loop_timer_disarm(lease->timer);
+}
+
+void lease_client_set_crowd(struct lease_client *lease, size_t count)
+{
+    lease_set_crowd(&lease->state, count);
 }
 
 bool lease_client_may_act(const struct lease_client *lease)

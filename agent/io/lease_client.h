@@ -29,6 +29,9 @@ void lease_client_free(struct lease_client *lease);
 /* The Lease's object; the same name again is nothing, another one starts anew. "" stops. */
 void lease_client_follow(struct lease_client *lease, const char *name);
 
+/* lease_set_crowd(). */
+void lease_client_set_crowd(struct lease_client *lease, size_t count);
+
 /* lease_may_act() now, on CLOCK_BOOTTIME. The fence: ask in the callback that sends. */
 bool lease_client_may_act(const struct lease_client *lease);
 
