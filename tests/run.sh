@@ -279,6 +279,9 @@ script_tier() {
         return 1
     fi
     step "$1" "tests/$1/run.sh"
+    local status=$?
+    sed -n 's/^figure: /    /p' "$(log_of "$1")"
+    return "$status"
 }
 
 setup_for() {

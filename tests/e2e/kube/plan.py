@@ -129,8 +129,7 @@ def _kubelet(host: Host) -> dict[str, object]:
         "tlsCertFile": f"{PKI}/kubelet.crt", "tlsPrivateKeyFile": f"{PKI}/kubelet.key",
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{host.cgroup}", "failSwapOn": False,
-        # the machine's settings stay what they are (see host-init); with this the kubelet only warns about them
-        "featureGates": {"KubeletInUserNamespace": True}, "oomScoreAdj": 0,
+        "oomScoreAdj": 0,
         # the machine's disk is not this cluster's: nothing is evicted for what others keep there
         "evictionHard": {"nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%",
                          "imagefs.inodesFree": "0%", "memory.available": "100Mi"},

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# images.sh [STATE]: makes sure that Docker has every image that the tests use, gives them to the cluster in STATE if one
+# is named, and prints their names: muster:VERSION of this commit, redis:8.0, valkey/valkey:8.1. Those of the servers are
+# pulled where that is possible; elsewhere they are made from Debian's packages.
+
+# shellcheck source=tests/lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
+here=$repo/tests/e2e
+version=$(awk '$1 == "appVersion:" { print $2 }' "$repo/charts/redis-cluster/Chart.yaml")
+
+# image, kind, what `KIND-server --version` must say
+servers='
+redis:8.0          redis   v=8\.0\.
+valkey/valkey:8.1  valkey  v=8\.1\.
+'
+
+log=$cache/images.log
+
+build() {
+    docker build "$@" >"$log" 2>&1 || {
+        tail -n 20 "$log" >&2
+        die "docker build $* fails; see $log"
+    }
+}
+
+# server IMAGE KIND MATCH
+server() {
+    local line
+    ! docker image inspect "$1" >/dev/null 2>&1 || return 0
+    if timeout 120 docker pull -q "$1" >/dev/null 2>&1; then
+        say "pulled $1"
+        return 0
+    fi
+    say "making $1 from Debian's packages"
+    "$repo/tests/chart/base-image.sh"
+    build -t "$1.new" --build-arg KIND="$2" "$here/images"
+    line=$(docker run --rm --network none "$1.new" "$2-server" --version)
+    grep -qE -- "$3" <<<"$line" || die "Debian's $2-server is now '$line', which is not $1: name the version that it is"
+    docker tag "$1.new" "$1"
+    docker rmi "$1.new" >/dev/null
+}
+
+"$repo/tests/chart/base-image.sh"
+say "making muster:$version"
+build -t "muster:$version" "$repo"
+names=("muster:$version")
+while read -r image kind match; do
+    [ -n "$image" ] || continue
+    server "$image" "$kind" "$match"
+    names+=("$image")
+done <<<"$servers"
+[ -z "${1-}" ] || "$here/cluster" --state "$1" load "${names[@]}"
+printf '%s\n' "${names[@]}"

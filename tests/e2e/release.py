@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A release of the chart in a namespace of its own that enforces Pod Security `restricted`, on the cluster of KUBECONFIG.
+
+The programs are found by KUBECTL and HELM. Further values, for clusters that take their images from elsewhere, can be
+given as a file in E2E_VALUES.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+REPO = Path(__file__).resolve().parents[2]
+CHART = REPO / "charts/redis-cluster"
+KUBECTL = os.environ.get("KUBECTL", "kubectl")
+HELM = os.environ.get("HELM", "helm")
+SLOTS = 16384
+LOG_TAIL_LINES = 40
+
+
+class Refused(Exception):
+    """A command failed; the message is what it said."""
+
+
+def call(*argv: str, text_in: Optional[str] = None, timeout: float = 120) -> str:
+    """Runs a command; its output. Refused when it fails or takes too long."""
+    try:
+        done = subprocess.run(argv, input=text_in, capture_output=True, text=True, check=False, timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise Refused(f"{' '.join(argv)}: no answer within {timeout:g} s") from error
+    if done.returncode != 0:
+        raise Refused(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip() or done.returncode}")
+    return done.stdout
+
+
+def wait_until(check: Callable[[], Any], seconds: float, what: str, period: float = 0.5) -> Any:
+    """Calls check until it returns something true, and returns that; AssertionError in the end."""
+    until, last = time.monotonic() + seconds, ""
+    while True:
+        try:
+            value = check()
+            if value:
+                return value
+            last = ""
+        except Refused as error:
+            last = f" (last: {error})"
+        if time.monotonic() >= until:
+            raise AssertionError(f"{what} did not come true within {seconds:g} s{last}")
+        time.sleep(period)
+
+
+def figure(text: str) -> None:
+    """A measured figure, which tests/run.sh shows."""
+    print(f"figure: {text}", flush=True)
+
+
+class Release:
+    """One release: `shop` in namespace NAME; its StatefulSet is shop-redis-cluster."""
+
+    def __init__(self, namespace: str, **values: Any) -> None:
+        """Values by their path with __ for dots: auth__enabled=False."""
+        self.namespace = namespace
+        self.name = "shop-redis-cluster"
+        self.values = {path.replace("__", "."): value for path, value in values.items()}
+        self.valkey = str(self.values.get("server.layout", "")).endswith("valkey")
+        self.auth = bool(self.values.get("auth.enabled", True))
+        self.tls = bool(self.values.get("redis.tls.enabled", False))
+        self.pods = [f"{self.name}-{ordinal}" for ordinal in range(int(self.values.get("replicas", 6)))]
+        self.warnings = ""
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def create_namespace(self) -> None:
+        """The namespace, in which no pod starts that is not `restricted`."""
+        levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+        self.apply({"apiVersion": "v1", "kind": "Namespace",
+                    "metadata": {"name": self.namespace, "labels": levels}})
+
+    def install(self) -> float:
+        """helm install; the time (of time.time) at which it was called."""
+        words = [HELM, "install", "shop", str(CHART), "--namespace", self.namespace]
+        if os.environ.get("E2E_VALUES"):
+            words += ["--values", os.environ["E2E_VALUES"]]
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            tree: dict[str, Any] = {}
+            for path, value in self.values.items():
+                *parents, last = path.split(".")
+                node = tree
+                for parent in parents:
+                    node = node.setdefault(parent, {})
+                node[last] = value
+            json.dump(tree, file)
+            file.flush()
+            begun = time.time()
+            done = subprocess.run([*words, "--values", file.name], capture_output=True, text=True, check=False,
+                                  timeout=120)
+        if done.returncode != 0:
+            raise Refused(f"helm install: {done.stderr.strip()}")
+        self.warnings = done.stderr
+        return begun
+
+    def remove(self) -> None:
+        """Uninstalls, and removes the namespace with its volumes; waits until both are gone."""
+        call(HELM, "uninstall", "shop", "--namespace", self.namespace, "--ignore-not-found", "--wait", timeout=300)
+        wait_until(lambda: not json.loads(self.kubectl("get", "pods", "-o", "json"))["items"], 120,
+                   f"the pods of {self.namespace} gone")
+        call(KUBECTL, "delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s", timeout=150)
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    def kubectl(self, *args: str, timeout: float = 120) -> str:
+        """kubectl in the namespace."""
+        return call(KUBECTL, "--namespace", self.namespace, *args, timeout=timeout)
+
+    def apply(self, value: object) -> None:
+        """kubectl apply of one object."""
+        call(KUBECTL, "apply", "-f", "-", text_in=json.dumps(value))
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """One object."""
+        return json.loads(self.kubectl("get", kind, name, "-o", "json"))
+
+    def muster(self, *args: str, pod: Optional[str] = None) -> str:
+        """A command of muster in a pod's agent."""
+        return self.kubectl("exec", pod or self.pods[0], "-c", "agent", "--", "muster", *args)
+
+    def status(self, pod: Optional[str] = None) -> dict[str, Any]:
+        """muster status --json"""
+        return json.loads(self.muster("status", "--json", pod=pod))
+
+    def redis(self, *args: str, pod: Optional[str] = None, timeout: float = 60) -> str:
+        """A command by the image's own client, which follows redirections."""
+        return self.shell(self.client(), *args, pod=pod, timeout=timeout)
+
+    def client(self) -> str:
+        """The image's own client as a shell's words, with its arguments as "$@"."""
+        words = ["valkey-cli" if self.valkey else "redis-cli", "-c"]
+        if self.tls:
+            words += ["--tls", "--cacert", "/etc/muster/tls/ca.crt", "--cert", "/etc/muster/tls/tls.crt",
+                      "--key", "/etc/muster/tls/tls.key"]
+        password = "REDISCLI_AUTH=$(cat /etc/muster/password/password) " if self.auth else ""
+        return password + " ".join(words) + ' "$@"'
+
+    def shell(self, script: str, *args: str, pod: Optional[str] = None, timeout: float = 60) -> str:
+        """A script in a pod's server container."""
+        return self.kubectl("exec", pod or self.pods[0], "-c", "redis", "--", "sh", "-c", script, "sh", *args,
+                            timeout=timeout).strip()
+
+    def logged(self, pod: str, container: str, words: str) -> Optional[float]:
+        """When (time.time) a container first logged a line with these words; None when it has not."""
+        for line in self.kubectl("logs", pod, "-c", container, "--timestamps").splitlines():
+            stamp, _, text = line.partition(" ")
+            if words in text:
+                return datetime.fromisoformat(stamp[:26].rstrip("Z") + "+00:00").timestamp()
+        return None
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    def wait_formed(self, seconds: float = 180) -> dict[str, Any]:
+        """Waits for a whole and healthy cluster of which every pod is ready; its status."""
+        def formed() -> Any:
+            status = self.status()
+            cluster = status["cluster"]
+            return status if cluster["formed"] and cluster["state"] == "ok" \
+                and cluster["slotsCovered"] == SLOTS and len(status["pods"]) == len(self.pods) \
+                and all(one["ready"] for one in status["pods"]) else None
+        return wait_until(formed, seconds, f"a formed cluster in {self.namespace}", period=1)
+
+    def write_first_key(self, seconds: float = 180) -> float:
+        """Writes from inside the first pod as soon as that is possible; the time of success."""
+        loop = f'until [ "$({self.client()} 2>/dev/null)" = OK ]; do sleep 0.1; done; date +%s.%N'
+        until = time.monotonic() + seconds
+        return float(wait_until(
+            lambda: self.shell(loop, "set", "first", "key", timeout=max(1.0, until - time.monotonic())),
+            seconds, "the first key written", period=0.2))
+
+    def describe(self) -> str:
+        """What a person asks for first when something went wrong."""
+        parts = []
+        for words in (["get", "pods", "-o", "wide"], ["get", "events", "--sort-by=.lastTimestamp"],
+                      *(["logs", pod, "-c", one, f"--tail={LOG_TAIL_LINES}"]
+                        for pod in self.pods for one in ("agent", "redis"))):
+            try:
+                parts.append(f"$ kubectl {' '.join(words)}\n{self.kubectl(*words)}")
+            except Refused as error:
+                parts.append(str(error))
+        return "\n".join(parts)

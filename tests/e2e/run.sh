@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh [TEST...]: the end-to-end tests (tests/e2e/test_*.py, or those named), on a real Kubernetes.
+# Without KUBECONFIG: on one of three nodes that is started on this machine for that long; nothing of it is left.
+# With KUBECONFIG: on that cluster, whose nodes have or can pull the images (kind: `kind load docker-image`).
+#
+# Environment: E2E_KEEP=1 leaves the started cluster running (tests/e2e/cluster down ends it), E2E_VALUES=FILE further
+# values for every installation, MUSTER_NO_SETUP=1 (install nothing). Exit: 0 only if something ran and nothing failed.
+
+# shellcheck source=tests/lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
+here=$repo/tests/e2e
+
+[ $# -gt 0 ] || set -- "$here"/test_*.py
+[ -x "$1" ] || die "there is no test $1"
+[ "${MUSTER_NO_SETUP-}" = 1 ] || "$repo/tests/lib/setup.sh" e2e
+HELM=${HELM:-$("$repo/tests/lib/gotool.sh" helm)}
+export HELM
+
+end() {
+    if [ "${E2E_KEEP-}" = 1 ]; then
+        say "the cluster is left running: KUBECONFIG=$KUBECONFIG; $here/cluster down ends it"
+    else
+        "$here/cluster" down
+    fi
+}
+
+if [ -z "${KUBECONFIG-}" ]; then
+    state=$cache/e2e
+    KUBECTL=$("$here/kubernetes/build.sh")/kubectl
+    export KUBECTL
+    trap end EXIT
+    KUBECONFIG=$("$here/cluster" --state "$state" up | sed 's/^KUBECONFIG=//')
+    export KUBECONFIG
+    "$repo/tests/lib/with-docker.sh" "$here/images.sh" "$state" >&2
+fi
+export KUBECTL=${KUBECTL:-kubectl}
+"$KUBECTL" version >&2 || die "no Kubernetes answers at KUBECONFIG=$KUBECONFIG"
+
+bad=0
+for test; do
+    say "$test"
+    python3 "$test" || bad=1
+done
+exit $bad

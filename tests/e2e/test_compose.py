@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""docker compose on a real engine: `up` is all, and after `down` too. Needs no Kubernetes."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FILE = os.path.join(REPO, "docker/docker-compose.yml")
+SERVICES = [f"redis-{i}" for i in range(6)]
+HEALTHY_SECONDS = 120
+
+
+def run(*words, **kwargs):
+    return subprocess.run(words, capture_output=True, text=True, check=False, **kwargs)
+
+
+def build(image, server):
+    """The image of this commit, on a base that is pulled or made."""
+    made = run(os.path.join(REPO, "tests/chart/base-image.sh"))
+    archive = subprocess.run(["git", "-C", REPO, "archive", "HEAD"], capture_output=True, check=True).stdout
+    if made.returncode == 0:
+        made = subprocess.run(["docker", "build", "--tag", image, "--target", "server",
+                               "--build-arg", "SERVER=" + server, "-"],
+                              input=archive, capture_output=True, check=False)
+    if made.returncode != 0:
+        raise AssertionError(f"{image}: {made.stdout[-2000:]} {made.stderr[-2000:]}")
+
+
+class Compose:
+    """The promises, for one kind of server."""
+    server = cli = ""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.image = f"muster-{cls.server}:e2e"
+        build(cls.image, cls.server)
+
+    def setUp(self):
+        self.project = f"muster-e2e-{os.getpid()}"
+        self.override = tempfile.NamedTemporaryFile("w", suffix=".json")
+        services = {name: {"image": self.image, "build": None} for name in SERVICES}
+        json.dump({"services": services}, self.override)
+        self.override.flush()
+        self.addCleanup(self.override.close)
+        self.addCleanup(self.compose, "down", "--volumes", "--timeout", "5")
+
+    def compose(self, *words):
+        return run(os.path.join(REPO, "tests/chart/compose.sh"), "--project-name", self.project,
+                   "--file", FILE, "--file", self.override.name, *words)
+
+    def exec(self, service, *words):
+        return self.compose("exec", "-T", service, *words)
+
+    def up(self):
+        done = self.compose("up", "--detach", "--no-build")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return self.wait_healthy()
+
+    def wait_healthy(self):
+        """Seconds until `muster check` has nothing to say."""
+        start = time.monotonic()
+        while (check := self.exec("redis-0", "muster", "check")).returncode != 0:
+            if time.monotonic() > start + HEALTHY_SECONDS:
+                self.fail(f"not healthy: {check.stdout}{check.stderr}{self.compose('logs', '--tail', '10').stdout}")
+            time.sleep(0.5)
+        return time.monotonic() - start
+
+    def status(self):
+        return json.loads(self.exec("redis-3", "muster", "status", "--json").stdout)
+
+    def value(self, key):
+        return self.exec("redis-5", self.cli, "-c", "get", key).stdout.strip()
+
+    def test_up_down_up(self):
+        print(f"{self.server}: healthy {self.up():.1f} s after up", flush=True)
+        before = self.status()
+        self.assertEqual(len(before["shards"]), 3)
+        self.assertEqual([len(s["replicas"]) for s in before["shards"]], [1, 1, 1])
+        for i in range(30):
+            self.assertEqual(self.exec("redis-1", self.cli, "-c", "set", f"key-{i}", f"value-{i}").stdout.strip(), "OK")
+
+        start = time.monotonic()
+        self.assertEqual(self.compose("down").returncode, 0)
+        self.assertLess(time.monotonic() - start, 60, "a server was killed at the end of its grace period")
+        print(f"{self.server}: healthy {self.up():.1f} s after down and up", flush=True)
+        after = self.status()
+        self.assertEqual(after["cluster"]["uid"], before["cluster"]["uid"])
+        self.assertEqual({p["nodeId"] for p in after["pods"]}, {p["nodeId"] for p in before["pods"]})
+        self.assertEqual([self.value(f"key-{i}") for i in range(30)], [f"value-{i}" for i in range(30)])
+
+    def test_what_is_killed_comes_back(self):
+        self.up()
+        self.exec("redis-0", self.cli, "-c", "set", "key", "value")
+        before = {p["nodeId"] for p in self.status()["pods"]}
+        # the server alone: its init starts it again
+        self.exec("redis-2", "sh", "-c", f"kill -9 $(pidof {self.server})")
+        time.sleep(2)
+        self.wait_healthy()
+        # the whole container
+        self.compose("kill", "redis-4")
+        self.compose("start", "redis-4")
+        self.wait_healthy()
+        self.assertEqual({p["nodeId"] for p in self.status()["pods"]}, before)
+        self.assertEqual(self.value("key"), "value")
+
+
+class Redis(Compose, unittest.TestCase):
+    server, cli = "redis-server", "redis-cli"
+
+
+class Valkey(Compose, unittest.TestCase):
+    server, cli = "valkey-server", "valkey-cli"
+
+
+if __name__ == "__main__":
+    if run("docker", "version").returncode != 0:
+        helper = os.path.join(REPO, "tests/lib/with-docker.sh")
+        if "MUSTER_WITH_DOCKER" in os.environ:
+            sys.exit("there is no Docker engine, and none could be started")
+        os.environ["MUSTER_WITH_DOCKER"] = "1"
+        os.execv(helper, [helper, sys.executable, *sys.argv])
+    unittest.main(verbosity=1)
