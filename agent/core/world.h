@@ -150,6 +150,7 @@ enum guard {
     GUARD_RESTORE = 1 << 3, /* give back the settings that the formation changed */
     GUARD_FORGET = 1 << 4,  /* FACTS 4's conditions for FORGET */
     GUARD_REBIRTH = 1 << 5, /* a recorded cluster is gone only when every server is virgin */
+    GUARD_GATE = 1 << 6,    /* a server starts with the addresses that the gate tells */
 };
 
 struct world {

@@ -160,8 +160,9 @@ static void turn_observe(struct sim *sim, struct agent *agent)
     if (!agent->synced[API_SET])
         return;
     w->set.known = true;
-    text_format(w->set.uid, sizeof w->set.uid, "%s", "set-uid-1");
-    w->set.replicas = sim->api.history[agent->cursor[API_SET]].replicas;
+    const struct api_state *state = &sim->api.history[agent->cursor[API_SET]];
+    text_format(w->set.uid, sizeof w->set.uid, "set-uid-%d", state->set_uid);
+    w->set.replicas = state->replicas;
     w->set.volumes = sim->setup.volumes;
     w->set.ordered_ready = sim->setup.ordered_ready;
     w->pods = agent->pods;

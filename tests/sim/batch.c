@@ -20,8 +20,14 @@
 /* A batch of this size must have reached every rule of the planner. */
 #define SEEDS_REACH_ALL 500
 
+/* A schedule: its seed, and how many kinds of faults there were when it was kept (0 = all). */
+struct seed {
+    uint64_t number;
+    uint64_t kinds;
+};
+
 struct seeds {
-    uint64_t *items;
+    struct seed *items;
     size_t count;
 };
 
@@ -38,10 +44,19 @@ static double now_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void seeds_add(struct seeds *seeds, uint64_t seed)
+static void seeds_add(struct seeds *seeds, struct seed seed)
 {
     seeds->items = xrealloc(seeds->items, seeds->count + 1, sizeof *seeds->items);
     seeds->items[seeds->count++] = seed;
+}
+
+/* "kinds N", or nothing. */
+static bool seed_read_kinds(struct span text, struct seed *seed)
+{
+    struct span word;
+    return !span_token(&text, &word) ||
+           (span_is(word, "kinds") && span_token(&text, &word) &&
+            text_to_u64(word, STATS_FAULTS_MAX, &seed->kinds) && !span_token(&text, &word));
 }
 
 static int seeds_read_file(const char *path, struct seeds *seeds)
@@ -54,14 +69,14 @@ static int seeds_read_file(const char *path, struct seeds *seeds)
     char line[256];
     int r = 0;
     while (fgets(line, sizeof line, file)) {
-        uint64_t seed;
+        struct seed seed = {0};
         struct span rest = span_of(line);
         struct span text;
         struct span word;
         if (!span_line(&rest, &text) || !text.len || text.ptr[0] == '#')
             continue;
         if (span_token(&text, &word) && span_is(word, "seed") && span_token(&text, &word) &&
-            text_to_u64(word, UINT64_MAX, &seed)) {
+            text_to_u64(word, UINT64_MAX, &seed.number) && seed_read_kinds(text, &seed)) {
             seeds_add(seeds, seed);
         } else {
             (void)fprintf(stderr, "%s: not understood: %s", path, line);
@@ -125,14 +140,22 @@ static bool read_all(int fd, void *bytes, size_t len)
     return true;
 }
 
+static struct options seed_options(const struct options *options, struct seed seed)
+{
+    struct options with = *options;
+    with.kinds = (size_t)seed.kinds;
+    return with;
+}
+
 /* The worker runs each jobs-th seed. */
 static void worker_run(const struct batch *batch, const struct seeds *seeds, int job, int fd)
 {
     struct outcome_head head = {.failed = 0};
-    static uint64_t failed[FAILURES_MAX];
+    static struct seed failed[FAILURES_MAX];
     struct sim *sim = xcalloc(1, sizeof *sim);
     for (size_t i = (size_t)job; i < seeds->count; i += (size_t)batch->jobs) {
-        if (!schedule_run(sim, seeds->items[i], &batch->options, &head.stats) &&
+        struct options options = seed_options(&batch->options, seeds->items[i]);
+        if (!schedule_run(sim, seeds->items[i].number, &options, &head.stats) &&
             head.failed < FAILURES_MAX)
             failed[head.failed++] = seeds->items[i];
         sim_deinit(sim);
@@ -171,7 +194,7 @@ static bool worker_collect(int fd, pid_t pid, struct stats *sum, struct seeds *f
     if (ok)
         stats_add(sum, &head.stats);
     for (uint64_t i = 0; ok && i < head.failed; i++) {
-        uint64_t seed;
+        struct seed seed;
         ok = read_all(fd, &seed, sizeof seed);
         if (ok)
             seeds_add(failed, seed);
@@ -196,9 +219,9 @@ int batch_run_seed(const struct options *options, uint64_t seed)
 
 static int seed_cmp(const void *a, const void *b)
 {
-    const uint64_t *x = a;
-    const uint64_t *y = b;
-    return *x < *y ? -1 : *x > *y;
+    const struct seed *x = a;
+    const struct seed *y = b;
+    return x->number < y->number ? -1 : x->number > y->number;
 }
 
 static void batch_show(const struct batch *batch, struct seeds *failed)
@@ -207,10 +230,11 @@ static void batch_show(const struct batch *batch, struct seeds *failed)
         qsort(failed->items, failed->count, sizeof *failed->items, seed_cmp);
     for (size_t i = 0; i < failed->count; i++) {
         if (i < FAILURES_SHOWN) {
-            printf("---- seed %llu\n", (unsigned long long)failed->items[i]);
-            (void)batch_run_seed(&batch->options, failed->items[i]);
+            struct options options = seed_options(&batch->options, failed->items[i]);
+            printf("---- seed %llu\n", (unsigned long long)failed->items[i].number);
+            (void)batch_run_seed(&options, failed->items[i].number);
         } else {
-            printf("seed %llu failed, too\n", (unsigned long long)failed->items[i]);
+            printf("seed %llu failed, too\n", (unsigned long long)failed->items[i].number);
         }
     }
 }
@@ -222,7 +246,7 @@ int batch_run(const struct batch *batch)
     struct stats sum = {0};
     bool sound = seeds_read(batch->cases, &seeds) == 0;
     for (uint64_t i = 0; i < batch->seeds; i++)
-        seeds_add(&seeds, batch->first + i);
+        seeds_add(&seeds, (struct seed){.number = batch->first + i});
     double start = now_seconds();
     int fds[BATCH_JOBS_MAX];
     pid_t pids[BATCH_JOBS_MAX];

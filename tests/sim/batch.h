@@ -12,7 +12,8 @@ struct batch {
     uint64_t seeds;
     uint64_t first;
     int jobs;
-    const char *cases; /* folder of *.seed files: "seed N" lines, `#` comments; always run first */
+    const char *
+        cases; /* folder of *.seed files: "seed N [kinds K]" lines, `#` comments; always run first */
 };
 
 /* The exit code: 0 if no rule was broken and every rule of the planner was reached. */

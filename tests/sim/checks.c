@@ -103,6 +103,9 @@ void check_forget(struct sim *sim, const struct redis *r, const struct redis_nod
 
 void check_node_added(struct sim *sim, const struct redis *r, uint32_t id)
 {
+    uint32_t by_hand = sim->checks.met_by_hand;
+    if (by_hand && (id == by_hand || r->nodes[0].id == by_hand))
+        return;
     bool here = is_stranger(sim, r);
     if (here == is_foreign(sim, id))
         return;
@@ -112,6 +115,9 @@ void check_node_added(struct sim *sim, const struct redis *r, uint32_t id)
 
 void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary)
 {
+    if (r->ours && !primary->ours)
+        sim_violation(sim, "I8: %s takes the data of %s, which is none of ours", r->name,
+                      primary->name);
     for (int k = 0; k < sim->atom_count; k++) {
         if (!r->data[k] || primary->data[k])
             continue;
@@ -143,6 +149,9 @@ void check_record(struct sim *sim, const struct record *before, const struct rec
                       (long long)before->generation, (long long)after->generation);
     if (before && before->state == RECORD_FORMED && after->state == RECORD_FORMING && lives)
         sim_violation(sim, "I1: a formed cluster is to be formed again");
+    if (before && before->state == RECORD_FORMED && after->state == RECORD_FORMING &&
+        sim->setup.volumes && !sim->setup.reform_lost)
+        sim_violation(sim, "I1: lost volumes are given up and nobody has said so");
     text_format(c->record_uid, sizeof c->record_uid, "%s", after->uid);
 }
 

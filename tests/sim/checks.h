@@ -5,9 +5,10 @@
  *
  *   I1   no second cluster: slots are added only where no server of ours, running or stopped with its
  *        volume, claims them; the record's uid never changes; no stranger enters a node table
+ *        a cluster that is gone is formed again only where no volume could bring it back, or by word
  *   I2   hence no slot has two owners by our doing
  *   I3   at the end every slot has one owner in every view
- *   I8   a REPLICATE of ours never replaces data by nothing
+ *   I8   a REPLICATE of ours never replaces data by nothing; nobody copies a stranger's data
  *   I9   implied: agents crash, pause and restart at any event
  *   I10  converged within a limit after the last fault, and nothing is sent after that
  *   I14  only what FACTS 4 allows is forgotten
@@ -34,7 +35,8 @@ struct checks {
     char record_uid[UID_SIZE]; /* of the first record; "" = none yet */
     uint32_t foreign_ids[FOREIGN_IDS_MAX];
     int foreign_count;
-    bool quiet; /* nothing may be sent any more (I10) */
+    uint32_t met_by_hand; /* a stranger that a person has introduced; 0 = none */
+    bool quiet;           /* nothing may be sent any more (I10) */
     /* A Lease deleted by hand makes two leaders, until the first one's renewal fails: harmlessness is
      * what then must hold (DESIGN 4), and all the other checks. */
     int64_t two_leaders_until_us;

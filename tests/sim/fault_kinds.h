@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of faults share: helpers, and the injectors of faults_pods.c. */
+/* What the files of faults share: helpers, and the injectors of faults_pods.c and _people.c. */
 #ifndef MUSTER_SIM_FAULT_KINDS_H
 #define MUSTER_SIM_FAULT_KINDS_H
 
+#include "core/gate.h"
 #include "sim.h"
+
+/* Detection, delays, and a second try (FACTS 0.3, 3). */
+#define ELECTION_US(nt_ms) (SECONDS(20) + 6 * MS(nt_ms))
 
 /* Something is broken on purpose for so long. */
 void fault_lasts(struct sim *sim, int64_t duration_us);
@@ -30,5 +34,8 @@ bool fault_addr_reuse(struct sim *sim);
 bool fault_foreign_server(struct sim *sim);
 bool fault_impostor(struct sim *sim);
 bool fault_foreign_volume(struct sim *sim);
+bool fault_everything_lost(struct sim *sim);
+bool fault_cloned_volume(struct sim *sim);
+bool fault_stranger_met(struct sim *sim);
 
 #endif

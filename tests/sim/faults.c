@@ -174,6 +174,16 @@ static bool fault_scale_out(struct sim *sim)
     return true;
 }
 
+/* Deleted with its pods left running, and made again: the new one takes them over (--cascade=orphan). */
+static bool fault_set_made_anew(struct sim *sim)
+{
+    sim->api.now.set_uid++;
+    sim_trace(sim, "api", "the StatefulSet was made anew");
+    api_changed(sim, API_SET);
+    return true;
+}
+
+/* New kinds go to the end: a kept seed names how many there were (cases/). */
 static const struct fault_kind {
     const char *name;
     bool (*inject)(struct sim *sim);
@@ -205,6 +215,10 @@ static const struct fault_kind {
     {"partition-halves", fault_partition_halves},
     {"partition-api", fault_partition_api},
     {"scale-out", fault_scale_out},
+    {"everything-lost", fault_everything_lost},
+    {"cloned-volume", fault_cloned_volume},
+    {"stranger-met", fault_stranger_met},
+    {"set-made-anew", fault_set_made_anew},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");
@@ -249,6 +263,8 @@ bool faults_inject(struct sim *sim, size_t kind)
 
 void faults_plan(struct sim *sim, int count, int64_t first_us, int64_t last_us)
 {
+    size_t known = sim->options.kinds;
+    sim->faults.drawn = known && known < ARRAY_LEN(kinds) ? known : ARRAY_LEN(kinds);
     for (int i = 0; i < count; i++)
         sim_after(sim, sim_between(sim, first_us, last_us), on_fault, 0, 0, 0, NULL);
     fault_lasts(sim, last_us);
@@ -259,7 +275,7 @@ void faults_plan(struct sim *sim, int count, int64_t first_us, int64_t last_us)
 static void on_fault(struct sim *sim, const struct event *event)
 {
     for (int tries = 0; tries < 12 && sim->now_us >= sim->faults.hold_us; tries++) {
-        size_t kind = (size_t)rng_below(&sim->rng, ARRAY_LEN(kinds));
+        size_t kind = (size_t)rng_below(&sim->rng, sim->faults.drawn);
         if (sim->faults.kinds >> kind & 1 && faults_inject(sim, kind)) {
             sim->faults.planned--;
             return;

@@ -28,6 +28,7 @@ struct faults {
     int planned;     /* still to be injected */
     int injected;
     uint64_t kinds; /* mask by index: what this schedule may inject */
+    size_t drawn;   /* kinds that are drawn from */
     bool uneven;    /* roles may end unevenly: shards lost copies for good */
 
     unsigned act_at_send; /* counts down with each send of a leader; then it crashes or stalls */

@@ -8,8 +8,6 @@
 /* An address is free for so long before a stranger gets it. */
 #define ADDR_REST_US SECONDS(10)
 #define STRANGER_EPOCH 1000
-/* Detection, delays, and a second try (FACTS 0.3, 3). */
-#define ELECTION_US(nt_ms) (SECONDS(20) + 6 * MS(nt_ms))
 
 void fault_lasts(struct sim *sim, int64_t duration_us)
 {
@@ -131,6 +129,8 @@ bool fault_leader_pause(struct sim *sim)
 void faults_on_send(struct sim *sim, struct agent *agent)
 {
     struct faults *f = &sim->faults;
+    if (sim->options.form && !agent_may_act(sim, agent))
+        return; /* only what a leader sends counts */
     if (!f->act_at_send)
         return;
     f->act_at_send--;
@@ -325,6 +325,56 @@ void faults_volume_swapped(struct sim *sim, int pod)
     sim->faults.swap_volume[pod] = false;
     redis_lose_volume(sim, &sim->redis[pod]);
     make_foreign(sim, &sim->redis[pod]);
+}
+
+/* Its own agent's gate, in a namespace where nobody has heard of these nodes. */
+static void clone_pass_gate(struct sim *sim, struct redis *clone)
+{
+    char reason[GATE_REASON_SIZE];
+    struct gate_claim claim = {.has_nodes = true};
+    struct world world = {.now_ms = 1000,
+                          .api_seen_ms = 1000,
+                          .me = NO_POD,
+                          .set = {.known = true, .replicas = 1},
+                          .record_presence = PRESENCE_ABSENT};
+    redis_id_hex(clone->nodes[0].id, &claim.id);
+    if (sim->options.guards_off & GUARD_GATE ||
+        gate_judge(&world, &claim, 0, reason) != GATE_GO_REWRITTEN)
+        return;
+    for (int i = 1; i < clone->node_high; i++) {
+        struct redis_node *n = &clone->nodes[i];
+        struct node_id id;
+        redis_id_hex(n->id, &id);
+        if (n->used && !gate_address(&world, &id)) {
+            n->addr = 0;
+            n->flags |= NODE_NOADDR;
+        }
+    }
+}
+
+/* A snapshot of a primary's nodes.conf, without its data, is started elsewhere (FACTS 13, M7b). */
+bool fault_cloned_volume(struct sim *sim)
+{
+    const struct redis *from = &sim->redis[fault_any_pod(sim)];
+    int addr = free_addr(sim);
+    if (!check_healthy(sim) || !addr || sim->faults.foreign == FOREIGN_MAX || !from->nodes[0].slots)
+        return false;
+    int index = PODS_MAX + sim->faults.foreign++;
+    redis_init(sim, index, "clone", false);
+    if (index >= sim->redis_count)
+        sim->redis_count = index + 1;
+    struct redis *clone = &sim->redis[index];
+    clone->has_conf = true;
+    clone->node_high = from->node_high;
+    clone->current_epoch = from->current_epoch;
+    memcpy(clone->nodes, from->nodes, sizeof clone->nodes);
+    memcpy(clone->owner, from->owner, sizeof clone->owner);
+    clone_pass_gate(sim, clone);
+    sim_bind_addr(sim, addr, index);
+    redis_start(sim, clone, addr, MS(20));
+    sim->faults.hold_us = sim->now_us + SECONDS(30);
+    fault_lasts(sim, SECONDS(10));
+    return true;
 }
 
 /* A person empties what does not belong here, as soon as there is a pod to delete. */

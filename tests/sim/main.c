@@ -10,7 +10,7 @@
 
 static const char usage[] =
     "muster-sim [--seeds N] [--first S] [--jobs J] [--seed S] [--verbose] [--pods N]\n"
-    "           [--fault NAME]... [--guards-off MASK] [--cases DIR] [--list-faults] "
+    "           [--fault NAME]... [--kinds K] [--guards-off MASK] [--cases DIR] [--list-faults] "
     "[--prove-guards]\n"
     "           [--self-test]\n"
     "  --seeds N         N schedules (1000), after the kept cases\n"
@@ -19,6 +19,7 @@ static const char usage[] =
     "  --seed S          this schedule only, with its trace\n"
     "  --verbose         the whole trace, as it happens\n"
     "  --fault NAME      only this kind of fault, or these\n"
+    "  --kinds K         the first K kinds of faults only, as a kept seed may say\n"
     "  --guards-off MASK takes safety rules away (enum guard of core/world.h)\n"
     "  --prove-guards    without each guard some schedule must break its rule\n"
     "  --self-test       the model alone, by scripted commands\n"
@@ -48,6 +49,8 @@ static bool argument_take(struct arguments *a, const char *name, uint64_t value)
         a->batch.jobs = (int)value;
     else if (strcmp(name, "--pods") == 0 && value > 0 && value < PODS_MAX)
         a->batch.options.pods = (int)value;
+    else if (strcmp(name, "--kinds") == 0)
+        a->batch.options.kinds = (size_t)value;
     else if (strcmp(name, "--guards-off") == 0)
         a->batch.options.guards_off = (uint32_t)value;
     else if (strcmp(name, "--seed") == 0) {

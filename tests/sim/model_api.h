@@ -42,6 +42,7 @@ struct api_pod {
 struct api_state {
     struct api_pod pods[PODS_MAX];
     int replicas;
+    int set_uid;                        /* +1 for each StatefulSet of this name */
     const struct stored_record *record; /* NULL = absent */
 };
 

@@ -32,6 +32,14 @@ static const struct proof {
      GUARD_FORGET,
      {"volume-lost", "pod-lost"},
      "I14: "},
+    {"without REBIRTH one empty server has a living cluster formed again",
+     GUARD_REBIRTH,
+     {"pod-lost", "pod-delete"},
+     "I1: a formed cluster is to be formed again"},
+    {"without GATE a copied volume takes its original's place",
+     GUARD_GATE,
+     {"cloned-volume", "pod-delete"},
+     "I8: "},
 };
 
 static uint64_t proof_faults(const struct proof *proof)

@@ -63,6 +63,8 @@ static void schedule_setup(struct sim *sim)
     s->replicas_per_primary = sim_chance(sim, 700) ? 1 : (int)sim_between(sim, 0, 2);
     if (s->pods < 1 + s->replicas_per_primary)
         s->replicas_per_primary = 0;
+    if (sim->options.form)
+        s->replicas_per_primary = sim->options.form->replicas_per_primary;
     s->traits = sim_chance(sim, 600) ? &redis_traits_70 : &redis_traits_valkey9;
     s->volumes = sim_chance(sim, 600);
     s->ordered_ready = sim_chance(sim, 150);
@@ -70,6 +72,8 @@ static void schedule_setup(struct sim *sim)
     s->node_timeout_ms = timeouts[rng_below(&sim->rng, 5)];
     s->diskless_delay_s = sim_chance(sim, 700) ? 5 : 0;
     s->zones = (int)sim_between(sim, 1, 3);
+    if (sim->options.form)
+        s->zones = sim->options.form->zones;
     s->lan_us = sim_between(sim, 50, 1000);
     s->api_us = sim_between(sim, MS(1), MS(20));
     s->loss_permille = sim_chance(sim, 700) ? 0 : (unsigned)sim_between(sim, 1, 20);
@@ -136,6 +140,18 @@ static bool schedule_finish(struct sim *sim)
     if (what)
         sim_violation(sim, "I10: it was in order, and now %s", what);
     return !sim->violation[0];
+}
+
+bool schedule_form(struct sim *sim, uint64_t seed, const struct form_plan *plan,
+                   struct stats *stats, bool *ret_killed)
+{
+    struct options options = {.pods = plan->pods, .form = plan};
+    sim_init(sim, seed, &options, stats);
+    schedule_setup(sim);
+    sim->faults.act_at_send = plan->kill_at;
+    bool ok = schedule_converge(sim);
+    *ret_killed = plan->kill_at && !sim->faults.act_at_send;
+    return ok;
 }
 
 bool schedule_run(struct sim *sim, uint64_t seed, const struct options *options,

@@ -15,6 +15,19 @@
 #define SCHEDULE_FAULTS_MIN 3
 
 /*
+ * A formation and nothing else, with the leader's agent killed right after its `kill_at`-th send (0:
+ * never). *ret_killed tells whether it came to that. Returns as schedule_run() does.
+ */
+struct form_plan {
+    int pods;
+    int replicas_per_primary;
+    int zones;
+    unsigned kill_at;
+};
+bool schedule_form(struct sim *sim, uint64_t seed, const struct form_plan *plan,
+                   struct stats *stats, bool *ret_killed);
+
+/*
  * Runs the schedule of `seed`. True if no rule was broken; else sim->violation says which. The
  * caller ends with sim_deinit() in both cases.
  */

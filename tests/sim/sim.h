@@ -48,9 +48,11 @@ struct setup {
 };
 
 struct options {
-    int pods; /* 0 = by the seed */
+    int pods;                     /* 0 = by the seed */
+    const struct form_plan *form; /* a formation only, of this shape; or NULL */
     uint32_t guards_off;
     uint64_t faults; /* mask of the kinds that may happen, by index; 0 = all */
+    size_t kinds; /* only the first so many kinds: those there were when a seed was kept; 0 = all */
     bool verbose;
 };
 

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Faults that need a person: all data lost and given up, a stranger introduced by hand. */
+#include <string.h>
+
+#include "fault_kinds.h"
+
+static bool any_foreign_volume(const struct sim *sim)
+{
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        if (sim->faults.swap_volume[i] || sim->pods[i].lose_volume)
+            return true;
+        for (int k = 0; k < sim->checks.foreign_count; k++)
+            if (sim->redis[i].nodes[0].id == sim->checks.foreign_ids[k])
+                return true;
+    }
+    return false;
+}
+
+/* policy.lostCluster, once somebody has looked for the volumes in vain. */
+static void on_given_up(struct sim *sim, const struct event *event)
+{
+    (void)event;
+    sim->setup.reform_lost = true;
+    sim_trace(sim, "person", "gives the data up");
+}
+
+/*
+ * Every pod goes at once, and its data with it. Nobody may be led astray meanwhile by an old list of
+ * pods: a newcomer that was introduced to servers on their way out would not be empty afterwards.
+ */
+bool fault_everything_lost(struct sim *sim)
+{
+    if (!check_healthy(sim) || fault_api_troubled(sim) || sim->faults.cuts ||
+        any_foreign_volume(sim))
+        return false;
+    for (int i = 0; i < PODS_MAX; i++)
+        if (sim->now_us < sim->faults.frozen_until_us[i])
+            return false;
+    bool graceful = sim_chance(sim, 500);
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        sim->pods[i].lose_volume = true;
+        sim->pods[i].late_us = 0;
+        pods_delete(sim, i, graceful);
+    }
+    memset(sim->acked, 0, sizeof sim->acked);
+    int64_t wait = SECONDS(30);
+    if (sim->setup.volumes && !sim->setup.reform_lost) {
+        wait += sim_between(sim, SECONDS(10), SECONDS(60));
+        sim_after(sim, wait, on_given_up, 0, 0, 0, NULL);
+    }
+    sim->faults.hold_us = sim->now_us + wait + SECONDS(60);
+    fault_lasts(sim, wait + SECONDS(30));
+    return true;
+}
+
+static void on_stranger_met(struct sim *sim, const struct event *event)
+{
+    struct redis *stranger = &sim->redis[event->who];
+    struct action meet = {.kind = ACTION_MEET, .port = MODEL_PORT};
+    struct action_args args;
+    sim->checks.met_by_hand = redis_myself(stranger)->id;
+    sim_addr_text(stranger->addr, meet.ip, sizeof meet.ip);
+    action_command(&meet, &args);
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        if (!redis_running(sim, &sim->redis[i]))
+            continue;
+        sim_trace(sim, "person", "introduces %s to %s", stranger->name, sim->redis[i].name);
+        (void)redis_command(sim, &sim->redis[i], &args);
+        return;
+    }
+}
+
+static void on_stranger_ends(struct sim *sim, const struct event *event)
+{
+    struct redis *stranger = &sim->redis[event->who];
+    redis_stop(sim, stranger, true);
+    sim->host_of_addr[stranger->addr] = 0;
+}
+
+/* An empty server of nobody's is introduced by hand, runs for a while and ends for good. */
+bool fault_stranger_met(struct sim *sim)
+{
+    if (!check_healthy(sim) || sim->faults.cuts || sim->checks.met_by_hand ||
+        sim->faults.foreign == FOREIGN_MAX)
+        return false;
+    int index = PODS_MAX + sim->faults.foreign++;
+    int addr = sim_new_addr(sim);
+    redis_init(sim, index, "stranger", false);
+    if (index >= sim->redis_count)
+        sim->redis_count = index + 1;
+    sim_bind_addr(sim, addr, index);
+    redis_start(sim, &sim->redis[index], addr, MS(20));
+    int64_t life = sim_between(sim, SECONDS(5), SECONDS(40));
+    sim_after(sim, SECONDS(1), on_stranger_met, index, 0, 0, NULL);
+    sim_after(sim, life, on_stranger_ends, index, 0, 0, NULL);
+    sim->faults.hold_us = sim->now_us + life + ELECTION_US(sim->setup.node_timeout_ms);
+    fault_lasts(sim, life + SECONDS(10));
+    return true;
+}
