@@ -24,7 +24,7 @@ from config import LabConfig  # noqa: E402
 PODS = 6
 KEYS = 100
 # Of the formation: the intent (1), epochs and slots (2-22), MEET (23-37), settings back (41-52).
-KILL_AFTER = (1, 12, 30, 45)
+KILL_AFTER = (1, 12, 45)
 
 
 def write_keys(lab: Lab) -> None:
@@ -136,9 +136,9 @@ class Return(HostsCase):
             write_keys(lab)
             self.assert_one_cluster(lab)
             before = record(lab, "muster-0"), lab.text("muster-0", "CLUSTER", "NODES").count("\n")
-            for spec in ("down", "nxdomain", "servfail", "empty", "partial=2"):
+            for spec in ("down", "nxdomain", "servfail", "partial=2"):
                 lab.dns(spec)
-                time.sleep(4)
+                time.sleep(3.5)          # each agent reads at least once
                 self.assertEqual(lab.muster("muster-0", "check").returncode, 0, spec)
             self.assertEqual((record(lab, "muster-0"),
                               lab.text("muster-0", "CLUSTER", "NODES").count("\n")), before)
