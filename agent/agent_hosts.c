@@ -434,6 +434,7 @@ void agent_hosts_observe(struct agent *agent)
         .arbiter = ARBITER_HOSTS,
         .replicas_per_primary = agent->config->cluster.replicas_per_primary,
         .tls = agent->config->redis.tls.enabled,
+        .reform_lost = agent->config->policy.lost_cluster == LOST_REFORM,
         .attempts = &agent->attempts,
         .entropy = {agent->entropy[0], agent->entropy[1]},
         .hosts_problem = hosts->problem,
@@ -453,6 +454,7 @@ void agent_hosts_observe(struct agent *agent)
     if (w->me != NO_POD)
         text_format(w->my_pod, sizeof w->my_pod, "%s", w->pods[w->me].name);
     hosts_judge(agent);
+    w->gone_since_ms = rebirth_look(&agent->rebirth, w);
     host_names_hurry(hosts->addresses, !w->record);
 }
 
