@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # images.sh [STATE]: makes sure that Docker has every image that the tests use, gives them to the cluster in STATE if one
-# is named, and prints their names: muster:VERSION of this commit, redis:8.0, valkey/valkey:8.1. Those of the servers are
+# is named, and prints their names: muster:VERSION of this work tree, redis:8.0, valkey/valkey:8.1. Those of the servers are
 # pulled where that is possible; elsewhere they are made from Debian's packages.
 
 # shellcheck source=tests/lib/common.sh
