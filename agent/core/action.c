@@ -153,6 +153,8 @@ void action_command(const struct action *action, struct action_args *ret_args)
         action_word(ret_args, "MEET");
         action_word(ret_args, action->ip);
         action_number(ret_args, action->port);
+        if (action->bus_port && action->bus_port != action->port + 10000)
+            action_number(ret_args, action->bus_port);
         break;
     case ACTION_REPLICATE:
         action_word(ret_args, "REPLICATE");

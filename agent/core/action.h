@@ -63,6 +63,7 @@ struct action {
     struct node_id subject;  /* REPLICATE: the primary; FORGET and MEET: the other node */
     char ip[IP_SIZE];        /* MEET, SETTING_ANNOUNCE_IP */
     uint16_t port;           /* MEET */
+    uint16_t bus_port;       /* MEET; 0 = not known: 10000 above the port */
     struct slot_range slots; /* ADD_SLOTS */
     uint64_t epoch;          /* SET_CONFIG_EPOCH */
     enum setting setting;    /* CONFIG_SET */

@@ -170,6 +170,8 @@ struct action planner_meet(const struct planner *p, const struct pod *from, cons
         planner_action(p, ACTION_MEET, (size_t)(from - p->world->pods), AUTHORITY_LEADER);
     a.subject = to->server.id;
     a.port = to->port;
+    /* what the server itself says: cluster-port, or a client port that is not the bus's own */
+    a.bus_port = to->server.view && to->server.view->myself ? to->server.view->myself->bus_port : 0;
     text_format(a.ip, sizeof a.ip, "%s", to->ip);
     return a;
 }

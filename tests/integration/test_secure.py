@@ -205,7 +205,7 @@ class Documented(MusterTestCase):
 class AclUser(SecureTestCase):
     """FAULTS C11: each right that the agents need is missing in turn."""
 
-    timeout = 150
+    timeout = 240
     reads = ("info", "cluster|myid", "cluster|info", "cluster|nodes", "config|get")
     acts = ("config|set", "cluster|set-config-epoch", "cluster|addslotsrange", "cluster|meet",
             "cluster|replicate")
@@ -300,9 +300,10 @@ class Tls(SecureTestCase):
         for pod in NAMES:
             self.wait_log(lab, pod, "event=certificates_changed")
 
-    def test_without_client_certificates_and_by_a_name(self) -> None:
+    def test_without_client_certificates_by_a_name_and_on_another_bus_port(self) -> None:
         with Lab(pods=3, replicas_per_primary=0, tls=True, server="valkey-9", settings={
-                "lab.clientCerts": False, "redis.tls.serverName": access.CERTIFICATE_NAME}) as lab:
+                "lab.clientCerts": False, "redis.tls.serverName": access.CERTIFICATE_NAME,
+                "lab.serverArgs": "--cluster-port 17379"}) as lab:
             lab.up(timeout=60)
 
 

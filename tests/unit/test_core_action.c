@@ -31,6 +31,10 @@ static void test_commands_read_as_they_are_sent(void **state)
     char expected[128];
     struct action a = {.kind = ACTION_MEET, .ip = "fd00::17", .port = 6379};
     assert_command(&a, "CLUSTER MEET fd00::17 6379");
+    a.bus_port = 16379; /* what the server takes for granted */
+    assert_command(&a, "CLUSTER MEET fd00::17 6379");
+    a.bus_port = 17000;
+    assert_command(&a, "CLUSTER MEET fd00::17 6379 17000");
     a = (struct action){.kind = ACTION_SET_CONFIG_EPOCH, .epoch = 7};
     assert_command(&a, "CLUSTER SET-CONFIG-EPOCH 7");
     a = (struct action){.kind = ACTION_ADD_SLOTS, .slots = {5461, 10922}};
