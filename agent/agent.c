@@ -46,6 +46,10 @@ static void agent_follow_set(struct agent *agent)
         text_format(name, sizeof name, "%s-muster", set->name);
     lease_client_follow(agent->lease, name);
     lease_client_set_crowd(agent->lease, agent->world.pod_count);
+    /* Who holds the Lease but is late with its renewal leads again in a moment. */
+    kube_state_lead(agent->state, agent->world.leader ||
+                                      (agent->world.leader_pod[0] &&
+                                       strcmp(agent->world.leader_pod, agent->world.my_pod) == 0));
     record_client_follow(agent->records, name);
     if (set->known)
         event_client_about(agent->events, set->name, set->uid);

@@ -8,10 +8,9 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "io/kube_pods.h"
+#include "io/kube_crowd.h"
 #include "io/kube_record.h"
 #include "io/kube_watch.h"
-#include "io/kube_zones.h"
 
 #define STATE_BACKOFF_MS 500
 #define STATE_BACKOFF_CAP_MS 30000
@@ -36,17 +35,11 @@ struct kube_state {
     char set_name[KUBE_NAME_SIZE];
     struct kube_watch *set_watch;    /* owned; NULL while the name is unknown */
     struct kube_watch *record_watch; /* owned; likewise */
-    struct kube_watch *pod_watch;    /* owned; NULL while the set is unknown */
-    struct kube_zones *zones;        /* owned */
+    struct kube_crowd *crowd;        /* owned */
 
     bool set_known;
     bool set_listed; /* seen in the list under way */
     struct kube_stateful_set set;
-    char followed_uid[UID_SIZE]; /* of the set whose pods are watched */
-    char followed_selector[KUBE_SELECTOR_SIZE];
-
-    struct kube_pods pods;
-    struct kube_pods staged; /* the list under way */
 
     struct kube_record record;
 };
@@ -59,16 +52,6 @@ static void state_changed(struct kube_state *state)
     state->on_change(state->ctx);
 }
 
-/* One node at a time: each answer is a change, which comes back here. */
-static void state_want_zones(struct kube_state *state)
-{
-    for (size_t i = 0; i < state->pods.count; i++) {
-        const struct kube_pod *pod = &state->pods.items[i];
-        if (!kube_state_zone(state, pod)[0])
-            kube_zones_want(state->zones, pod);
-    }
-}
-
 /* ---- pods ---- */
 
 /* The own pod tells whether the set we follow is still its controller. */
@@ -76,76 +59,23 @@ static void state_check_owner(struct kube_state *state)
 {
     if (state->configured)
         return;
-    const struct kube_pod *own = kube_pods_find(&state->pods, state->pod_name);
+    const struct kube_pod *own = kube_crowd_find(state->crowd, state->pod_name);
     if (own && strcmp(own->controller.kind, "StatefulSet") == 0 &&
         strcmp(own->controller.name, state->set_name) != 0)
         state_follow_set(state, own->controller.name);
 }
 
-static void state_pods_begin(void *ctx)
+static void state_on_crowd(void *ctx)
 {
     struct kube_state *state = ctx;
-    kube_pods_deinit(&state->staged);
-}
-
-static void state_pods_item(void *ctx, const struct kube_object *object)
-{
-    struct kube_state *state = ctx;
-    kube_pods_put(&state->staged, &object->pod);
-}
-
-static void state_pods_changed(struct kube_state *state)
-{
-    state_want_zones(state);
     state_changed(state);
     state_check_owner(state);
-}
-
-static void state_pods_commit(void *ctx)
-{
-    struct kube_state *state = ctx;
-    kube_pods_deinit(&state->pods);
-    state->pods = state->staged;
-    state->staged = (struct kube_pods){0};
-    state_pods_changed(state);
-}
-
-static void state_pods_event(void *ctx, enum kube_watch_type type, const struct kube_object *object)
-{
-    struct kube_state *state = ctx;
-    if (type == KUBE_DELETED)
-        kube_pods_remove(&state->pods, object->meta.name);
-    else
-        kube_pods_put(&state->pods, &object->pod);
-    state_pods_changed(state);
 }
 
 static void state_on_watch_state(void *ctx)
 {
     struct kube_state *state = ctx;
     state_changed(state);
-}
-
-static void state_follow_pods(struct kube_state *state)
-{
-    kube_zones_follow(state->zones, state->set.service_name);
-    if (state->pod_watch && strcmp(state->followed_uid, state->set.meta.uid) == 0 &&
-        strcmp(state->followed_selector, state->set.selector) == 0)
-        return;
-    memcpy(state->followed_uid, state->set.meta.uid, sizeof state->followed_uid);
-    memcpy(state->followed_selector, state->set.selector, sizeof state->followed_selector);
-    kube_watch_free(state->pod_watch);
-    struct kube_watch_config config = {
-        .what = "pods",
-        .group = "",
-        .resource = "pods",
-        .kind = KUBE_POD,
-        .label_selector = state->set.selector,
-        .store = {state_pods_begin, state_pods_item, state_pods_commit, state_pods_event,
-                  state_on_watch_state, state},
-        .seed = rng_next(&state->rng),
-    };
-    state->pod_watch = kube_watch_new(state->loop, state->client, &config);
 }
 
 /* ---- StatefulSet ---- */
@@ -157,7 +87,7 @@ static void state_take_set(struct kube_state *state, const struct kube_stateful_
         return;
     state->set = *set;
     state->set_known = state->set_listed = true;
-    state_follow_pods(state);
+    kube_crowd_follow(state->crowd, &state->set);
 }
 
 static void state_set_begin(void *ctx)
@@ -266,11 +196,8 @@ static void state_follow_set(struct kube_state *state, const char *name)
 {
     kube_watch_free(state->set_watch);
     kube_watch_free(state->record_watch);
-    kube_watch_free(state->pod_watch);
-    state->set_watch = state->record_watch = state->pod_watch = NULL;
-    kube_zones_follow(state->zones, "");
-    kube_pods_deinit(&state->pods);
-    kube_pods_deinit(&state->staged);
+    state->set_watch = state->record_watch = NULL;
+    kube_crowd_follow(state->crowd, NULL);
     state->set_known = false;
     kube_record_forget(&state->record);
     text_format(state->set_name, sizeof state->set_name, "%s", name);
@@ -342,18 +269,11 @@ static void state_on_timer(void *ctx)
         state_find_set(state);
         return;
     }
-    state_want_zones(state);
+    kube_crowd_want_zones(state->crowd);
     loop_timer_arm(state->timer, STATE_IDLE_MS);
 }
 
 /* ---- interface ---- */
-
-static void state_on_zones(void *ctx)
-{
-    struct kube_state *state = ctx;
-    state_want_zones(state);
-    state_changed(state);
-}
 
 struct kube_state *kube_state_new(struct loop *loop, struct kube_client *client,
                                   const struct kube_state_config *config)
@@ -367,7 +287,11 @@ struct kube_state *kube_state_new(struct loop *loop, struct kube_client *client,
     state->on_change = config->on_change;
     state->ctx = config->ctx;
     state->timer = loop_timer_new(loop, state_on_timer, state);
-    state->zones = kube_zones_new(loop, client, rng_next(&state->rng), state_on_zones, state);
+    struct kube_crowd_config crowd = {.own_pod = state->pod_name,
+                                      .seed = rng_next(&state->rng),
+                                      .on_change = state_on_crowd,
+                                      .ctx = state};
+    state->crowd = kube_crowd_new(loop, client, &crowd);
     kube_record_init(&state->record);
     if (state->configured)
         state_follow_set(state, config->stateful_set);
@@ -383,14 +307,16 @@ void kube_state_free(struct kube_state *state)
     kube_cancel(state->request);
     kube_watch_free(state->set_watch);
     kube_watch_free(state->record_watch);
-    kube_watch_free(state->pod_watch);
-    kube_zones_free(state->zones);
+    kube_crowd_free(state->crowd);
     loop_timer_free(state->timer);
-    kube_pods_deinit(&state->pods);
-    kube_pods_deinit(&state->staged);
     kube_record_deinit(&state->record);
     free(state->pod_name);
     free(state);
+}
+
+void kube_state_lead(struct kube_state *state, bool leading)
+{
+    kube_crowd_lead(state->crowd, leading);
 }
 
 const struct kube_stateful_set *kube_state_set(const struct kube_state *state)
@@ -405,23 +331,22 @@ const char *kube_state_set_name(const struct kube_state *state)
 
 const struct kube_pod *kube_state_pods(const struct kube_state *state, size_t *ret_count)
 {
-    *ret_count = state->pods.count;
-    return state->pods.items;
+    return kube_crowd_pods(state->crowd, ret_count);
 }
 
 const struct kube_pod *kube_state_find_pod(const struct kube_state *state, const char *name)
 {
-    return kube_pods_find(&state->pods, name);
+    return kube_crowd_find(state->crowd, name);
 }
 
 const char *kube_state_zone(const struct kube_state *state, const struct kube_pod *pod)
 {
-    return pod->zone[0] ? pod->zone : kube_zones_find(state->zones, pod);
+    return kube_crowd_zone(state->crowd, pod);
 }
 
 bool kube_state_zone_pending(const struct kube_state *state, const struct kube_pod *pod)
 {
-    return !pod->zone[0] && kube_zones_pending(state->zones, pod);
+    return kube_crowd_zone_pending(state->crowd, pod);
 }
 
 enum presence kube_state_record(const struct kube_state *state, const struct record **ret_record)
@@ -448,8 +373,8 @@ void kube_state_record_written(struct kube_state *state, const struct record *re
 
 int64_t kube_state_seen_ms(const struct kube_state *state)
 {
-    const struct kube_watch *needed[] = {state->set_watch, state->pod_watch, state->record_watch};
-    int64_t oldest_ms = INT64_MAX;
+    const struct kube_watch *needed[] = {state->set_watch, state->record_watch};
+    int64_t oldest_ms = kube_crowd_seen_ms(state->crowd);
     for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
         if (!needed[i] || !kube_watch_synced(needed[i]))
             return 0;
@@ -462,11 +387,11 @@ int64_t kube_state_seen_ms(const struct kube_state *state)
 
 static const char *state_watch_problem(const struct kube_state *state)
 {
-    const struct kube_watch *needed[] = {state->set_watch, state->pod_watch, state->record_watch};
+    const struct kube_watch *needed[] = {state->set_watch, state->record_watch};
     for (size_t i = 0; i < ARRAY_LEN(needed); i++)
         if (needed[i] && kube_watch_problem(needed[i])[0])
             return kube_watch_problem(needed[i]);
-    return "";
+    return kube_crowd_problem(state->crowd);
 }
 
 const char *kube_state_problem(const struct kube_state *state)
@@ -476,7 +401,5 @@ const char *kube_state_problem(const struct kube_state *state)
     const char *problem = state_watch_problem(state);
     if (problem[0])
         return problem;
-    if (state->pods.overflow)
-        return "more pods match the StatefulSet's selector than Muster handles";
     return state->record.problem;
 }

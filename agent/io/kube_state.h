@@ -5,6 +5,7 @@
  *   own pod (GET) -> controller StatefulSet's name, unless configured
  *   StatefulSet   by metadata.name      -> selector, serviceName, uid
  *   pods          by the set's selector
+ *                 (in a large set by the leader only, see io/kube_crowd.h)
  *   EndpointSlices by kubernetes.io/service-name: zones; without the right to read them the zones
  *                 stay unknown where the pods' label does not give them
  *   ConfigMap     <statefulset>-muster by metadata.name: the record
@@ -38,6 +39,9 @@ struct kube_state_config {
 struct kube_state *kube_state_new(struct loop *loop, struct kube_client *client,
                                   const struct kube_state_config *config);
 void kube_state_free(struct kube_state *state);
+
+/* Whether this agent leads: in a large set only the leader watches the pods (io/kube_crowd.h). */
+void kube_state_lead(struct kube_state *state, bool leading);
 
 /* NULL while it is not known, or when the set does not exist. */
 const struct kube_stateful_set *kube_state_set(const struct kube_state *state);

@@ -18,6 +18,11 @@
 struct zones_entry {
     char pod_uid[UID_SIZE];
     char zone[ZONE_SIZE]; /* "" = its node has none */
+    char pod[KUBE_NAME_SIZE];
+    char ip[IP_SIZE];
+    char node[NODE_NAME_SIZE];
+    bool ready;
+    bool terminating;
 };
 
 struct zones_slice {
@@ -91,6 +96,11 @@ static void zones_slices_put(struct zones_slices *slices, const struct kube_endp
         struct zones_entry *entry = &item->entries[item->count++];
         memcpy(entry->pod_uid, endpoint->pod_uid, sizeof entry->pod_uid);
         memcpy(entry->zone, endpoint->zone, sizeof entry->zone);
+        memcpy(entry->pod, endpoint->pod, sizeof entry->pod);
+        memcpy(entry->ip, endpoint->ip, sizeof entry->ip);
+        memcpy(entry->node, endpoint->node, sizeof entry->node);
+        entry->ready = endpoint->ready;
+        entry->terminating = endpoint->terminating;
     }
 }
 
@@ -287,4 +297,49 @@ void kube_zones_want(struct kube_zones *zones, const struct kube_pod *pod)
         .verb = KUBE_GET, .path = path, .on_done = zones_on_node, .ctx = zones};
     zones->node_asked = (size_t)(node - zones->nodes);
     zones->request = kube_start(zones->client, &call, NULL);
+}
+
+bool kube_zones_tells(const struct kube_zones *zones)
+{
+    return zones->watch && !kube_watch_denied(zones->watch);
+}
+
+int64_t kube_zones_seen_ms(const struct kube_zones *zones)
+{
+    return zones->watch && kube_watch_synced(zones->watch) ? kube_watch_seen_ms(zones->watch) : 0;
+}
+
+static void zones_put_pod(const struct zones_entry *entry, const struct kube_stateful_set *set,
+                          struct kube_pods *pods)
+{
+    size_t length = strlen(set->meta.name);
+    int ordinal = kube_pod_ordinal(entry->pod);
+    if (ordinal < 0 || strncmp(entry->pod, set->meta.name, length) != 0 ||
+        strrchr(entry->pod, '-') != entry->pod + length)
+        return;
+    struct kube_pod pod = {.ordinal = ordinal,
+                           .controller = {.kind = "StatefulSet"},
+                           .phase = KUBE_PHASE_RUNNING,
+                           .ready = entry->ready};
+    memcpy(pod.meta.name, entry->pod, sizeof pod.meta.name);
+    memcpy(pod.meta.uid, entry->pod_uid, sizeof pod.meta.uid);
+    pod.meta.deleting = entry->terminating;
+    memcpy(pod.controller.name, set->meta.name, sizeof pod.controller.name);
+    memcpy(pod.controller.uid, set->meta.uid, sizeof pod.controller.uid);
+    memcpy(pod.ip, entry->ip, sizeof pod.ip);
+    memcpy(pod.node, entry->node, sizeof pod.node);
+    memcpy(pod.zone, entry->zone, sizeof pod.zone);
+    /* A pod with two families has a slice for each. */
+    const struct kube_pod *other = kube_pods_find(pods, pod.meta.name);
+    if (other && strcmp(other->meta.uid, pod.meta.uid) == 0)
+        memcpy(pod.other_ip, other->ip, sizeof pod.other_ip);
+    kube_pods_put(pods, &pod);
+}
+
+void kube_zones_pods(const struct kube_zones *zones, const struct kube_stateful_set *set,
+                     struct kube_pods *pods)
+{
+    for (size_t i = 0; i < zones->slices.count; i++)
+        for (size_t j = 0; j < zones->slices.items[i].count; j++)
+            zones_put_pod(&zones->slices.items[i].entries[j], set, pods);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "io/kube_client.h"
+#include "io/kube_pods.h"
 #include "io/loop.h"
 #include "wire/kube_json.h"
 
@@ -31,6 +32,20 @@ const char *kube_zones_find(const struct kube_zones *zones, const struct kube_po
 
 /* The zone is not known, but may be told within a moment: a source has not answered yet. */
 bool kube_zones_pending(const struct kube_zones *zones, const struct kube_pod *pod);
+
+/* The slices are watched, and nothing refused them. */
+bool kube_zones_tells(const struct kube_zones *zones);
+
+/* When the slices last said anything; 0 while they were never complete. */
+int64_t kube_zones_seen_ms(const struct kube_zones *zones);
+
+/*
+ * Puts the set's pods that have an endpoint into the table, as far as endpoints tell: name, uid,
+ * addresses, node, zone, ready and terminating. The service is the set's own, so they are taken for
+ * controlled by it.
+ */
+void kube_zones_pods(const struct kube_zones *zones, const struct kube_stateful_set *set,
+                     struct kube_pods *pods);
 
 /* Reads the node, once the slices turned out not to say the zone of a pod on it. */
 void kube_zones_want(struct kube_zones *zones, const struct kube_pod *pod);

@@ -24,6 +24,7 @@ enum {
     BAD_RECORD = 1 << 3, /* it is there and cannot be read */
     ORPHAN = 1 << 4,     /* the own pod has no controller */
     REBORN = 1 << 5,     /* the set was deleted and created again: another uid */
+    LARGE = 1 << 6,      /* it has 60 replicas */
 };
 
 struct session {
@@ -63,16 +64,16 @@ static void add_pod(struct buf *out, int ordinal, const char *set_uid, const cha
                      ordinal, ordinal + 1);
 }
 
-static void add_set(struct buf *out, const char *uid)
+static void add_set(struct buf *out, const char *uid, int replicas)
 {
     (void)buf_format(out,
                      "{\"kind\":\"StatefulSet\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":"
                      "\"db\",\"namespace\":\"ns\",\"uid\":\"%s\",\"resourceVersion\":\"10\","
-                     "\"generation\":3},\"spec\":{\"replicas\":3,\"serviceName\":\"db-all\","
+                     "\"generation\":3},\"spec\":{\"replicas\":%d,\"serviceName\":\"db-all\","
                      "\"selector\":{\"matchLabels\":{\"app\":\"db\"}},\"podManagementPolicy\":"
                      "\"Parallel\",\"template\":{}},\"status\":{\"currentRevision\":\"db-1\","
                      "\"updateRevision\":\"db-1\"}}",
-                     uid);
+                     uid, replicas);
 }
 
 static void add_record(struct buf *out, bool readable)
@@ -133,12 +134,13 @@ static void answer_list(int fd, const char *line, int stage)
     buf_init(&items, KIB(64));
     const char *uid = stage & REBORN ? "set-2" : "set-1";
     if (strstr(line, "/statefulsets?")) {
-        add_set(&items, uid);
+        add_set(&items, uid, stage & LARGE ? 60 : 3);
         answer_items(fd, "StatefulSet", &items);
     } else if (strstr(line, "/pods?")) {
-        for (int i = 0; i < 3; i++) {
+        int count = strstr(line, "fieldSelector") ? 1 : 3;
+        for (int i = 0; i < count; i++) {
             add_pod(&items, i, uid, i == 0 ? "label-zone" : "");
-            (void)buf_append_str(&items, i < 2 ? "," : "");
+            (void)buf_append_str(&items, i < count - 1 ? "," : "");
         }
         answer_items(fd, "Pod", &items);
     } else if (strstr(line, "/endpointslices?")) {
@@ -169,7 +171,7 @@ static void serve_watch(int fd, const char *line, struct io_shared *shared)
     int stage = shared->stage;
     if ((stage & REBORN) && strstr(line, "/statefulsets?")) {
         (void)buf_append_str(&event, "{\"type\":\"MODIFIED\",\"object\":");
-        add_set(&event, "set-2");
+        add_set(&event, "set-2", 3);
     } else if ((stage & NO_RECORD) && strstr(line, "/configmaps?")) {
         (void)buf_append_str(&event, "{\"type\":\"DELETED\",\"object\":");
         add_record(&event, true);
@@ -310,6 +312,42 @@ static void test_everything_is_found_from_the_own_pod(void **state)
     session_close(&session);
 }
 
+static void test_of_a_large_set_only_the_leader_watches_the_pods(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, "", LARGE);
+    const struct io_shared *shared = session.script.shared;
+    assert_true(io_run_until(session.loop, is_complete, &session, 3000));
+    assert_true(io_run_until(session.loop, has_four_watches, &session, 2000));
+    assert_int_equal(io_count_lines(shared, "labelSelector=app%3Ddb&"), 0);
+    size_t count;
+    const struct kube_pod *pods = kube_state_pods(session.state, &count);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < count; i++) { /* the own one by itself, two by their endpoints */
+        assert_int_equal(pods[i].ordinal, i);
+        assert_string_equal(pods[i].controller.uid, "set-1");
+    }
+    assert_string_equal(pods[1].meta.uid, "pod-1");
+    assert_string_equal(pods[1].ip, "10.0.0.2");
+    assert_string_equal(pods[1].node, "node-1");
+    assert_string_equal(zone_of(&session, "db-0"), "label-zone");
+    assert_string_equal(zone_of(&session, "db-1"), "slice-zone");
+
+    kube_state_lead(session.state, true);
+    assert_int_equal(kube_state_seen_ms(session.state), 0); /* the pods were not listed yet */
+    assert_true(io_run_until(session.loop, is_complete, &session, 3000));
+    assert_true(io_count_lines(shared, "labelSelector=app%3Ddb&") > 0);
+    session_close(&session);
+
+    session_open(&session, "", LARGE | NO_SLICES);
+    assert_true(io_run_until(session.loop, is_complete, &session, 3000));
+    (void)kube_state_pods(session.state, &count);
+    assert_int_equal(count, 3);
+    assert_true(io_count_lines(session.script.shared, "labelSelector=app%3Ddb&") > 0);
+    session_close(&session);
+}
+
 static void test_a_configured_name_needs_no_own_pod(void **state)
 {
     (void)state;
@@ -445,6 +483,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything_is_found_from_the_own_pod),
+        cmocka_unit_test(test_of_a_large_set_only_the_leader_watches_the_pods),
         cmocka_unit_test(test_a_configured_name_needs_no_own_pod),
         cmocka_unit_test(test_a_pod_without_a_set_says_so),
         cmocka_unit_test(test_without_the_rights_zones_stay_unknown),
