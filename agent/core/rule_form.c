@@ -39,8 +39,7 @@ static bool form_prepare(struct planner *p, const struct record_member *m, size_
     const struct server *s = &p->world->pods[pod].server;
     bool ready = true;
     bool company = p->world->record->member_count > 1; /* a single server has nobody to wait for */
-    int64_t quick_ms =
-        planner_quick_timeout_ms(p->world->record->member_count, p->world->tls);
+    int64_t quick_ms = planner_quick_timeout_ms(p->world->record->member_count, p->world->tls);
     if (company && s->node_timeout_ms > quick_ms) {
         ready = false;
         (void)planner_add(p, form_set(p, pod, SETTING_NODE_TIMEOUT, quick_ms));

@@ -278,8 +278,8 @@ static bool read_view(struct reader *r, size_t pod, struct span words)
 
 static bool read_guard(struct reader *r, struct span words)
 {
-    static const char *const names[] = {"virgin", "record", "member", "restore", "forget",
-                                        "rebirth"};
+    static const char *const names[] = {"virgin",  "record", "member",
+                                        "restore", "forget", "rebirth"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (case_word(words, names[i]))
             r->truth->world.guards_off |= UINT32_C(1) << i;
