@@ -189,10 +189,9 @@ static bool hosts_is_first(struct hosts_state *state, const struct world *w, int
     verdict->leader_pod = hosts_pod_of(w, first);
     if (verdict->leader_pod == w->me)
         return verdict->watch = true;
-    int64_t since_ms = hosts_passed_since(state, name);
-    if (since_ms)
-        hosts_say(verdict, "following %s, which is not well: passed over in %d s", name,
-                  (int)((limit_ms - (w->now_ms - since_ms) + 999) / 1000));
+    if (hosts_passed_since(state, name))
+        hosts_say(verdict, "following %s, which is not well: passed over after %d s of that", name,
+                  (int)(limit_ms / 1000));
     else
         hosts_say(verdict, "following %s, which leads", name);
     return false;
@@ -330,6 +329,11 @@ static bool hosts_is_backed(const struct world *w, struct hosts_verdict *verdict
     for (size_t i = 0; i < me->server.view->node_count; i++) {
         const struct view_node *n = &me->server.view->nodes[i];
         owners += (n->flags & NODE_PRIMARY) && n->slot_count;
+    }
+    if (!owners) {
+        hosts_say(verdict, "to lead, but this server knows of no slots: if every server is empty, "
+                           "remove record.json on every host to form anew");
+        return false;
     }
     size_t backing = 0;
     for (size_t i = 0; i < w->pod_count; i++) {

@@ -24,7 +24,8 @@ from config import LabConfig  # noqa: E402
 PODS = 6
 KEYS = 100
 # Of the formation: the intent (1), epochs and slots (2-22), MEET (23-37), settings back (41-52).
-KILL_AFTER = (1, 12, 45)
+# The next one finishes what others heard of, while the first is away for so long (seconds).
+KILL_AFTER = ((1, 0), (12, 20), (45, 0))
 
 
 def write_keys(lab: Lab) -> None:
@@ -164,9 +165,10 @@ class DeadFirst(HostsCase):
 
     timeout = 300
 
-    def one(self, after: int) -> None:
+    def one(self, after: int, away: float) -> None:
+        """`away`: seconds until the dead agent is started again."""
         mark = Path(f"/tmp/mlt-mark-{after}-{time.monotonic_ns()}")
-        settings = {"lab.backoff": 30,
+        settings = {"lab.firstBackoff": away,
                     "lab.agentEnv": f"MUSTER_TEST_EXIT_AFTER={after} MUSTER_TEST_EXIT_MARK={mark}"}
         try:
             with Lab(pods=PODS, discovery="static", settings=settings) as lab:
@@ -175,6 +177,10 @@ class DeadFirst(HostsCase):
                 begin = time.monotonic()
                 lab.wait("formed", timeout=60)
                 print(f"after command {after:2}: formed {time.monotonic() - begin:.1f} s later")
+                if away:
+                    led = [pod for pod in lab.pods() if "event=leading" in lab.log(pod)]
+                    self.assertEqual(led, ["muster-0", "muster-1"], "the next one finished it")
+                    lab.wait("running")
                 self.assert_one_cluster(lab)
                 uids = set(re.findall(r'"uid":"(\w+)"', "".join(
                     (lab.state / "pods" / pod / "run/record.json").read_text()
@@ -184,9 +190,9 @@ class DeadFirst(HostsCase):
             mark.unlink(missing_ok=True)
 
     def test_the_formation_is_finished_from_every_kind_of_step(self) -> None:
-        for after in KILL_AFTER:
+        for after, away in KILL_AFTER:
             with self.subTest(after=after):
-                self.one(after)
+                self.one(after, away)
 
 
 class Configuration(HostsCase):
