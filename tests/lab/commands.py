@@ -339,8 +339,9 @@ async def api(lab: "Lab", args: Args, _: Progress) -> Any:
     elif action == "up":
         await lab.http.start()
     elif action == "fault":
-        if args.get("spec") == "clear":
-            lab.faults.clear()
+        clear, _, spec = (args.get("spec") or "").partition(" ")
+        if clear == "clear":
+            lab.faults.clear(spec)
         else:
             lab.api.inject(args.get("spec") or "")
     elif action == "compact":

@@ -133,8 +133,9 @@ class Faults:
         self.rules.append(fault)
         return fault
 
-    def clear(self) -> None:
-        self.rules.clear()
+    def clear(self, spec: str = "") -> None:
+        """End the faults that were added by this SPEC, or all."""
+        self.rules = [rule for rule in self.rules if spec and rule.spec != spec]
 
     def take(self, verb: str, resource: str, client: str,
              kinds: tuple[str, ...] = KINDS) -> dict[str, Fault]:
