@@ -161,7 +161,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
         return;
     w->set.known = true;
     const struct api_state *state = &sim->api.history[agent->cursor[API_SET]];
-    text_format(w->set.uid, sizeof w->set.uid, "set-uid-%d", state->set_uid);
+    api_set_uid(state->set_uid, w->set.uid);
     w->set.replicas = state->replicas;
     w->set.volumes = sim->setup.volumes;
     w->set.ordered_ready = sim->setup.ordered_ready;

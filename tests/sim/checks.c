@@ -229,6 +229,10 @@ static const char *lacks_record(struct sim *sim)
         return "the record does not say formed";
     if (stored->record.forget_count)
         return "the record still lists ids to forget";
+    char set_uid[UID_SIZE];
+    api_set_uid(sim->api.now.set_uid, set_uid);
+    if (strcmp(stored->record.set_uid, set_uid) != 0)
+        return "the record belongs to an earlier StatefulSet";
     for (int i = 0; i < sim->api.now.replicas; i++) {
         struct node_id id;
         redis_id_hex(sim->redis[i].nodes[0].id, &id);

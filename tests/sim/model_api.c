@@ -18,6 +18,11 @@ void api_init(struct sim *sim)
     api_changed(sim, API_SET);
 }
 
+void api_set_uid(int number, char ret_uid[UID_SIZE])
+{
+    text_format(ret_uid, UID_SIZE, "set-uid-%d", number);
+}
+
 void api_deinit(struct api *api)
 {
     while (api->records) {

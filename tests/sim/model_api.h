@@ -67,6 +67,7 @@ struct api {
 };
 
 void api_init(struct sim *sim);
+void api_set_uid(int number, char ret_uid[UID_SIZE]); /* of api_state.set_uid, as text */
 void api_deinit(struct api *api);
 
 /* What is in `now` of this kind has changed: remembered, and told to the watchers. */
