@@ -432,6 +432,7 @@ void agent_hosts_observe(struct agent *agent)
         .now_ms = clock_mono_ms(),
         .me = NO_POD,
         .arbiter = ARBITER_HOSTS,
+        .seats = hosts->dns,
         .replicas_per_primary = agent->config->cluster.replicas_per_primary,
         .tls = agent->config->redis.tls.enabled,
         .reform_lost = agent->config->policy.lost_cluster == LOST_REFORM,

@@ -38,11 +38,16 @@ static bool gate_is_followed(const struct view *view, const struct node_id *id)
     return false;
 }
 
-/* The node that the record has for the own pod; "" = none. */
-static struct node_id gate_recorded_id(const struct world *world)
+/*
+ * The node that the record has for the own pod; "" = none. Where pods have no names of their own,
+ * the volume says which member this is.
+ */
+static struct node_id gate_recorded_id(const struct world *world, const struct node_id *claimed)
 {
     const struct record *record = gate_record(world);
-    const struct record_member *m = record ? record_find_pod(record, world->my_pod) : NULL;
+    const struct record_member *m = !record        ? NULL
+                                    : world->seats ? record_find_id(record, claimed)
+                                                   : record_find_pod(record, world->my_pod);
     return m ? m->id : (struct node_id){""};
 }
 
@@ -69,7 +74,7 @@ static bool gate_is_ours(const struct world *world, const struct view_node *node
 static struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed)
 {
     struct gate_part part = {0};
-    struct node_id recorded = gate_recorded_id(world);
+    struct node_id recorded = gate_recorded_id(world, claimed);
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
         if (i == world->me)
@@ -188,7 +193,7 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
     if (!gate_told(world))
         return gate_judge_untold(world, claim, limit_ms, reason);
     const struct record *record = gate_record(world);
-    struct node_id recorded = gate_recorded_id(world);
+    struct node_id recorded = gate_recorded_id(world, &claim->id);
     if (!record || node_id_eq(&recorded, &claim->id)) {
         text_format(reason, GATE_REASON_SIZE, "the current addresses of its peers are known");
         return GATE_GO_REWRITTEN;

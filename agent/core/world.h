@@ -162,6 +162,8 @@ struct world {
     char my_ip[IP_SIZE];
 
     enum arbiter arbiter;
+    bool
+        seats; /* pods are named after the record's ids (core/host_seats.h), not the other way round */
     bool leader;                    /* holds the Lease, and the fence of DESIGN 4 is open */
     char leader_pod[POD_NAME_SIZE]; /* "" = nobody known */
     const char *leader_why;         /* without a Lease: why we do not lead; never NULL then */

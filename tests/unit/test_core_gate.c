@@ -122,6 +122,17 @@ static void test_a_node_of_nobody_has_no_address(void **state)
     assert_null(gate_address(&b->world, &b->nodes[5].id));
 }
 
+/* Compose after `down` and `up`: every address is new, and with it the name, but not the volume. */
+static void test_without_names_the_volume_is_the_member(void **state)
+{
+    struct world_build *b = formed(*state);
+    b->world.seats = true;
+    assert_int_equal(judge(b, claim_of(b, 1)), GATE_GO_REWRITTEN);
+    struct gate_claim stranger = claim_of(b, 1);
+    stranger.id = world_build_id(77);
+    assert_int_equal(judge(b, stranger), GATE_GO_ALONE);
+}
+
 /* A volume restored from a snapshot of another pod, or of another cluster (FACTS 13, M7b). */
 static void test_a_copied_volume_starts_without_addresses(void **state)
 {
@@ -250,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_the_record_knows_whose_address_a_node_has),
         cmocka_unit_test(test_a_server_that_answers_has_the_address_it_answers_at),
         cmocka_unit_test(test_a_node_of_nobody_has_no_address),
+        cmocka_unit_test(test_without_names_the_volume_is_the_member),
         cmocka_unit_test(test_a_copied_volume_starts_without_addresses),
         cmocka_unit_test(test_a_corrupt_file_waits_while_its_node_has_a_part),
         cmocka_unit_test(test_a_corrupt_file_is_moved_aside_once_another_owns_the_slots),
