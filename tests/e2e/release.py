@@ -191,3 +191,23 @@ class Release:
             except Refused as error:
                 parts.append(str(error))
         return "\n".join(parts)
+
+
+class Manifests(Release):
+    """What `kubectl apply -k manifests` makes: names and namespace are in it, and no password is asked."""
+
+    def __init__(self) -> None:
+        super().__init__("redis-cluster", auth__enabled=False)
+        self.name = "redis-cluster"
+        self.pods = [f"{self.name}-{ordinal}" for ordinal in range(6)]
+
+    def create_namespace(self) -> None:
+        """It is among the manifests."""
+
+    def install(self) -> float:
+        begun = time.time()
+        call(KUBECTL, "apply", "-k", str(REPO / "manifests"))
+        return begun
+
+    def remove(self) -> None:
+        call(KUBECTL, "delete", "-k", str(REPO / "manifests"), "--ignore-not-found", "--timeout=180s", timeout=200)

@@ -22,7 +22,7 @@ end() {
     if [ "${E2E_KEEP-}" = 1 ]; then
         say "the cluster is left running: KUBECONFIG=$KUBECONFIG; $here/cluster down ends it"
     else
-        "$here/cluster" down
+        "$here/cluster" --state "$state" down
     fi
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kube.pki import Authority
-from release import Refused, Release, figure, wait_until
+from release import Manifests, Refused, Release, figure, wait_until
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 KEYS = 300
@@ -30,7 +30,7 @@ class Installed(unittest.TestCase):
     def setUpClass(cls) -> None:
         if cls is Installed:
             raise unittest.SkipTest("the base of the others")
-        cls.release = Release("e2e-" + cls.__name__.lower(), **cls.values)
+        cls.release = cls.make()
         cls.addClassCleanup(cls.release.remove)
         cls.release.remove()
         cls.release.create_namespace()
@@ -40,12 +40,17 @@ class Installed(unittest.TestCase):
             written = cls.release.write_first_key(FIRST_KEY_MAX)
             cls.status = cls.release.wait_formed()
             up = [cls.release.logged(pod, "redis", "Ready to accept connections") for pod in cls.release.pods]
-            figure(f"{cls.__name__}: helm install to the first key {written - begun:.1f} s (goal 60 s), "
+            figure(f"{cls.__name__}: from installing to the first key {written - begun:.1f} s (goal 60 s), "
                    f"the last {written - max(one for one in up if one):.1f} s of it after the last server "
                    "was up (goal 3 s)")
         except BaseException:
             print(cls.release.describe(), file=sys.stderr)
             raise
+
+    @classmethod
+    def make(cls) -> Release:
+        """The release, not installed yet."""
+        return Release("e2e-" + cls.__name__.lower(), **cls.values)
 
     @classmethod
     def prepare(cls) -> None:
@@ -156,13 +161,17 @@ class Defaults(Installed):
 
 
 class Valkey(Installed):
-    """Valkey, nothing asked and nothing kept."""
+    """Valkey, nothing asked and nothing kept; the agent as an ordinary container, as before Kubernetes 1.29."""
 
-    values = {"server__image__repository": "valkey/valkey", "server__image__tag": "8.1",
-              "server__layout": "valkey", "auth__enabled": False, "persistence__enabled": False}
+    values = {"server__image__repository": "valkey/valkey", "server__image__tag": "8.1", "server__layout": "valkey",
+              "auth__enabled": False, "persistence__enabled": False, "agent__sidecar": "plain"}
 
     def test_it_is_valkey(self) -> None:
         self.assertTrue(all(one["server"].startswith("valkey 8.1") for one in self.status["pods"]), self.status)
+
+    def test_the_agent_is_an_ordinary_container(self) -> None:
+        spec = self.release.get("pod", self.release.pods[0])["spec"]
+        self.assertEqual({one["name"] for one in spec["containers"]}, {"agent", "redis"})
 
     def test_no_password_is_asked(self) -> None:
         self.assertEqual(self.release.shell("valkey-cli -c get first"), "key")
@@ -203,6 +212,17 @@ class Tls(Installed):
         after = self.delete_and_wait(before["name"])
         self.assertEqual(after["nodeId"], before["nodeId"])
         self.assertEqual(self.read_keys(), KEYS)
+
+
+class Kustomize(Installed):
+    """`kubectl apply -k manifests`, for those who do without Helm."""
+
+    @classmethod
+    def make(cls) -> Release:
+        return Manifests()
+
+    def test_check_finds_nothing_to_say(self) -> None:
+        self.release.muster("check")
 
 
 if __name__ == "__main__":
