@@ -89,6 +89,8 @@ static int http_code_of(const struct http_request *request)
         return E_OK;
     case CURLE_OPERATION_TIMEDOUT:
         return E_TIMEOUT;
+    case CURLE_FILESIZE_EXCEEDED:
+        return E_LIMIT;
     case CURLE_WRITE_ERROR:
         return request->body.failed ? E_LIMIT : E_PROTO;
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -411,6 +413,9 @@ struct http_request *http_start(struct http_client *client, const struct http_ca
     http_set_tls(request->easy, call);
     http_set_transport(request->easy, call);
     http_set_callbacks(request);
+    if (!call->on_data) /* what announces its size is refused before a byte of it is kept */
+        (void)curl_easy_setopt(request->easy, CURLOPT_MAXFILESIZE_LARGE,
+                               (curl_off_t)call->body_max);
     if (!http_set_message(request, call)) {
         http_request_free(request);
         (void)err_set(err, E_INVALID, "libcurl refuses the URL");

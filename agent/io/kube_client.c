@@ -15,6 +15,8 @@
 
 #define KUBE_ACCOUNT_DIR "/var/run/secrets/kubernetes.io/serviceaccount"
 #define KUBE_URL_MAX KIB(8)
+/* One object: etcd refuses what is above 1.5 MiB, and as JSON it is larger than there. */
+#define KUBE_OBJECT_MAX MIB(4)
 /* A bundle of a company's certificates; a cluster's own CA is one or two. */
 #define KUBE_CA_MAX KIB(512)
 /* Files are looked at no more often than this. */
@@ -403,7 +405,7 @@ struct kube_request *kube_start(struct kube_client *client, const struct kube_ca
         .plain = client->plain,
         .bind_ip = client->bind_ip,
         .body = call->body,
-        .body_max = HTTP_BODY_MAX,
+        .body_max = call->verb == KUBE_LIST ? HTTP_BODY_MAX : KUBE_OBJECT_MAX,
         .timeout_ms = call->verb == KUBE_WATCH ? call->timeout_ms : timeout_ms,
         .on_data = call->on_data ? kube_on_data : NULL,
         .on_done = kube_on_done,
