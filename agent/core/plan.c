@@ -226,7 +226,7 @@ bool planner_formed(const struct planner *p)
 static const struct {
     size_t members_max;
     int64_t node_timeout_ms;
-} quick_timeouts[] = {{50, 500}, {100, 1990}, {SIZE_MAX, 4990}};
+} quick_timeouts[] = {{50, 500}, {60, 1990}, {SIZE_MAX, 4990}};
 
 int64_t planner_quick_timeout_ms(size_t members, bool tls)
 {

@@ -308,6 +308,7 @@ static void test_a_larger_formation_pings_more_slowly(void **state)
     assert_int_equal(planner_quick_timeout_ms(50, false), 500);
     assert_int_equal(planner_quick_timeout_ms(1, true), 1990); /* handshakes take their time */
     assert_int_equal(planner_quick_timeout_ms(101, true), 4990);
+    assert_int_equal(planner_quick_timeout_ms(100, false), 4990); /* pings wait for their turn */
     static const size_t counts[] = {51, 100, 101, 158};
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
         int64_t ms = planner_quick_timeout_ms(counts[c], false);
