@@ -19,6 +19,8 @@
 #include "io/endpoint.h"
 
 #define HOSTS_RECORD_FILE "record.json"
+/* At most so long a server waits at the gate for peers that may never come. */
+#define HOSTS_GATE_MS 5000
 
 static void hosts_on_change(void *ctx)
 {
@@ -169,6 +171,12 @@ static const char *hosts_uid(const struct hosts *hosts, const char *ip)
     return strcmp(ip, hosts->own_ip) == 0 ? HOSTS_SELF : ip;
 }
 
+const struct node_id *agent_hosts_id_at_gate(const struct agent *agent, int64_t *ret_since_ms)
+{
+    const struct hook_facts *facts = hook_server_waiting(agent->hook, ret_since_ms);
+    return facts && facts->nodes_conf == HOOK_NODES_CONF_PRESENT ? &facts->myself.id : NULL;
+}
+
 /* What answered there last, be it to us or to the agent beside it. */
 static struct node_id hosts_id_at(const struct agent *agent, const char *ip)
 {
@@ -176,12 +184,10 @@ static struct node_id hosts_id_at(const struct agent *agent, const char *ip)
     const struct host_mate *mate = agent_mates_find(agent->hosts, ip);
     if (server && node_id_is_set(&server->id))
         return server->id;
-    if (strcmp(ip, agent->hosts->own_ip) == 0) {
-        int64_t since_ms; /* not started yet: as its nodes.conf says */
-        const struct hook_facts *facts = hook_server_waiting(agent->hook, &since_ms);
-        if (facts && facts->nodes_conf == HOOK_NODES_CONF_PRESENT)
-            return facts->myself.id;
-    }
+    int64_t since_ms;
+    const struct node_id *gate = agent_hosts_id_at_gate(agent, &since_ms);
+    if (gate && strcmp(ip, agent->hosts->own_ip) == 0)
+        return *gate;
     return mate ? mate->digest.id : (struct node_id){{0}};
 }
 
@@ -340,7 +346,7 @@ static void hosts_put_pod(struct agent *agent, const struct host_place *place, s
         pod->word = hosts_word_of(mate);
         pod->agent = mate->failures > 1 ? AGENT_SILENT : mate->heard_ms ? AGENT_OK : AGENT_UNKNOWN;
         pod->agent_seen_ms = mate->heard_ms;
-        pod->ready = pod->agent == AGENT_OK && node_id_is_set(&mate->digest.id);
+        pod->ready = pod->agent == AGENT_OK && mate->digest.run_id[0];
         text_format(pod->zone, sizeof pod->zone, "%s", mate->digest.zone);
     }
 }
@@ -422,6 +428,27 @@ static void hosts_judge(struct agent *agent)
                     w->pods[hosts->verdict.leader_pod].name);
 }
 
+/*
+ * A server that waits at the gate is told where its peers are once they were heard, be they at their
+ * own gates; those that never come must not hold it for long.
+ */
+static void hosts_judge_gate(struct agent *agent)
+{
+    struct world *w = &agent->world;
+    int64_t since_ms;
+    const struct node_id *own = agent_hosts_id_at_gate(agent, &since_ms);
+    if (!own)
+        return;
+    const struct record_member *member = w->record ? record_find_id(w->record, own) : NULL;
+    if (member) /* also before our address is known: the volume tells */
+        text_format(w->my_pod, sizeof w->my_pod, "%s", member->pod);
+    size_t heard = w->me != NO_POD;
+    for (size_t i = 0; i < w->pod_count; i++)
+        heard += i != w->me && node_id_is_set(&w->pods[i].word.id);
+    if (heard < agent->hosts->size && w->now_ms - since_ms < HOSTS_GATE_MS)
+        w->api_seen_ms = 0;
+}
+
 void agent_hosts_observe(struct agent *agent)
 {
     struct hosts *hosts = agent->hosts;
@@ -455,6 +482,7 @@ void agent_hosts_observe(struct agent *agent)
     if (w->me != NO_POD)
         text_format(w->my_pod, sizeof w->my_pod, "%s", w->pods[w->me].name);
     hosts_judge(agent);
+    hosts_judge_gate(agent);
     w->gone_since_ms = rebirth_look(&agent->rebirth, w);
     host_names_hurry(hosts->addresses, !w->record);
 }
@@ -462,23 +490,4 @@ void agent_hosts_observe(struct agent *agent)
 bool agent_hosts_may_send(const struct agent *agent)
 {
     return agent->hosts->verdict.leader && clock_mono_ms() - agent->world.now_ms <= HOSTS_HEARD_MS;
-}
-
-void agent_hosts_fill_digest(const struct agent *agent, struct digest *digest)
-{
-    text_format(digest->zone, sizeof digest->zone, "%s", agent->config->cluster.zone);
-    digest->set = agent->hosts->set;
-    digest->record = host_record_hash(agent->hosts->record);
-    const struct record *own = host_record_get(agent->hosts->record);
-    if (own) {
-        digest->generation = own->generation;
-        digest->record_state = own->state;
-    }
-}
-
-void agent_hosts_publish_record(struct agent *agent)
-{
-    struct span text = host_record_text(agent->hosts->record);
-    if (text.len)
-        http_server_publish(agent->http, HTTP_PAGE_RECORD, text);
 }

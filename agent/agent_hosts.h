@@ -68,7 +68,10 @@ void agent_hosts_observe(struct agent *agent);
 /* The fence: this turn's verdict, while it is fresh. */
 bool agent_hosts_may_send(const struct agent *agent);
 
-/* What the digest says beside the server. */
+/* What the server that waits at the gate was, by its nodes.conf; NULL if none waits or it is new. */
+const struct node_id *agent_hosts_id_at_gate(const struct agent *agent, int64_t *ret_since_ms);
+
+/* agent_mates.c: what the digest says beside the server. */
 void agent_hosts_fill_digest(const struct agent *agent, struct digest *digest);
 
 /* The page that the other agents fetch; to be called when the copy changed. */

@@ -204,3 +204,28 @@ void agent_mates_close(struct agent *agent)
     free(TAKE(agent->hosts->mates));
     agent->hosts->mate_count = 0;
 }
+
+/* ---- what the others see ---- */
+
+void agent_hosts_fill_digest(const struct agent *agent, struct digest *digest)
+{
+    text_format(digest->zone, sizeof digest->zone, "%s", agent->config->cluster.zone);
+    int64_t since_ms;
+    const struct node_id *gate = agent_hosts_id_at_gate(agent, &since_ms);
+    if (gate && !digest->run_id[0])
+        digest->id = *gate; /* so that the others' gates know where it will be */
+    digest->set = agent->hosts->set;
+    digest->record = host_record_hash(agent->hosts->record);
+    const struct record *own = host_record_get(agent->hosts->record);
+    if (own) {
+        digest->generation = own->generation;
+        digest->record_state = own->state;
+    }
+}
+
+void agent_hosts_publish_record(struct agent *agent)
+{
+    struct span text = host_record_text(agent->hosts->record);
+    if (text.len)
+        http_server_publish(agent->http, HTTP_PAGE_RECORD, text);
+}

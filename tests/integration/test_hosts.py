@@ -116,8 +116,14 @@ class Formation(HostsCase):
 
 class Return(HostsCase):
     def test_a_compose_project_goes_down_and_up(self) -> None:
-        """New addresses for all, no agent has a record: the servers still are one cluster."""
-        with Lab(pods=PODS, discovery="dns") as lab:
+        """New addresses for all."""
+        for keep in (True, False):
+            with self.subTest(keep=keep):
+                self.down_and_up(keep)
+
+    def down_and_up(self, keep: bool) -> None:
+        """Whether the agents' records are on the volumes or lost: the servers are one cluster."""
+        with Lab(pods=PODS, discovery="dns", settings={"lab.keepRecord": keep}) as lab:
             lab.up()
             write_keys(lab)
             self.assert_one_cluster(lab)
@@ -130,6 +136,9 @@ class Return(HostsCase):
             self.assertFalse({lab.address(pod) for pod in ids} & set(addresses.values()))
             self.assertEqual(count_keys(lab), KEYS)
             self.assert_one_cluster(lab)
+            said = "".join(lab.log(pod) for pod in lab.pods())
+            self.assertNotIn("copied or moved", said)
+            self.assertEqual("adopting the cluster that exists" in said, not keep)
 
     def test_names_that_fail_change_nothing(self) -> None:
         with Lab(pods=PODS, discovery="dns") as lab:

@@ -43,6 +43,7 @@ LAB_DEFAULTS: dict[str, Any] = {
     "seed": 0,                   # of these times
     "user": "",                  # with --auth: the agents' ACL user; else the default user
     "userRules": "",             # its rights, if not the smallest that will do
+    "keepRecord": False,         # without Kubernetes: record.json outlives the pod, on its volume
     "dns": "up",                 # how the name server answers at first: see `lab dns --help`
     "clientCerts": True,         # with --tls: the servers want a certificate of every client
 }

@@ -118,9 +118,13 @@ class PodWorker:
         data = self.directory / "data"
         if self.kubelet.volume_is_new(self.name, self._fresh) and data.exists():
             shutil.rmtree(data)
+        record = self.directory / "run/record.json"
+        kept = record.read_bytes() if self.config.lab["keepRecord"] and record.exists() else b""
         shutil.rmtree(self.directory / "run", ignore_errors=True)
         for part in ("run", "data", "logs"):
             (self.directory / part).mkdir(parents=True, exist_ok=True)
+        if kept:
+            record.write_bytes(kept)
         if self.config.discovery == "kubernetes":
             shutil.copy(self.config.directory / "ca.crt", self.directory / "ca.crt")
             self.write_token()
