@@ -14,7 +14,7 @@ image=debian:$suite-slim
 
 make_image() {
     local root=$cache/base-image/$suite
-    command -v debootstrap >/dev/null || die "needs debootstrap: tests/lib/setup.sh image"
+    command -v debootstrap >/dev/null || die "needs debootstrap: tests/lib/setup.sh e2e"
     as_root rm -rf "$root"
     mkdir -p "$root"
     say "making $image from Debian's packages"

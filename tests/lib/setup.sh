@@ -19,7 +19,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config musl-tools git libcur
     libyaml-dev libevent-dev libssl-dev)
 lab_packages=(python3 iproute2 iptables procps util-linux openssl)
 test_packages=(clang clang-tidy 'libclang-rt-dev|libclang-rt-14-dev|libclang-common-14-dev' cppcheck libcmocka-dev
-    gcovr shellcheck yamllint pyflakes3)
+    gcovr shellcheck yamllint pyflakes3 python3-yaml debian-archive-keyring)
 # containerd.io, docker-ce: Docker's own packages, where somebody has installed those
 e2e_packages=('containerd|containerd.io' 'runc|containerd.io' containernetworking-plugins 'docker.io|docker-ce'
     debootstrap debian-archive-keyring conntrack ethtool kmod)
