@@ -115,6 +115,8 @@ class Formation(HostsCase):
 
 
 class Return(HostsCase):
+    timeout = 300
+
     def test_a_compose_project_goes_down_and_up(self) -> None:
         """New addresses for all."""
         for keep in (True, False):
