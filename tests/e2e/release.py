@@ -57,7 +57,8 @@ def wait_until(check: Callable[[], Any], seconds: float, what: str, period: floa
 
 def figure(text: str) -> None:
     """A measured figure, which tests/run.sh shows."""
-    print(f"figure: {text}", flush=True)
+    # on a line of its own: unittest may be in the middle of one
+    print(f"\nfigure: {text}", flush=True)
 
 
 class Release:
@@ -138,14 +139,14 @@ class Release:
         """A command by the image's own client, which follows redirections."""
         return self.shell(self.client(), *args, pod=pod, timeout=timeout)
 
-    def client(self) -> str:
-        """The image's own client as a shell's words, with its arguments as "$@"."""
+    def client(self, before: str = "") -> str:
+        """The image's own client as a shell's words, with its arguments as "$@"; run by `before`, such as timeout."""
         words = ["valkey-cli" if self.valkey else "redis-cli", "-c"]
         if self.tls:
             words += ["--tls", "--cacert", "/etc/muster/tls/ca.crt", "--cert", "/etc/muster/tls/tls.crt",
                       "--key", "/etc/muster/tls/tls.key"]
         password = "REDISCLI_AUTH=$(cat /etc/muster/password/password) " if self.auth else ""
-        return password + " ".join(words) + ' "$@"'
+        return f'{password}{before} {" ".join(words)} "$@"'
 
     def shell(self, script: str, *args: str, pod: Optional[str] = None, timeout: float = 60) -> str:
         """A script in a pod's server container."""

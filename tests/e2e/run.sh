@@ -32,7 +32,7 @@ if [ -z "${KUBECONFIG-}" ]; then
     export KUBECTL
     trap end EXIT
     KUBECONFIG=$("$here/cluster" --state "$state" up | sed 's/^KUBECONFIG=//')
-    export KUBECONFIG
+    export KUBECONFIG E2E_STATE=$state
     "$repo/tests/lib/with-docker.sh" "$here/images.sh" "$state" >&2
 fi
 export KUBECTL=${KUBECTL:-kubectl}
