@@ -42,7 +42,8 @@ static void crowd_changed(struct kube_crowd *crowd)
 {
     if (!crowd->lists_all) {
         kube_pods_deinit(&crowd->told);
-        if (crowd->followed)
+        /* Slices do not tell who controls a pod: only where there are too many for a list. */
+        if (crowd->followed && crowd->set.replicas > KUBE_CROWD_MAX)
             kube_zones_pods(crowd->zones, &crowd->set, &crowd->told);
         const struct kube_pod *own = kube_pods_find(&crowd->pods, crowd->own_pod);
         if (own)
