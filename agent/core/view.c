@@ -36,8 +36,9 @@ uint64_t view_hash(const struct view *view)
         hash = text_hash(hash, n->primary.hex, strlen(n->primary.hex));
         hash = text_hash(hash, &flags, sizeof flags);
         hash = text_hash(hash, &n->epoch, sizeof n->epoch);
-        hash =
-            text_hash(hash, view->ranges + n->range_first, n->range_count * sizeof *view->ranges);
+        if (n->range_count) /* a view without any has no array either */
+            hash = text_hash(hash, view->ranges + n->range_first,
+                             n->range_count * sizeof *view->ranges);
     }
     return hash;
 }
