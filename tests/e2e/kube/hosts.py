@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 HERE = Path(__file__).resolve().parent.parent
 CGROUPS = Path("/sys/fs/cgroup")
@@ -47,6 +47,18 @@ def _first_child(pid: int) -> int:
             return int(children[0])
         time.sleep(0.01)
     raise RuntimeError("unshare started nothing: are namespaces forbidden here?")
+
+
+def unplug(name: str, ask: Callable[..., str] = run) -> None:
+    """Removes an interface if it is there; `ask` runs a command in the network meant. The kernel would do it too when
+    the host at the other end is gone, but in its own time."""
+    if has_link(name, ask):
+        ask("ip", "link", "delete", name)
+
+
+def has_link(name: str, ask: Callable[..., str] = run) -> bool:
+    """Whether there is an interface of that name."""
+    return f" {name}@" in ask("ip", "-oneline", "link", "show")
 
 
 class Host:
@@ -118,6 +130,7 @@ class Host:
 
     def plug_into(self, control: "Host") -> None:
         """A cable from this host's eth0 to the control host's bridge."""
+        unplug(self.name, control.in_network)
         run("ip", "link", "add", self.name, "netns", str(control._alive()), "type", "veth",
             "peer", "name", "eth0", "netns", str(self._alive()))
         control.in_network("ip", "link", "set", self.name, "master", "eth0", "up")
