@@ -420,8 +420,7 @@ class CommandLine(LabTestCase):
         self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
         return done.stderr
 
-    def test_what_is_not_there_yet_is_refused_in_words(self) -> None:
-        self.assertIn("not supported yet", self.refused("up", "--discovery", "dns"))
+    def test_what_makes_no_sense_is_refused_in_words(self) -> None:
         self.assertIn("too long", self.refused("up", "--state", "/tmp/" + "x" * 90))
         self.assertIn("lab.speed", self.refused("up", "--set", "lab.speed=1"))
         self.assertIn("unknown server", self.refused("up", "--server", "redis-3"))
