@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # run.sh [TIER...]: runs tests and says what passed. Without a TIER: all that CI runs (the tier 'default').
-#   lint         format, layers, purity, sizes, words, clang-tidy, cppcheck, shell, YAML, Python, and run.sh itself
+#   lint         format, layers, purity, sizes, words, clang-tidy, cppcheck, shell, YAML, Python, compose, and run.sh itself
 #   unit         tests/unit by gcc and by clang, with sanitizers; coverage of agent/core and agent/wire
 #   plan sim     the planner's cases; the simulator's seeds
 #   integration  tests/integration: real servers
 #   fuzz         each target for FUZZ_SECONDS (60 for those that read foreign text, else 20)
 #   bench        figures, from the release build
-#   e2e soak     tests/e2e/run.sh, tests/soak/run.sh: not part of the default
+#   e2e soak     the chart's checks and tests/e2e/run.sh; tests/soak/run.sh: not part of the default
 # run.sh --self-test: shows that a failing, a missing and an unbuildable test each make run.sh fail.
 #
-# Environment: MUSTER_JOBS (2), MUSTER_BUILD_ROOT (build), FUZZ_SECONDS, COVERAGE_LINES (90), INTEGRATION_JOBS (2),
+# Environment: MUSTER_JOBS (2), MUSTER_BUILD_ROOT (build), FUZZ_SECONDS, COVERAGE_LINES (90), INTEGRATION_JOBS (4),
 # MUSTER_NO_SETUP=1 (install nothing). Logs are in build/logs. Exit: 0 only if something ran and nothing failed.
 
 # shellcheck source=tests/lib/common.sh
@@ -24,7 +24,7 @@ root=${MUSTER_BUILD_ROOT:-$repo/build}
 logs=$root/logs
 fuzz_first=' cluster_nodes redis_info nodes_conf kube_watch config_yaml hook_proto '
 coverage_lines=${COVERAGE_LINES:-90}
-integration_jobs=${INTEGRATION_JOBS:-2}
+integration_jobs=${INTEGRATION_JOBS:-4} # they mostly wait
 passed=0
 failed=0
 failures=()
@@ -99,11 +99,13 @@ built() {
 
 # ctests PRESET LABEL NAME: every ctest of the label, a line for each. None at all is a failure.
 ctests() {
-    local dir=$root/$1 label=$2 name=$3 log start status seen=0 bad=0 test seconds state
+    local dir=$root/$1 label=$2 name=$3 log start status seen=0 bad=0 parallel=$jobs test seconds state
     built "$1" || return 1
     log=$(log_of "$name")
     start=$(now)
-    ctest --test-dir "$dir" -L "^$label\$" -j "$jobs" --output-on-failure --no-tests=error \
+    # unit tests mostly wait, for time-outs and sockets
+    [ "$label" != unit ] || parallel=$((2 * jobs))
+    ctest --test-dir "$dir" -L "^$label\$" -j "$parallel" --output-on-failure --no-tests=error \
         --output-junit "$log.xml" >"$log" 2>&1 </dev/null
     status=$?
     while read -r test seconds state; do
@@ -134,7 +136,7 @@ tier_lint() {
     for check in tests/lint/*.sh; do
         name=$(basename "$check" .sh)
         case $name in
-            files | format | layers | sizes | words | shell | yaml | python | purity | cppcheck | tidy) ;;
+            files | format | layers | sizes | words | shell | yaml | python | purity | cppcheck | tidy | chart) ;;
             *) step "lint/$name" "$check" ;;
         esac
     done
@@ -144,7 +146,7 @@ tier_lint() {
 # coverage: lines of core and wire that unit, plan and a few seeds of the simulator reach.
 coverage() {
     find "$root/cov" -name '*.gcda' -delete
-    ctest --test-dir "$root/cov" -L '^(unit|plan)$' -j "$jobs" --output-on-failure --no-tests=error || return 1
+    ctest --test-dir "$root/cov" -L '^(unit|plan)$' -j $((2 * jobs)) --output-on-failure --no-tests=error || return 1
     if [ -x "$root/cov/bin/muster-sim" ]; then
         "$root/cov/bin/muster-sim" --seeds 30 || return 1
     fi
@@ -238,7 +240,7 @@ tier_fuzz() {
     [ "${#all[@]}" -gt 0 ] || nothing fuzz 'no tests/fuzz/fuzz_*.c'
     for target in "${all[@]}"; do
         batch+=("$target")
-        if [ "${#batch[@]}" = "$jobs" ]; then
+        if [ "${#batch[@]}" = $((jobs + 1)) ]; then
             fuzz_batch "${batch[@]}"
             batch=()
         fi
@@ -285,6 +287,8 @@ script_tier() {
         nothing "$1" "there is no tests/$1/run.sh"
         return 1
     fi
+    # the chart's checkers take minutes to build, as what they stand beside
+    [ "$1" != e2e ] || step lint/chart tests/lint/chart.sh
     step "$1" "tests/$1/run.sh"
     local status=$?
     sed -n 's/^figure: /    /p' "$(log_of "$1")"

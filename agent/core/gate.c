@@ -151,8 +151,8 @@ static enum gate_verdict gate_judge_untold(const struct world *world,
         return GATE_GO;
     }
     text_format(reason, GATE_REASON_SIZE,
-                "%s did not tell yet where its peers are (at most %d s more)", gate_teller(world),
-                (int)((limit_ms - waited_ms + 999) / 1000));
+                "%s did not tell yet where its peers are (waits at most %d s)", gate_teller(world),
+                (int)(limit_ms / 1000));
     return GATE_WAIT;
 }
 

@@ -74,7 +74,7 @@ static void test_a_server_with_peers_waits_until_they_are_known(void **state)
     b->world.record_presence = PRESENCE_UNKNOWN;
     assert_int_equal(judge(b, claim), GATE_WAIT);
     assert_string_equal(
-        reason, "the Kubernetes API did not tell yet where its peers are (at most 30 s more)");
+        reason, "the Kubernetes API did not tell yet where its peers are (waits at most 30 s)");
     b->world.record_presence = PRESENCE_PRESENT; /* there is one that cannot be read */
     assert_int_equal(judge(b, claim), GATE_WAIT);
 }
@@ -87,7 +87,7 @@ static void test_a_silent_api_holds_a_server_to_the_limit_only(void **state)
     claim.asked_ms = b->world.now_ms - LIMIT_MS + 1;
     assert_int_equal(judge(b, claim), GATE_WAIT);
     assert_string_equal(
-        reason, "the Kubernetes API did not tell yet where its peers are (at most 1 s more)");
+        reason, "the Kubernetes API did not tell yet where its peers are (waits at most 30 s)");
     claim.asked_ms = b->world.now_ms - LIMIT_MS;
     assert_int_equal(judge(b, claim), GATE_GO);
     assert_string_equal(
