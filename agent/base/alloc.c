@@ -2,6 +2,9 @@
 #include "base/alloc.h"
 
 #include <stdint.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,4 +39,11 @@ char *xstrndup(const char *s, size_t len)
     char *copy = xcalloc(len + 1, 1);
     memcpy(copy, s, len);
     return copy;
+}
+
+void alloc_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }

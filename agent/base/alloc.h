@@ -19,4 +19,7 @@ void *xrealloc(void *p, size_t count, size_t size) __attribute__((returns_nonnul
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xstrndup(const char *s, size_t len) __attribute__((malloc, returns_nonnull));
 
+/* After much was freed: gives whole free pages back to the kernel, where the C library can. */
+void alloc_trim(void);
+
 #endif

@@ -415,13 +415,14 @@ void peer_nudge(struct peer *peer)
     peer_next(peer);
 }
 
-void peer_tidy(struct peer *peer)
+bool peer_tidy(struct peer *peer)
 {
     if (!peer->server.view || clock_mono_ms() - peer->server.view_ms <= PEER_VIEW_KEEP_MS)
-        return;
+        return false;
     peer->server.view = NULL;
     for (size_t i = 0; i < ARRAY_LEN(peer->arenas); i++)
         arena_deinit(&peer->arenas[i]);
+    return true;
 }
 
 struct span peer_info(const struct peer *peer)

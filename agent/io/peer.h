@@ -111,8 +111,8 @@ void peer_read(struct peer *peer);
 bool peer_waits(const struct peer *peer, int64_t *ret_since_ms);
 void peer_nudge(struct peer *peer);
 
-/* Drops a view older than PEER_VIEW_KEEP_MS. Whoever was given it must not use it any more. */
-void peer_tidy(struct peer *peer);
+/* Drops a view older than PEER_VIEW_KEEP_MS: true. Whoever was given it must not use it any more. */
+bool peer_tidy(struct peer *peer);
 
 /* Never NULL. The view is valid until the second next successful full poll, or peer_tidy(). */
 const struct server *peer_server(const struct peer *peer);

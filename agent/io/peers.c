@@ -32,7 +32,11 @@ struct peers {
     struct peers_item *items; /* owned; sorted by uid */
     size_t count;
     size_t cap;
+    size_t dropped; /* views, since memory was given back last */
 };
+
+/* A formation of a hundred reads ten MiB of views, of which three are read later (core/observe.h). */
+#define TRIM_AFTER_VIEWS 32
 
 static void peers_on_free(void *ctx)
 {
@@ -169,7 +173,7 @@ static void peers_want(struct peers *peers, const struct peer_target *target)
     peer_set_rhythm(item->peer, &target->rhythm);
     if (target->read)
         peer_read(item->peer);
-    peer_tidy(item->peer);
+    peers->dropped += peer_tidy(item->peer);
 }
 
 void peers_sync(struct peers *peers, const struct peer_target *targets, size_t count)
@@ -188,6 +192,10 @@ void peers_sync(struct peers *peers, const struct peer_target *targets, size_t c
             peer_free(item.peer);
     }
     peers->count = kept;
+    if (peers->dropped >= TRIM_AFTER_VIEWS) {
+        peers->dropped = 0;
+        alloc_trim();
+    }
 }
 
 struct peer *peers_find(struct peers *peers, const char *uid)
