@@ -170,8 +170,9 @@ tier_sim() {
 
 # integration_one FILE
 integration_one() {
-    # those that start servers of their own at a port do so beside each other
-    MUSTER_TEST_PORT=$((27400 + 100 * ${2:-0})) MUSTER_BUILD=$root/dev python3 "$1"
+    # those that start servers of their own at a port do so beside each other; their bus ports, 10000 above, must
+    # stay below the range from which the kernel gives ports to connections (32768)
+    MUSTER_TEST_PORT=$((20400 + 100 * ${2:-0})) MUSTER_BUILD=$root/dev python3 "$1"
 }
 
 tier_integration() {

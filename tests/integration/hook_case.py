@@ -15,7 +15,7 @@ import unittest
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("MUSTER_BUILD", os.path.join(REPO, "build", "dev"))
 PROGRAMS = [os.path.join(BUILD, "bin", name) for name in ("muster-hook", "muster-hook-native")]
-PORT = int(os.environ.get("MUSTER_TEST_PORT", "27400"))
+PORT = int(os.environ.get("MUSTER_TEST_PORT", "20400"))
 ME = "a" * 40
 PEER = "b" * 40
 REPLICA = "c" * 40

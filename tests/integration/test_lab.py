@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -65,14 +66,17 @@ class StatefulSets(LabTestCase):
 
     def test_parallel_does_not_wait_and_ordered_does(self) -> None:
         for ordered in (False, True):
-            with self.subTest(ordered=ordered), fake_lab(pods=3, ordered=ordered) as lab:
-                self._with_an_unready_first(lab, ordered)
+            with self.subTest(ordered=ordered), tempfile.TemporaryDirectory() as directory:
+                go = Path(directory) / "go"      # nothing is probed before there is an agent
+                with fake_lab(pods=3, ordered=ordered, settings={"lab.agentsAfter": go}) as lab:
+                    self._with_an_unready_first(lab, go, ordered)
 
-    def _with_an_unready_first(self, lab: Lab, ordered: bool) -> None:
+    def _with_an_unready_first(self, lab: Lab, go: Path, ordered: bool) -> None:
         lab.up(wait="none")
         unready = lab.state / "pods/muster-0/unready"
-        self.wait_until(unready.parent.exists, 5, "muster-0's directory", period=0.001)
+        self.wait_until(unready.parent.exists, 5, "muster-0's directory")
         unready.write_text("")
+        go.touch()
         time.sleep(2)
         names = [p["metadata"]["name"] for p in lab.get("pods")]
         if not ordered:
