@@ -50,7 +50,7 @@ def agent_threads(lab: Lab) -> dict[str, int]:
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = cmdline.read_bytes().split(b"\0")
-            if len(words) < 3 or words[1] != b"agent" or str(lab.state).encode() not in words[3]:
+            if len(words) < 4 or words[1] != b"agent" or str(lab.state).encode() not in words[3]:
                 continue
             found[words[3].decode()] = len(list((cmdline.parent / "task").iterdir()))
         except OSError:
