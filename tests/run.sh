@@ -3,6 +3,7 @@
 #
 # run.sh [TIER...]: runs tests and says what passed. Without a TIER: all that CI runs (the tier 'default').
 #   lint         format, layers, purity, sizes, words, clang-tidy, cppcheck, shell, YAML, Python, compose, and run.sh itself
+#   beside       lint in the background, in what the tiers after it leave of the processors; its results come last
 #   unit         tests/unit by gcc and by clang, with sanitizers; coverage of agent/core and agent/wire
 #   plan sim     the planner's cases; the simulator's seeds
 #   integration  tests/integration: real servers
@@ -154,6 +155,31 @@ coverage() {
         --exclude-unreachable-branches --print-summary --fail-under-line "$coverage_lines" "$root/cov"
 }
 
+# In the background, at the lowest priority; join_beside shows and counts the results.
+beside_pid=
+tier_beside() {
+    (
+        renice -n 19 -p "$BASHPID" >/dev/null 2>&1
+        tier_lint
+    ) >"$logs/beside" 2>&1 </dev/null &
+    beside_pid=$!
+}
+
+join_beside() {
+    [ -n "$beside_pid" ] || return 0
+    wait "$beside_pid"
+    beside_pid=
+    cat "$logs/beside"
+    passed=$((passed + $(grep -c '^ok ' "$logs/beside")))
+    local name
+    while read -r name; do
+        failed=$((failed + 1))
+        failures+=("$name")
+    done < <(sed -n 's/^FAILED \([^ ]*\) .*/\1/p' "$logs/beside")
+    # a tier that died says nothing
+    grep -Eq '^(ok|FAILED) lint/self-test ' "$logs/beside" || result 1 lint 0 "$logs/beside"
+}
+
 tier_unit() {
     ctests dev unit unit
     ctests clang unit unit-clang
@@ -175,43 +201,47 @@ integration_one() {
     MUSTER_TEST_PORT=$((20400 + 100 * ${2:-0})) MUSTER_BUILD=$root/dev python3 "$1"
 }
 
+# integration_all FILE...: integration_jobs at a time, each with a log and a result of its own. In a subshell, so that
+# `wait` knows of no other child.
+integration_all() (
+    running=0
+    number=0
+    for file; do
+        number=$((number + 1))
+        if [ "$running" -ge "$integration_jobs" ]; then
+            wait -n
+            running=$((running - 1))
+        fi
+        log=$(log_of "integration/$(basename "$file" .py)")
+        (
+            start=$(now)
+            integration_one "$file" "$number" >"$log" 2>&1 </dev/null
+            printf '%s %s\n' $? "$(seconds_since "$start")" >"$log.result"
+        ) &
+        running=$((running + 1))
+    done
+    wait
+)
+
 tier_integration() {
-    local file name log start running=0 seen=0
+    local file name log status seconds files=()
     built dev || return 1
     if [ "${MUSTER_NO_SETUP-}" != 1 ]; then
         step integration/servers tests/lib/setup.sh servers redis-7.0 redis-8.0 valkey-8.1 valkey-9 || return 1
     fi
     for file in tests/integration/test_*.py; do
-        [ -x "$file" ] || continue
-        seen=$((seen + 1))
-        if [ "$integration_jobs" -le 1 ]; then
-            step "integration/$(basename "$file" .py)" integration_one "$file" "$seen"
-            continue
-        fi
-        while [ "$running" -ge "$integration_jobs" ]; do
-            wait -n
-            running=$((running - 1))
-        done
+        [ -x "$file" ] && files+=("$file")
+    done
+    [ "${#files[@]}" -gt 0 ] || nothing integration 'no executable tests/integration/test_*.py'
+    rm -f "$logs"/integration-*.result
+    integration_all "${files[@]}"
+    for file in "${files[@]}"; do
         name=$(basename "$file" .py)
         log=$(log_of "integration/$name")
-        (
-            start=$(now)
-            integration_one "$file" "$seen" >"$log" 2>&1 </dev/null
-            printf '%s %s\n' $? "$(seconds_since "$start")" >"$log.result"
-        ) &
-        running=$((running + 1))
+        status=1 seconds=0
+        [ ! -f "$log.result" ] || read -r status seconds <"$log.result"
+        result "$status" "integration/$name" "$seconds" "$log"
     done
-    if [ "$integration_jobs" -gt 1 ]; then
-        wait
-        for file in tests/integration/test_*.py; do
-            [ -x "$file" ] || continue
-            name=$(basename "$file" .py)
-            log=$(log_of "integration/$name")
-            read -r status seconds <"$log.result"
-            result "$status" "integration/$name" "$seconds" "$log"
-        done
-    fi
-    [ "$seen" -gt 0 ] || nothing integration 'no executable tests/integration/test_*.py'
 }
 
 # fuzz_one TARGET
@@ -312,9 +342,9 @@ esac
 tiers=()
 for tier in "${@:-default}"; do
     case $tier in
-        default) tiers+=(lint unit plan sim integration fuzz) ;;
-        lint | unit | plan | sim | integration | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
-        *) die "unknown tier '$tier'; the tiers are: default lint unit plan sim integration fuzz bench e2e soak" ;;
+        default) tiers+=(beside unit plan sim integration fuzz) ;;
+        lint | beside | unit | plan | sim | integration | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
+        *) die "unknown tier '$tier'; the tiers are: default lint beside unit plan sim integration fuzz bench e2e soak" ;;
     esac
 done
 
@@ -325,4 +355,5 @@ for tier in "${tiers[@]}"; do
         *) "tier_$tier" ;;
     esac
 done
+join_beside
 finish

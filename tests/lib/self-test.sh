@@ -122,4 +122,15 @@ expect fail 'defines nothing' tests/lint/purity.sh
 bad purity agent/core/bad.c '#include <stdlib.h>\nint core_bad(void);\nint core_bad(void)\n{\n    return getenv("A") != 0;\n}' getenv
 bad cppcheck agent/core/bad.c 'int core_bad(void);\nint core_bad(void)\n{\n    int a[2];\n    a[2] = 1;\n    return a[0];\n}'
 bad tidy agent/core/bad.c 'int core_bad(int a);\nint core_bad(int a)\n{\n    int *p = 0;\n    return a ? *p : 0;\n}'
+
+# in the background a failure counts as well: checks that only pass, or one that does not, beside a test
+case_test 'assert_int_equal(1, 1);'
+for check in tests/lint/*.sh tests/lib/self-test.sh; do
+    printf '#!/bin/sh\nexit 0\n' >"$check"
+done
+expect pass '^ok lint/self-test ' tests/run.sh beside plan
+printf '#!/bin/sh\nexit 1\n' >tests/lint/words.sh
+expect fail '^FAILED lint/words ' tests/run.sh beside plan
+expect fail '^failed: lint/words$' tests/run.sh beside plan
+
 say "run.sh and the checks of tests/lint fail when they must"
