@@ -130,8 +130,9 @@ class Return(HostsCase):
             write_keys(lab)
             self.assert_one_cluster(lab)
             ids, addresses = node_ids(lab), {pod: lab.address(pod) for pod in lab.pods()}
+            lab.scale(0)                     # all gone before the first comes back
             begin = time.monotonic()
-            lab.delete()
+            lab.scale(PODS)
             lab.wait("formed", timeout=60)
             print(f"down and up again after {time.monotonic() - begin:.1f} s")
             self.assertEqual(node_ids(lab), ids)
