@@ -3,7 +3,7 @@
 #
 # run.sh [TIER...]: runs tests and says what passed. Without a TIER: all that CI runs (the tier 'default').
 #   lint         format, layers, purity, sizes, words, clang-tidy, cppcheck, shell, YAML, Python, compose, and run.sh itself
-#   beside       lint in the background, in what the tiers after it leave of the processors; its results come last
+#   beside       lint in the background, in what unit, plan and sim leave of the processors; joined before all others
 #   unit         tests/unit by gcc and by clang, with sanitizers; coverage of agent/core and agent/wire
 #   plan sim     the planner's cases; the simulator's seeds
 #   integration  tests/integration: real servers
@@ -155,7 +155,8 @@ coverage() {
         --exclude-unreachable-branches --print-summary --fail-under-line "$coverage_lines" "$root/cov"
 }
 
-# In the background, at the lowest priority; join_beside shows and counts the results.
+# In the background, at the lowest priority; join_beside shows and counts the results. Not beside real servers, which
+# have time-outs of their own.
 beside_pid=
 tier_beside() {
     (
@@ -350,6 +351,10 @@ done
 
 setup_for test || finish
 for tier in "${tiers[@]}"; do
+    case $tier in
+        unit | plan | sim) ;;
+        *) join_beside ;;
+    esac
     case $tier in
         e2e | soak) script_tier "$tier" ;;
         *) "tier_$tier" ;;
