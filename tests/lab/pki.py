@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
-import secrets
 import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 
-def _openssl(*args: str) -> None:
-    done = subprocess.run(("openssl",) + args, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=False)
+CERTS = Path(__file__).resolve().parent.parent / "lib" / "certs.sh"
+
+
+def _run(*args: str) -> None:
+    done = subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"openssl {args[0]} failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise RuntimeError(f"{args[0]} {args[1]} failed: {done.stderr.strip().splitlines()[-1:]}")
+
+
+def _openssl(*args: str) -> None:
+    _run("openssl", *args)
 
 
 def make_ca(directory: Path, name: str = "ca") -> Path:
@@ -51,9 +57,8 @@ def issue(directory: Path, name: str, ca: Path, request: Request) -> tuple[Path,
     curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1"] if request.key == "ec" else []
     _openssl("req", "-new", "-newkey", request.key, *curve, "-nodes", "-sha256",
              "-subj", f"/CN={request.subject}", "-keyout", str(key), "-out", str(csr))
-    _openssl("x509", "-req", "-in", str(csr), "-CA", str(ca), "-CAkey", str(ca.with_suffix(".key")),
-             "-set_serial", str(secrets.randbits(63)), "-days", str(request.days),
-             f"-{request.digest}", "-extfile", str(extensions), "-out", str(cert))
+    _run(str(CERTS), "sign", str(csr), str(cert), str(ca), str(ca.with_suffix(".key")),
+         str(extensions), str(request.days), request.digest)
     return cert, key
 
 
@@ -65,7 +70,8 @@ def make_server_cert(directory: Path, address: str, name: str = "apiserver",
         "DNS:kubernetes.default.svc,DNS:localhost"))
 
 
-SERVER_CERTS = ("good", "other-ca", "expired", "wrong-name", "self-signed", "sha1")
+SERVER_CERTS = ("good", "other-ca", "expired", "wrong-name", "self-signed", "sha1",
+                "weak-key")
 
 
 def make_server_cert_of(directory: Path, address: str, kind: str) -> tuple[Path, Path]:
@@ -88,6 +94,8 @@ def make_server_cert_of(directory: Path, address: str, kind: str) -> tuple[Path,
         request.names = "IP:192.0.2.1,DNS:kubernetes"
     elif kind == "sha1":
         request.digest = "sha1"
+    elif kind == "weak-key":
+        request.key = "rsa:1024"
     else:
         raise ValueError(f"certificate {kind!r} is none of {' '.join(SERVER_CERTS)}")
     return issue(directory, f"apiserver-{kind}", directory / "ca.crt", request)

@@ -53,17 +53,12 @@ static int make_certificates(void **state)
     (void)state;
     static const char script[] =
         "set -e; cd %s; exec >log 2>&1; echo secret >password\n"
-        "ca() { openssl req -x509 -newkey rsa:2048 -nodes -keyout $1.key -out $1.pem -days 1 "
-        "-subj /CN=$1 -addext basicConstraints=critical,CA:TRUE; }\n"
-        "leaf() { openssl req -newkey rsa:$5 -nodes -keyout $1.key -out $1.csr -subj "
-        "/CN=127.0.0.1\n"
-        "printf 'subjectAltName=%%s\\n' $2 >$1.ext\n"
-        "openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $3 -$4 "
-        "-extfile $1.ext -out $1.pem; }\n"
-        "ca ca; ca other; leaf good IP:127.0.0.1,DNS:redis.lab 1 sha256 2048\n"
-        "leaf elsewhere IP:127.0.0.2,DNS:127.0.0.1 1 sha256 2048\n"
-        "leaf expired IP:127.0.0.1 -1 sha256 2048; leaf weak IP:127.0.0.1 1 sha256 1024\n"
-        "leaf sha1 IP:127.0.0.1 1 sha1 2048\n";
+        "make=" MUSTER_TESTS_DIR "/lib/certs.sh; $make ca ca; $make ca other\n"
+        "$make leaf good 127.0.0.1 IP:127.0.0.1,DNS:redis.lab 1 sha256 2048\n"
+        "$make leaf elsewhere 127.0.0.1 IP:127.0.0.2,DNS:127.0.0.1 1 sha256 2048\n"
+        "$make leaf expired 127.0.0.1 IP:127.0.0.1 -1 sha256 2048\n"
+        "$make leaf weak 127.0.0.1 IP:127.0.0.1 1 sha256 1024\n"
+        "$make leaf sha1 127.0.0.1 IP:127.0.0.1 1 sha1 2048\n";
     char command[2048];
     if (!mkdtemp(dir))
         return -1;

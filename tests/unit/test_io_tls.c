@@ -44,25 +44,31 @@ static bool session_is_done(void *ctx)
     return session->done > 0;
 }
 
-/* Two authorities, and certificates of the first: for 127.0.0.1, for another address, expired. */
+/*
+ * Two authorities, and certificates of the first: for 127.0.0.1, for another address, expired, weak
+ * (RSA of 1024 bits), signed by SHA-1. The system's openssl.cnf would allow the last two: a program
+ * that refuses them does so by itself.
+ */
 static int make_certificates(void **state)
 {
     (void)state;
     static const char script[] =
         "set -e; cd %s; exec >log 2>&1\n"
-        "ca() { openssl req -x509 -newkey rsa:2048 -nodes -keyout $1.key -out $1.pem -days 1 "
-        "-subj /CN=$1 -addext basicConstraints=critical,CA:TRUE; }\n"
-        "leaf() { openssl req -newkey rsa:2048 -nodes -keyout $1.key -out $1.csr -subj /CN=$1\n"
-        "printf 'subjectAltName=IP:%%s\\n' $2 >$1.ext\n"
-        "openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $3 "
-        "-extfile $1.ext -out $1.pem; }\n"
-        "ca ca; ca other; leaf good 127.0.0.1 1; leaf elsewhere 127.0.0.2 1; leaf expired "
-        "127.0.0.1 -1\n";
-    char command[2048];
+        "make=" MUSTER_TESTS_DIR "/lib/certs.sh; $make ca ca; $make ca other\n"
+        "$make leaf good good IP:127.0.0.1 1 sha256 2048\n"
+        "$make leaf elsewhere elsewhere IP:127.0.0.2 1 sha256 2048\n"
+        "$make leaf expired expired IP:127.0.0.1 -1 sha256 2048\n"
+        "$make leaf weak weak IP:127.0.0.1 1 sha256 1024\n"
+        "$make leaf sha1 sha1 IP:127.0.0.1 1 sha1 2048\n"
+        "printf 'openssl_conf=a\n[a]\nssl_conf=b\n[b]\nsystem_default=c\n[c]\n"
+        "CipherString=DEFAULT:@SECLEVEL=0\n' >lax.cnf\n";
+    char command[2048], lax[64];
     if (!mkdtemp(dir))
         return -1;
     text_format(command, sizeof command, script, dir);
-    return system(command);
+    text_format(lax, sizeof lax, "%s/lax.cnf", dir);
+    int rc = system(command);
+    return rc ? rc : setenv("OPENSSL_CONF", lax, 1);
 }
 
 static int remove_certificates(void **state)
@@ -88,7 +94,7 @@ static pid_t serve(const char *name, uint16_t port, const char *option)
     (void)dup2(null, 0), (void)dup2(null, 1), (void)dup2(null, 2);
     if (chdir(dir) == 0)
         (void)execlp("openssl", "openssl", "s_server", "-accept", accept, "-cert", cert, "-key",
-                     key, "-www", "-quiet", option, (char *)NULL);
+                     key, "-www", "-quiet", "-cipher", "ALL:@SECLEVEL=0", option, (char *)NULL);
     _exit(127);
 }
 
@@ -144,6 +150,8 @@ static void test_every_other_certificate_is_refused(void **state)
     expect("other", "ca", "-tls1_3", E_AUTH);     /* self-signed */
     expect("elsewhere", "ca", "-tls1_3", E_AUTH); /* for another address */
     expect("expired", "ca", "-tls1_3", E_AUTH);
+    expect("weak", "ca", "-tls1_3", E_AUTH);
+    expect("sha1", "ca", "-tls1_3", E_AUTH);
 }
 
 int main(void)
