@@ -475,6 +475,8 @@ void redis_link_send(struct redis_link *link, const struct peer_command *command
 
 void redis_link_flush(struct redis_link *link)
 {
+    /* Not redisAsyncHandleWrite(): this may be called within a callback of the same connection. */
+    int done;
     if (link->state == LINK_OPEN && !link->lost)
-        redisAsyncHandleWrite(link->ac);
+        (void)redisBufferWrite(&link->ac->c, &done);
 }
