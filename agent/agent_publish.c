@@ -23,7 +23,7 @@ static void publish_sentence(struct agent *agent)
         return;
     text_format(agent->said, sizeof agent->said, "%s", plan->reason);
     agent->published_ms = 0;
-    LOG(LOG_INFO, "turn", LOG_S("rule", plan->rule), LOG_S("msg", plan->reason),
+    LOG(LOG_INFO, "turn", LOG_ABOUT("turn"), LOG_S("rule", plan->rule), LOG_S("msg", plan->reason),
         LOG_I("actions", (int64_t)plan->action_count));
 }
 
@@ -34,7 +34,7 @@ static void publish_leader(struct agent *agent)
     if (leader == agent->was_leader)
         return;
     agent->was_leader = leader;
-    LOG(LOG_INFO, leader ? "leading" : "not-leading",
+    LOG(LOG_INFO, leader ? "leading" : "not-leading", LOG_ABOUT("leader"),
         LOG_S("msg", agent->hosts ? "the first of the servers that are well leads"
                      : leader     ? "this agent holds the Lease"
                                   : "this agent lost the Lease"),
@@ -50,9 +50,10 @@ static void publish_problem(struct agent *agent)
         return;
     text_format(agent->problem, sizeof agent->problem, "%s", problem);
     if (problem[0])
-        LOG(LOG_WARN, "api-problem", LOG_S("msg", problem));
+        LOG(LOG_WARN, "api-problem", LOG_ABOUT("api"), LOG_S("msg", problem));
     else
-        LOG(LOG_INFO, "api-well", LOG_S("msg", "the Kubernetes API answers everything again"));
+        LOG(LOG_INFO, "api-well", LOG_ABOUT("api"),
+            LOG_S("msg", "the Kubernetes API answers everything again"));
 }
 
 static void publish_readiness(struct agent *agent, bool was_ready)
@@ -60,7 +61,8 @@ static void publish_readiness(struct agent *agent, bool was_ready)
     const struct readiness *r = &agent->readiness;
     struct span reason = span_of(r->reason);
     if (r->ready != was_ready)
-        LOG(LOG_INFO, r->ready ? "ready" : "not-ready", LOG_S("msg", r->reason));
+        LOG(LOG_INFO, r->ready ? "ready" : "not-ready", LOG_ABOUT("readiness"),
+            LOG_S("msg", r->reason));
     http_server_publish_ready(agent->http, r->ready, reason);
     hook_server_publish_ready(agent->hook, r->ready, r->reason);
 }
@@ -146,6 +148,7 @@ static void publish_pages(struct agent *agent)
 void agent_publish(struct agent *agent)
 {
     bool was_ready = agent->readiness.ready;
+    log_tick();
     publish_leader(agent);
     publish_sentence(agent);
     publish_problem(agent);

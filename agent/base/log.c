@@ -5,18 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/text.h"
 
-/* Lines of different kinds that may alternate without defeating the suppression of repeats. */
-#define LOG_RECENT 16
+/* Of so many lines it is remembered when they were said last; the longest unsaid one goes first. */
+#define LOG_SAID_MAX 128
+#define LOG_LINE_MAX KIB(16)
 
-struct log_recent {
-    uint64_t hash;
-    int64_t printed_ms;
-    int64_t repeats;
+struct log_said {
+    uint64_t line;      /* hash */
+    uint64_t topic;     /* likewise; the line's own if it has none */
+    uint64_t order;     /* of the last time it was said; 0 = free */
+    int64_t printed_ms; /* when it was printed last */
+    int64_t repeats;    /* how often it was left out since */
+    int64_t since_ms;   /* `returns` counts from then */
+    unsigned returns;   /* how often it was printed again because the state had come back */
+    char *held;         /* owned; a return too many */
 };
 
 static struct {
@@ -24,8 +31,8 @@ static struct {
     enum log_format format;
     const char *pod;
     int64_t (*unix_ms)(void);
-    struct log_recent recent[LOG_RECENT];
-    size_t recent_next;
+    struct log_said said[LOG_SAID_MAX];
+    uint64_t order;
 } log_state = {.level = LOG_INFO, .format = LOG_LOGFMT};
 
 void log_setup(enum log_level level, enum log_format format, const char *pod)
@@ -152,6 +159,8 @@ void log_format_line(struct buf *out, int64_t unix_ms, enum log_level level, con
         log_put_text(out, "pod", log_state.pod);
     log_put_text(out, "event", event);
     for (const struct log_field *f = fields; f->key; f++) {
+        if (!f->key[0])
+            continue; /* LOG_ABOUT */
         if (f->text)
             log_put_text(out, f->key, f->text);
         else
@@ -173,44 +182,141 @@ static uint64_t log_hash(const char *event, const struct log_field *fields)
     return hash;
 }
 
-/* True if the line is to be printed; *ret_repeats is how often it was held back since the last. */
-static bool log_admit(uint64_t hash, int64_t now_ms, int64_t *ret_repeats)
+/* 0 = of none. */
+static uint64_t log_topic(const struct log_field *fields)
 {
-    for (size_t i = 0; i < LOG_RECENT; i++) {
-        struct log_recent *r = &log_state.recent[i];
-        if (r->hash != hash)
-            continue;
-        if (now_ms - r->printed_ms < LOG_REPEAT_MS && now_ms >= r->printed_ms) {
-            r->repeats++;
+    uint64_t hash = 0;
+    for (const struct log_field *f = fields; f->key; f++)
+        if (!f->key[0])
+            hash = text_hash(hash ? hash : TEXT_HASH_SEED, f->text, strlen(f->text) + 1);
+    return hash;
+}
+
+static bool log_is_within(int64_t since_ms, int64_t now_ms)
+{
+    return now_ms >= since_ms && now_ms - since_ms < LOG_REPEAT_MS;
+}
+
+/* No other line of its topic was said later: what it tells holds. */
+static bool log_holds(const struct log_said *said)
+{
+    for (size_t i = 0; i < LOG_SAID_MAX; i++)
+        if (log_state.said[i].topic == said->topic && log_state.said[i].order > said->order)
             return false;
-        }
-        *ret_repeats = r->repeats;
-        *r = (struct log_recent){hash, now_ms, 0};
-        return true;
-    }
-    log_state.recent[log_state.recent_next] = (struct log_recent){hash, now_ms, 0};
-    log_state.recent_next = (log_state.recent_next + 1) % LOG_RECENT;
-    *ret_repeats = 0;
     return true;
+}
+
+static void log_print(const char *line, size_t len)
+{
+    (void)fwrite(line, 1, len, stderr);
+}
+
+/* The held line is printed if it holds, else forgotten. */
+static void log_let_go(struct log_said *said, int64_t now_ms)
+{
+    if (said->held && log_holds(said)) {
+        log_print(said->held, strlen(said->held));
+        said->printed_ms = said->since_ms = now_ms;
+        said->repeats = 0;
+        said->returns = 0;
+    }
+    free(said->held);
+    said->held = NULL;
+}
+
+static struct log_said *log_find(uint64_t line, uint64_t topic)
+{
+    struct log_said *said = log_state.said;
+    while (said < log_state.said + LOG_SAID_MAX &&
+           (!said->order || said->line != line || said->topic != topic))
+        said++;
+    return said < log_state.said + LOG_SAID_MAX ? said : NULL;
+}
+
+/* An entry for a line that was not said lately. */
+static struct log_said *log_add(uint64_t line, uint64_t topic, int64_t now_ms)
+{
+    struct log_said *said = log_state.said;
+    for (size_t i = 1; i < LOG_SAID_MAX; i++)
+        if (log_state.said[i].order < said->order)
+            said = &log_state.said[i];
+    log_let_go(said, now_ms);
+    *said = (struct log_said){
+        .line = line, .topic = topic, .since_ms = now_ms, .printed_ms = now_ms - LOG_REPEAT_MS};
+    return said;
+}
+
+enum log_verdict { LOG_PRINT = 1, LOG_HOLD, LOG_LEAVE_OUT };
+
+static enum log_verdict log_judge(struct log_said *said, int64_t now_ms)
+{
+    bool holds = log_holds(said);
+    said->order = ++log_state.order;
+    if (!log_is_within(said->printed_ms, now_ms))
+        return LOG_PRINT;
+    if (holds)
+        return LOG_LEAVE_OUT;
+    if (!log_is_within(said->since_ms, now_ms)) {
+        said->since_ms = now_ms;
+        said->returns = 0;
+    }
+    return said->returns++ < LOG_RETURNS_MAX ? LOG_PRINT : LOG_HOLD;
+}
+
+static void log_say(struct log_said *said, enum log_verdict verdict, const char *line, size_t len,
+                    int64_t now_ms)
+{
+    free(said->held);
+    said->held = NULL;
+    if (verdict == LOG_HOLD) {
+        said->held = xstrndup(line, len);
+        said->repeats++;
+        return;
+    }
+    log_print(line, len);
+    said->printed_ms = now_ms;
+    said->repeats = 0;
+}
+
+static int64_t log_now_ms(void)
+{
+    return log_state.unix_ms ? log_state.unix_ms() : 0;
+}
+
+void log_tick(void)
+{
+    int64_t now_ms = log_now_ms();
+    for (size_t i = 0; i < LOG_SAID_MAX; i++)
+        if (log_state.said[i].held && !log_is_within(log_state.said[i].since_ms, now_ms))
+            log_let_go(&log_state.said[i], now_ms);
 }
 
 void log_event(enum log_level level, const char *event, const struct log_field *fields)
 {
     if (!log_enabled(level))
         return;
-    int64_t now_ms = log_state.unix_ms ? log_state.unix_ms() : 0;
-    int64_t repeats;
-    if (!log_admit(log_hash(event, fields), now_ms, &repeats))
+    log_tick();
+    int64_t now_ms = log_now_ms();
+    uint64_t hash = log_hash(event, fields);
+    uint64_t topic = log_topic(fields);
+    topic = topic ? topic : hash;
+    struct log_said *said = log_find(hash, topic);
+    if (!said)
+        said = log_add(hash, topic, now_ms);
+    enum log_verdict verdict = log_judge(said, now_ms);
+    if (verdict == LOG_LEAVE_OUT) {
+        said->repeats++;
         return;
+    }
     struct log_field all[32];
     size_t count = 0;
     for (const struct log_field *f = fields; f->key && count < ARRAY_LEN(all) - 2; f++)
         all[count++] = *f;
-    if (repeats)
-        all[count++] = LOG_I("repeats", repeats);
+    if (said->repeats)
+        all[count++] = LOG_I("repeats", said->repeats);
     all[count] = (struct log_field){0};
     auto_buf struct buf line;
-    buf_init(&line, KIB(16));
+    buf_init(&line, LOG_LINE_MAX);
     log_format_line(&line, now_ms, level, event, all);
-    (void)fwrite(buf_str(&line), 1, line.len, stderr);
+    log_say(said, verdict, buf_str(&line), line.len, now_ms);
 }

@@ -198,10 +198,11 @@ static void state_follow_set(struct kube_state *state, const char *name)
     kube_watch_free(state->record_watch);
     state->set_watch = state->record_watch = NULL;
     kube_crowd_follow(state->crowd, NULL);
-    state->set_known = false;
+    state->set_present = false;
+    state->set = (struct kube_stateful_set){0};
     kube_record_forget(&state->record);
     text_format(state->set_name, sizeof state->set_name, "%s", name);
-    LOG(LOG_INFO, "statefulset_found", LOG_S("name", name));
+    LOG(LOG_INFO, "statefulset_found", LOG_ABOUT("statefulset"), LOG_S("name", name));
     state_watch_named(state);
     loop_timer_arm(state->timer, STATE_IDLE_MS);
     state_changed(state);
@@ -228,7 +229,7 @@ static void state_find_set_later(struct kube_state *state, const struct err *err
                                  int64_t retry_after_ms)
 {
     if (strcmp(state->name_problem.msg, err->msg) != 0)
-        LOG(LOG_WARN, "statefulset_unknown", LOG_S("reason", err->msg));
+        LOG(LOG_WARN, "statefulset_unknown", LOG_ABOUT("statefulset"), LOG_S("reason", err->msg));
     state->name_problem = *err;
     state->failures++;
     int64_t delay_ms =

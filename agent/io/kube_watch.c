@@ -78,7 +78,8 @@ static void watch_set_live(struct kube_watch *watch)
         return;
     watch->live = true;
     watch->lost_said = false;
-    LOG(LOG_INFO, "watch_connected", LOG_S("what", watch->what));
+    LOG(LOG_INFO, "watch_connected", LOG_ABOUT("watch"), LOG_ABOUT(watch->what),
+        LOG_S("what", watch->what));
     watch_notify(watch);
 }
 
@@ -93,7 +94,8 @@ static void watch_set_lost(struct kube_watch *watch, const struct err *err)
     watch->problem = *err;
     if (!watch->lost_said || changed) {
         watch->lost_said = true;
-        LOG(LOG_WARN, "watch_lost", LOG_S("what", watch->what), LOG_S("reason", err->msg));
+        LOG(LOG_WARN, "watch_lost", LOG_ABOUT("watch"), LOG_ABOUT(watch->what),
+            LOG_S("what", watch->what), LOG_S("reason", err->msg));
     }
     if (changed)
         watch_notify(watch);

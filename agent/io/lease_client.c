@@ -89,9 +89,10 @@ static void lease_client_log(struct lease_client *lease, const struct err *err)
     if (same)
         return;
     if (err->code == E_OK)
-        LOG(LOG_INFO, "lease_reachable", LOG_S("lease", lease->name));
+        LOG(LOG_INFO, "lease_reachable", LOG_ABOUT("lease"), LOG_S("lease", lease->name));
     else
-        LOG(LOG_WARN, "lease_failing", LOG_S("lease", lease->name), LOG_S("reason", err->msg));
+        LOG(LOG_WARN, "lease_failing", LOG_ABOUT("lease"), LOG_S("lease", lease->name),
+            LOG_S("reason", err->msg));
 }
 
 static int lease_client_take(struct lease_client *lease, struct span body, struct err *err)

@@ -36,8 +36,6 @@ struct peer {
     struct redis_link *link;   /* owned; NULL between connections */
     bool open;                 /* let in */
     char said[PEER_SAID_SIZE]; /* why it is lost or unclear, as logged; "" = it answers */
-    int64_t lost_ms;           /* since when, while said is not empty */
-    int64_t losses;            /* how often it was lost or unclear */
     bool said_settings;        /* that it does not tell its settings was logged */
     unsigned failures;         /* connections in a row that came to nothing */
     int64_t retry_ms;          /* no connection before */
@@ -83,23 +81,16 @@ static void peer_set_reach(struct peer *peer, enum reach reach)
     peer_compare(peer);
 }
 
-/*
- * Once for each cause: what the first connection met is not what keeps a later one out. Counted, so
- * that no line is like one of the last minute and left out for it: the last word is always true.
- */
+/* Once for each cause: what the first connection met is not what keeps a later one out. */
 static void peer_say(struct peer *peer, const char *event, const char *why)
 {
     char said[PEER_SAID_SIZE];
     text_format(said, sizeof said, "%s", why);
     if (strcmp(said, peer->said) == 0)
         return;
-    if (!peer->said[0]) {
-        peer->lost_ms = clock_mono_ms();
-        peer->losses++;
-    }
     memcpy(peer->said, said, sizeof said);
-    LOG(LOG_WARN, event, LOG_S("ip", peer->ip), LOG_S("reason", why),
-        LOG_I("losses", peer->losses));
+    LOG(LOG_WARN, event, LOG_ABOUT("server"), LOG_ABOUT(peer->ip), LOG_S("ip", peer->ip),
+        LOG_S("reason", why));
 }
 
 /* Settings that are not told stay unknown, and what needs them is not done. */
@@ -141,8 +132,8 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
         peer->clock.settings_sent_ms = peer->ask & POLL_SETTINGS ? peer->clock.settings_sent_ms : 0;
     }
     if (peer->said[0])
-        LOG(LOG_INFO, "server_answers", LOG_S("ip", peer->ip),
-            LOG_I("after_ms", clock_mono_ms() - peer->lost_ms));
+        LOG(LOG_INFO, "server_answers", LOG_ABOUT("server"), LOG_ABOUT(peer->ip),
+            LOG_S("ip", peer->ip));
     peer->said[0] = '\0';
     if (peer->ask & POLL_FULL) {
         peer->present = spare;

@@ -52,13 +52,21 @@ static const char *captured(void (*act)(void))
     (void)fflush(stderr);
     assert_true(dup2(saved, STDERR_FILENO) >= 0);
     (void)close(saved);
-    char text[KIB(32)];
+    char text[KIB(64)];
     assert_int_equal(fseek(file, 0, SEEK_SET), 0);
     size_t len = fread(text, 1, sizeof text, file);
     (void)fclose(file);
     buf_clear(&line);
     assert_int_equal(buf_append(&line, text, len), 0);
     return buf_str(&line);
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t lines = 0;
+    for (const char *p = text; *p; p++)
+        lines += *p == '\n';
+    return lines;
 }
 
 static const char *format(enum log_level level, const struct log_field *fields)
@@ -198,22 +206,77 @@ static void test_a_repeated_line_is_held_back_and_counted(void **state)
 static void log_different_values(void)
 {
     now_ms = 2000000;
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 200; i++)
         LOG(LOG_INFO, "count", LOG_I("n", i));
     LOG(LOG_INFO, "count", LOG_I("n", 0)); /* forgotten by now */
     now_ms = 1000;                         /* the clock went back */
-    LOG(LOG_INFO, "count", LOG_I("n", 19));
+    LOG(LOG_INFO, "count", LOG_I("n", 199));
 }
 
 static void test_different_values_are_different_lines(void **state)
 {
     (void)state;
     log_set_clock(fake_clock);
-    const char *text = captured(log_different_values);
-    size_t lines = 0;
-    for (const char *p = text; *p; p++)
-        lines += *p == '\n';
-    assert_int_equal(lines, 22);
+    assert_int_equal(count_lines(captured(log_different_values)), 202);
+}
+
+static void say_ready(bool ready)
+{
+    LOG(LOG_INFO, ready ? "ready" : "not-ready", LOG_ABOUT("readiness"), LOG_S("msg", "so"));
+}
+
+static void log_a_state_that_comes_back(void)
+{
+    now_ms = 3000000;
+    say_ready(true);
+    now_ms += 1000;
+    say_ready(false);
+    now_ms += 1000;
+    say_ready(true); /* as a second before the last line: but now it is news */
+    now_ms += 1000;
+    say_ready(true);
+    LOG(LOG_WARN, "server_lost", LOG_ABOUT("server"), LOG_ABOUT("10.0.0.1"), LOG_S("ip", "1"));
+    LOG(LOG_WARN, "server_lost", LOG_ABOUT("server"), LOG_ABOUT("10.0.0.2"), LOG_S("ip", "2"));
+    LOG(LOG_WARN, "server_lost", LOG_ABOUT("server"), LOG_ABOUT("10.0.0.1"), LOG_S("ip", "1"));
+}
+
+static void test_the_last_line_of_a_topic_is_true(void **state)
+{
+    (void)state;
+    log_set_clock(fake_clock);
+    assert_string_equal(captured(log_a_state_that_comes_back),
+                        "ts=1970-01-01T00:50:00.000Z level=info event=ready msg=so\n"
+                        "ts=1970-01-01T00:50:01.000Z level=info event=not-ready msg=so\n"
+                        "ts=1970-01-01T00:50:02.000Z level=info event=ready msg=so\n"
+                        "ts=1970-01-01T00:50:03.000Z level=warn event=server_lost ip=1\n"
+                        "ts=1970-01-01T00:50:03.000Z level=warn event=server_lost ip=2\n");
+}
+
+/* Ten times a second for two minutes, and then it stays. */
+static void log_flapping(void)
+{
+    for (now_ms = 4000000; now_ms < 4110000; now_ms += 100)
+        say_ready(now_ms % 200 == 0);
+    say_ready(true);
+}
+
+static void log_time_passes(void)
+{
+    for (; now_ms < 4200000; now_ms += 1000)
+        log_tick();
+}
+
+static void test_a_state_that_comes_and_goes_stays_bounded(void **state)
+{
+    (void)state;
+    log_set_clock(fake_clock);
+    size_t flapping = count_lines(captured(log_flapping));
+    if (flapping < 4 || flapping > 3 * 2 * (LOG_RETURNS_MAX + 1))
+        fail_msg("%zu lines for 1100 changes in two minutes", flapping);
+    const char *last = captured(log_time_passes);
+    assert_int_equal(count_lines(last), 1); /* what held in the end, said when the minute is over */
+    assert_non_null(strstr(last, "ts=1970-01-01T01:08:30.000Z level=info event=ready "));
+    assert_string_equal(captured(log_time_passes), "");
 }
 
 int main(void)
@@ -228,6 +291,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_repeated_line_is_held_back_and_counted, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_different_values_are_different_lines, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_line_of_a_topic_is_true, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_state_that_comes_and_goes_stays_bounded, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
