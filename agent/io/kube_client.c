@@ -156,30 +156,43 @@ static void kube_wipe(struct buf *text)
     buf_deinit(text);
 }
 
+/* Up to `size` bytes; how many there were, 0 on an error. */
+static size_t kube_read_whole(int fd, char *bytes, size_t size)
+{
+    size_t len = 0;
+    ssize_t got = 1;
+    while (len < size && got != 0) {
+        got = read(fd, bytes + len, size - len);
+        if (got < 0 && errno != EINTR)
+            return 0;
+        len += got > 0 ? (size_t)got : 0;
+    }
+    return len;
+}
+
 /* E_NOT_FOUND when the file cannot be read or is empty; `text` is replaced on success only. */
 static int kube_read_file(const char *path, struct buf *text, struct err *err)
 {
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would hold us up */
     if (fd < 0)
         return err_set(err, E_NOT_FOUND, "cannot open %s", path);
-    struct buf fresh;
-    buf_init(&fresh, text->ceiling);
-    char chunk[4096];
-    ssize_t got;
-    while ((got = read(fd, chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR)) {
-        if (got > 0 && buf_append(&fresh, chunk, (size_t)got) < 0)
-            break;
-    }
-    while (fresh.len && (fresh.bytes[fresh.len - 1] == '\n' || fresh.bytes[fresh.len - 1] == '\r'))
-        fresh.bytes[--fresh.len] = '\0';
-    explicit_bzero(chunk, sizeof chunk);
-    if (got != 0 || !fresh.len) {
-        kube_wipe(&fresh);
+    struct stat st;
+    if (fstat(fd, &st) < 0 || st.st_size <= 0 || (uintmax_t)st.st_size > text->ceiling)
         return err_set(err, E_NOT_FOUND, "%s is empty, too large or unreadable", path);
+    size_t size = (size_t)st.st_size;
+    char *bytes = xcalloc(1, size + 1); /* all at once: what grows leaves copies behind */
+    size_t len = kube_read_whole(fd, bytes, size + 1);
+    if (len > size)
+        len = 0; /* it is being written */
+    while (len && (bytes[len - 1] == '\n' || bytes[len - 1] == '\r'))
+        bytes[--len] = '\0';
+    if (len) {
+        kube_wipe(text);
+        (void)buf_append(text, bytes, len);
     }
-    kube_wipe(text);
-    *text = fresh;
-    return 0;
+    explicit_bzero(bytes, size + 1);
+    free(bytes);
+    return len ? 0 : err_set(err, E_NOT_FOUND, "%s is empty, changing or unreadable", path);
 }
 
 /* Reads the file when it changed, when it was not read for a minute, or when told to. */
