@@ -12,8 +12,6 @@
 #include "io/kube_record.h"
 #include "io/kube_watch.h"
 
-#define STATE_BACKOFF_MS 500
-#define STATE_BACKOFF_CAP_MS 30000
 #define STATE_OBJECT_ARENA_MAX MIB(4)
 /* Zones that could not be read are asked for again. */
 #define STATE_IDLE_MS 30000
@@ -233,7 +231,7 @@ static void state_find_set_later(struct kube_state *state, const struct err *err
     state->name_problem = *err;
     state->failures++;
     int64_t delay_ms =
-        backoff_ms(&state->rng, state->failures, STATE_BACKOFF_MS, STATE_BACKOFF_CAP_MS);
+        backoff_ms(&state->rng, state->failures, KUBE_WATCH_BACKOFF_MS, KUBE_WATCH_BACKOFF_CAP_MS);
     loop_timer_arm(state->timer, delay_ms + retry_after_ms);
 }
 

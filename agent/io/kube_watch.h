@@ -22,8 +22,16 @@ struct kube_watch;
 
 /* kube-apiserver sends a bookmark about each minute: two missed ones and a margin. */
 #define KUBE_WATCH_SILENCE_MS 130000
+/*
+ * Tries of what the API refused or did not answer: 0.5 s apart, then 1 s, 2 s, ... at most the cap. A
+ * cluster that waits for the API is formed that much later than it could be, so the cap is short
+ * (client-go's reflector goes up to 30 s). A hundred agents with four watches then make 40 to 80
+ * requests a second while nothing works, spread by jitter; kube-apiserver takes 600 at once
+ * (--max-requests-inflight and --max-mutating-requests-inflight), and when that is too much it says
+ * so: Retry-After comes on top.
+ */
 #define KUBE_WATCH_BACKOFF_MS 500
-#define KUBE_WATCH_BACKOFF_CAP_MS 30000
+#define KUBE_WATCH_BACKOFF_CAP_MS 10000
 
 /* Where the objects go. Callbacks only store; objects are borrowed for the call. */
 struct kube_store {
