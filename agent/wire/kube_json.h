@@ -115,7 +115,7 @@ struct kube_endpoint {
     char node[NODE_NAME_SIZE];
     char pod[KUBE_NAME_SIZE]; /* targetRef of kind Pod; "" if there is none */
     char pod_uid[UID_SIZE];
-    bool ready; /* true if the API does not say */
+    bool ready; /* the pod is; true if the API does not say */
     bool terminating;
 };
 
@@ -149,6 +149,11 @@ enum kube_kind {
     KUBE_ENDPOINT_SLICE,
     KUBE_NODE,
     KUBE_CONFIG_MAP,
+    /*
+     * A pod of which name, uid and controller matter only, asked for as PartialObjectMetadata; a
+     * server that does not know that form answers whole Pods, which are taken as well.
+     */
+    KUBE_POD_METADATA,
 };
 
 struct kube_object {

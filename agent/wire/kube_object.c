@@ -12,6 +12,8 @@ static void check_kind(struct json_reader *reader, const cJSON *json, enum kube_
     char wanted[KUBE_NAME_SIZE];
     text_format(wanted, sizeof wanted, "%s%s", kube_kind_name(kind), suffix);
     JSON_GET_TEXT(reader, json, "kind", kube_is_label_value, found);
+    if (kind == KUBE_POD_METADATA && strncmp(found, "Pod", strlen("Pod")) == 0)
+        text_format(wanted, sizeof wanted, "Pod%s", suffix);
     if (found[0] && strcmp(found, wanted) != 0)
         json_fail(reader, E_PROTO, json, "kind", "not the kind that was asked for");
 }
@@ -46,6 +48,9 @@ static void read_object(struct json_reader *reader, const cJSON *json, enum kube
         break;
     case KUBE_CONFIG_MAP:
         kube_read_config_map(reader, json, &object->config_map);
+        break;
+    case KUBE_POD_METADATA:
+        kube_read_pod_metadata(reader, json, &object->pod);
         break;
     }
 }

@@ -68,15 +68,20 @@ static void read_other_ip(struct json_reader *reader, const cJSON *status, struc
     }
 }
 
-void kube_read_pod(struct json_reader *reader, const cJSON *object, struct kube_pod *pod)
+void kube_read_pod_metadata(struct json_reader *reader, const cJSON *object, struct kube_pod *pod)
 {
     kube_read_meta(reader, object, &pod->meta);
+    pod->ordinal = kube_pod_ordinal(pod->meta.name);
+    read_controller(reader, json_get_object(reader, object, "metadata"), &pod->controller);
+}
+
+void kube_read_pod(struct json_reader *reader, const cJSON *object, struct kube_pod *pod)
+{
+    kube_read_pod_metadata(reader, object, pod);
     const cJSON *meta = json_get_object(reader, object, "metadata");
     const cJSON *labels = json_get_object(reader, meta, "labels");
     const cJSON *spec = json_get_object(reader, object, "spec");
     const cJSON *status = json_get_object(reader, object, "status");
-    pod->ordinal = kube_pod_ordinal(pod->meta.name);
-    read_controller(reader, meta, &pod->controller);
     JSON_GET_TEXT(reader, status, "podIP", kube_is_address, pod->ip);
     if (pod->ip[0])
         read_other_ip(reader, status, pod);

@@ -13,6 +13,7 @@ void kube_read_meta(struct json_reader *reader, const cJSON *object, struct kube
 void kube_read_status(struct json_reader *reader, const cJSON *object, struct kube_status *status);
 
 void kube_read_pod(struct json_reader *reader, const cJSON *object, struct kube_pod *pod);
+void kube_read_pod_metadata(struct json_reader *reader, const cJSON *object, struct kube_pod *pod);
 void kube_read_stateful_set(struct json_reader *reader, const cJSON *object,
                             struct kube_stateful_set *set);
 void kube_read_lease(struct json_reader *reader, const cJSON *object, struct kube_lease *lease);

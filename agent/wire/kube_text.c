@@ -153,6 +153,8 @@ const char *kube_kind_name(enum kube_kind kind)
         return "Node";
     case KUBE_CONFIG_MAP:
         return "ConfigMap";
+    case KUBE_POD_METADATA:
+        return "PartialObjectMetadata";
     }
     return "object";
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The Kubernetes API: the input as a stream of watch lines, a list, an object, a Status and a
- * record. The kind is the first that the text names.
+ * record. The kind is the first that the text names; Pods are read for their metadata too.
  */
 #include <stdint.h>
 #include <string.h>
@@ -15,6 +15,9 @@
 
 static enum kube_kind kind_of(struct span text)
 {
+    const char *metadata = kube_kind_name(KUBE_POD_METADATA); /* names its owner's kind as well */
+    if (text.len && memmem(text.ptr, text.len, metadata, strlen(metadata)))
+        return KUBE_POD_METADATA;
     for (enum kube_kind kind = KUBE_POD; kind <= KUBE_CONFIG_MAP; kind++) {
         const char *name = kube_kind_name(kind);
         if (text.len && memmem(text.ptr, text.len, name, strlen(name)))
@@ -35,6 +38,8 @@ static void check_object(const struct kube_object *object)
     FUZZ_REQUIRE(kube_is_subdomain(span_of(object->meta.name)));
     FUZZ_REQUIRE(!object->meta.namespace[0] || kube_is_label(span_of(object->meta.namespace)));
     FUZZ_REQUIRE(object->meta.resource_version[0]);
+    if (object->kind == KUBE_POD_METADATA)
+        FUZZ_REQUIRE(!object->pod.ip[0] && object->pod.ordinal >= -1);
     if (object->kind == KUBE_POD)
         FUZZ_REQUIRE(!object->pod.ip[0] || kube_is_address(span_of(object->pod.ip)));
     if (object->kind == KUBE_ENDPOINT_SLICE)
@@ -94,22 +99,33 @@ static void check_record(struct context *context, struct span text)
     FUZZ_REQUIRE(record_eq(&record, &again));
 }
 
+static void check_documents(struct context *context, struct span text)
+{
+    struct kube_object object;
+    struct kube_list list;
+    struct err err;
+    context->items = 0;
+    if (kube_list_parse(text, context->kind, &context->arena, on_item, context, &list, &err) == 0)
+        FUZZ_REQUIRE(list.count == context->items && list.resource_version[0]);
+    else
+        FUZZ_REQUIRE(context->items == 0);
+    if (kube_object_parse(text, context->kind, &context->arena, &object, &err) == 0)
+        check_object(&object);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span text = fuzz_span(data, size);
     struct context context = {.kind = kind_of(text)};
-    struct kube_object object;
     struct kube_status status;
-    struct kube_list list;
     struct err err;
     arena_init(&context.arena, MIB(64));
     check_lines(&context, text);
-    if (kube_list_parse(text, context.kind, &context.arena, on_item, &context, &list, &err) == 0)
-        FUZZ_REQUIRE(list.count == context.items && list.resource_version[0]);
-    else
-        FUZZ_REQUIRE(context.items == 0);
-    if (kube_object_parse(text, context.kind, &context.arena, &object, &err) == 0)
-        check_object(&object);
+    check_documents(&context, text);
+    if (context.kind == KUBE_POD) {
+        context.kind = KUBE_POD_METADATA;
+        check_documents(&context, text);
+    }
     if (kube_status_parse(text, &status, &err) == 0)
         FUZZ_REQUIRE(status.code >= 0 && status.retry_after_s >= 0);
     check_record(&context, text);

@@ -28,7 +28,8 @@ class Kube:
                                            context=self._context)
 
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json",
-                connection: Optional[http.client.HTTPSConnection] = None, **query: Any) -> Answer:
+                connection: Optional[http.client.HTTPSConnection] = None,
+                accept: str = "application/json", **query: Any) -> Answer:
         """The status code and the decoded body (None when it is not JSON)."""
         own = connection is None
         connection = connection or self.connection()
@@ -38,7 +39,7 @@ class Kube:
             data = json.dumps(body) if body is not None else None
             connection.request(method, path, data, {
                 "Authorization": "Bearer " + self._token.read_text().strip(),
-                "Content-Type": kind})
+                "Content-Type": kind, "Accept": accept})
             response = connection.getresponse()
             self.headers = dict(response.getheaders())
             text = response.read()

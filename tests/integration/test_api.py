@@ -191,6 +191,29 @@ class Listing(ApiTestCase):
         self.assertEqual((found["kind"], found["apiVersion"]), ("ConfigMapList", "v1"))
         self.assertNotIn("kind", found["items"][0])
 
+    def test_metadata_only_is_another_form(self) -> None:
+        form = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+        query = {"limit": 1, "resourceVersion": 0}
+        _, whole = self.pod.get(PODS)
+        _, page = self.pod.get(PODS, accept=form.format("List") + ",application/json", **query)
+        self.assertEqual((page["kind"], page["apiVersion"]),
+                         ("PartialObjectMetadataList", "meta.k8s.io/v1"))
+        self.assertEqual(page["items"], [{"kind": "PartialObjectMetadata",
+                                          "apiVersion": "meta.k8s.io/v1",
+                                          "metadata": whole["items"][0]["metadata"]}])
+        self.assertEqual(page["metadata"]["resourceVersion"], whole["metadata"]["resourceVersion"])
+        answer = self.pod.get(PODS, **query, **{"continue": page["metadata"]["continue"]})
+        self.assert_status(answer, 400, "BadRequest")
+        _, one = self.pod.get(PODS + "/muster-1", accept=form.format(""))
+        self.assertEqual(one["metadata"], whole["items"][1]["metadata"])
+        self.assertNotIn("spec", one)
+        for path, asked in ((PODS, ""), (PODS + "/muster-1", "List")):
+            self.assert_status(self.pod.get(path, accept=form.format(asked)), 406, "NotAcceptable")
+        unknown = form.format("List").replace("v1", "v9")
+        self.assert_status(self.pod.get(PODS, accept=unknown), 406, "NotAcceptable")
+        _, plain = self.pod.get(PODS, accept=unknown + ",application/json")
+        self.assertEqual(plain["kind"], "PodList")
+
     def test_a_version_from_the_future_is_refused(self) -> None:
         answer = self.admin.get(MAPS, resourceVersion=10**9)
         self.assert_status(answer, 504, "Timeout")

@@ -21,6 +21,7 @@ import status
 from faults import ENDING_KINDS, Fault, Faults
 from httpd import Reply, Request
 from rbac import Rbac
+from representation import represent
 from selector import compile_selector
 from store import RESOURCES, Object, Resource, Store, timestamp
 from watch import Watch
@@ -178,10 +179,12 @@ class ApiServer:
         version = None
         if "stale" in hit:
             version = self.store.version_before(hit["stale"].number(60))
+        accept = call.request.headers.get("accept", "")
         if call.verb == "get":
-            return 200, self._get(call, version)
+            return 200, represent(accept, self._get(call, version))
         if call.verb == "list":
-            return 200, self._list(call, version, hit["crowd"].number(0) if "crowd" in hit else 0)
+            crowd = hit["crowd"].number(0) if "crowd" in hit else 0
+            return 200, represent(accept, self._list(call, version, crowd))
         if call.verb == "create":
             return 201, self._create(call)
         if call.verb == "update":
@@ -203,6 +206,9 @@ class ApiServer:
     def _list(self, call: Call, version: Optional[int], crowd: int = 0) -> Object:
         """A list at one version, paged by limit and continue (api concepts: "chunks")."""
         query, start = call.request.query, ("", "")
+        if query.get("continue") and query.get("resourceVersion"):
+            raise status.bad_request("specifying resource version is not allowed when using "
+                                     "continue")
         match = compile_selector(call.resource, query.get("labelSelector", ""),
                                  query.get("fieldSelector", ""), "")
         if query.get("continue"):

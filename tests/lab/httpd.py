@@ -19,8 +19,8 @@ BODY_MAX = 3 * 1024 * 1024      # as kube-apiserver's limit for a request
 IDLE_SECONDS = 300.0
 
 PHRASES = {200: "OK", 201: "Created", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
-           404: "Not Found", 405: "Method Not Allowed", 409: "Conflict", 410: "Gone",
-           413: "Request Entity Too Large", 415: "Unsupported Media Type",
+           404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable", 409: "Conflict",
+           410: "Gone", 413: "Request Entity Too Large", 415: "Unsupported Media Type",
            422: "Unprocessable Entity", 429: "Too Many Requests", 500: "Internal Server Error",
            502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 

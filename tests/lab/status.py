@@ -73,6 +73,10 @@ def method_not_allowed() -> ApiError:
                     "the server does not allow this method on the requested resource")
 
 
+def not_acceptable(why: str) -> ApiError:
+    return ApiError(406, "NotAcceptable", why)
+
+
 def already_exists(resource: str, group: str, name: str) -> ApiError:
     return ApiError(409, "AlreadyExists", f'{_qualified(resource, group)} "{name}" already exists',
                     _details(resource, group, name))

@@ -95,6 +95,39 @@ static void test_a_page_of_pods(void **state)
     assert_string_equal(pod->node, "");
 }
 
+/* The same pods, whole and as their metadata only: a server may not know the second form. */
+static void test_owners_of_pods(void **state)
+{
+    (void)state;
+    static const char *const samples[] = {"kube_json/pod-metadata-list", "kube_json/pod-list"};
+    for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
+        struct kube_list list = parse_list_sample(samples[i], KUBE_POD_METADATA);
+        assert_string_equal(list.resource_version, "10245");
+        assert_int_equal(strncmp(list.next, "eyJ2Ijoi", 8), 0);
+        assert_int_equal(got.count, 2);
+        const struct kube_pod *pod = &got.objects[0].pod;
+        assert_string_equal(pod->meta.name, "muster-0");
+        assert_string_equal(pod->meta.uid, "6f1b8f0e-1d0c-4a53-9c4e-8d1c5f2a7b30");
+        assert_string_equal(pod->controller.kind, "StatefulSet");
+        assert_string_equal(pod->controller.uid, "0b9d1a7e-52b5-4d3a-8d7a-3f0c7c5e1a11");
+        assert_string_equal(pod->ip, "");
+        assert_string_equal(got.objects[1].pod.controller.uid, "");
+    }
+    size_t len;
+    struct err err;
+    struct kube_list list;
+    auto_free char *metadata = wire_sample(samples[0], &len);
+    assert_int_equal(parse_list(metadata, KUBE_POD, &list, &err), E_PROTO); /* no addresses */
+    auto_free char *nodes = wire_replace(metadata, "PartialObjectMetadataList", "NodeList");
+    assert_int_equal(parse_list(nodes, KUBE_POD_METADATA, &list, &err), E_PROTO);
+    auto_free char *templates =
+        wire_replace(metadata, "PartialObjectMetadataList", "PodTemplateList");
+    assert_int_equal(parse_list(templates, KUBE_POD_METADATA, &list, &err), E_PROTO);
+    auto_free char *owner = wire_replace(metadata, "\"0b9d1a7e-52b5-4d3a-8d7a-3f0c7c5e1a11\"", "7");
+    assert_int_equal(parse_list(owner, KUBE_POD_METADATA, &list, &err), E_PROTO);
+    assert_int_equal(got.count, 0);
+}
+
 /* A page with one malformed item has no effect at all. */
 static void test_a_malformed_page_gives_no_item(void **state)
 {
@@ -437,6 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_page_of_pods, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_owners_of_pods, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_malformed_page_gives_no_item, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fields_that_do_not_fit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_reader_may_stop, setup, teardown),

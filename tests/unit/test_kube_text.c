@@ -132,6 +132,7 @@ static void test_kinds_have_names(void **state)
     assert_string_equal(kube_kind_name(KUBE_ENDPOINT_SLICE), "EndpointSlice");
     assert_string_equal(kube_kind_name(KUBE_NODE), "Node");
     assert_string_equal(kube_kind_name(KUBE_CONFIG_MAP), "ConfigMap");
+    assert_string_equal(kube_kind_name(KUBE_POD_METADATA), "PartialObjectMetadata");
     assert_string_equal(kube_kind_name(KUBE_KIND_NONE), "object");
 }
 
