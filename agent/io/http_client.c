@@ -279,7 +279,10 @@ static void http_add_header(struct http_request *request, const char *line)
 
 static void http_set_headers(struct http_request *request, const struct http_call *call)
 {
-    http_add_header(request, "Accept: application/json");
+    char accept[256];
+    text_format(accept, sizeof accept, "Accept: %s",
+                call->accept ? call->accept : "application/json");
+    http_add_header(request, accept);
     if (call->body.len)
         http_add_header(request, "Content-Type: application/json");
     http_add_header(request, "Expect:"); /* no round trip before a small body */

@@ -46,6 +46,7 @@ struct http_call {
     const char *method; /* "GET", "POST", "PUT", "DELETE" */
     const char *url;
     const char *bearer;   /* token, or NULL */
+    const char *accept;   /* media types; NULL = application/json */
     struct span ca_pem;   /* certificates to trust; empty = the system's */
     bool plain;           /* allow http:// */
     const char *bind_ip;  /* literal source address, or NULL */

@@ -414,6 +414,7 @@ struct kube_request *kube_start(struct kube_client *client, const struct kube_ca
         .method = kube_method(call->verb),
         .url = buf_str(&url),
         .bearer = client->token.text.len ? buf_str(&client->token.text) : NULL,
+        .accept = call->accept,
         .ca_pem = {buf_str(&client->ca.text), client->ca.text.len},
         .plain = client->plain,
         .bind_ip = client->bind_ip,

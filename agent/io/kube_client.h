@@ -76,6 +76,7 @@ typedef bool (*kube_data_fn)(void *ctx, struct span bytes);
 struct kube_call {
     enum kube_verb verb;
     const char *path;     /* absolute, with an escaped query; copied */
+    const char *accept;   /* NULL = application/json; copied */
     struct span body;     /* copied */
     int64_t timeout_ms;   /* 0 = KUBE_REQUEST_MS; for KUBE_WATCH none */
     kube_data_fn on_data; /* KUBE_WATCH only; see http_client.h */

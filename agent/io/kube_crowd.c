@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "io/kube_owners.h"
 #include "io/kube_pods.h"
 #include "io/kube_watch.h"
 #include "io/kube_zones.h"
@@ -21,9 +22,11 @@ struct kube_crowd {
     bool leading;
     struct kube_stateful_set set; /* the one that is followed */
     bool followed;
-    bool watches_all;         /* what `watch` is of: all pods, or the own one */
-    struct kube_watch *watch; /* owned; NULL while no set is followed */
-    struct kube_zones *zones; /* owned */
+    bool watches_all;           /* what `watch` is of: all pods, or the own one */
+    struct kube_watch *watch;   /* owned; NULL while no set is followed */
+    struct kube_zones *zones;   /* owned */
+    struct kube_owners *owners; /* owned */
+    int max;                    /* KUBE_CROWD_MAX */
 
     struct kube_pods pods;   /* as the watch told them */
     struct kube_pods staged; /* the list under way */
@@ -38,17 +41,23 @@ static const struct kube_pods *crowd_table(const struct kube_crowd *crowd)
     return crowd->lists_all ? &crowd->pods : &crowd->told;
 }
 
+/* From the slices where there are too many pods for a list, as far as their owners are known. */
+static void crowd_tell(struct kube_crowd *crowd)
+{
+    kube_pods_deinit(&crowd->told);
+    if (!crowd->lists_all && crowd->followed && crowd->set.replicas > crowd->max)
+        kube_zones_pods(crowd->zones, &crowd->set, &crowd->told);
+    const struct kube_pod *own = kube_pods_find(&crowd->pods, crowd->own_pod);
+    if (own)
+        kube_owners_learn(crowd->owners, own);
+    kube_owners_judge(crowd->owners, &crowd->set, &crowd->told);
+    if (own)
+        kube_pods_put(&crowd->told, own);
+}
+
 static void crowd_changed(struct kube_crowd *crowd)
 {
-    if (!crowd->lists_all) {
-        kube_pods_deinit(&crowd->told);
-        /* Slices do not tell who controls a pod: only where there are too many for a list. */
-        if (crowd->followed && crowd->set.replicas > KUBE_CROWD_MAX)
-            kube_zones_pods(crowd->zones, &crowd->set, &crowd->told);
-        const struct kube_pod *own = kube_pods_find(&crowd->pods, crowd->own_pod);
-        if (own)
-            kube_pods_put(&crowd->told, own);
-    }
+    crowd_tell(crowd);
     kube_crowd_want_zones(crowd);
     crowd->on_change(crowd->ctx);
 }
@@ -70,6 +79,9 @@ static void crowd_on_item(void *ctx, const struct kube_object *object)
 static void crowd_on_commit(void *ctx)
 {
     struct kube_crowd *crowd = ctx;
+    if (crowd->lists_all && !crowd->watches_all) /* it led: what it saw is not to be asked */
+        for (size_t i = 0; i < crowd->pods.count; i++)
+            kube_owners_learn(crowd->owners, &crowd->pods.items[i]);
     kube_pods_deinit(&crowd->pods);
     crowd->pods = crowd->staged;
     crowd->staged = (struct kube_pods){0};
@@ -105,8 +117,7 @@ static void crowd_on_zones(void *ctx)
 
 static bool crowd_wants_all(const struct kube_crowd *crowd)
 {
-    return crowd->leading || crowd->set.replicas <= KUBE_CROWD_MAX ||
-           !kube_zones_tells(crowd->zones);
+    return crowd->leading || crowd->set.replicas <= crowd->max || !kube_zones_tells(crowd->zones);
 }
 
 static void crowd_watch(struct kube_crowd *crowd)
@@ -143,6 +154,7 @@ void kube_crowd_follow(struct kube_crowd *crowd, const struct kube_stateful_set 
         kube_pods_deinit(&crowd->staged);
         kube_pods_deinit(&crowd->told);
         kube_zones_follow(crowd->zones, "");
+        kube_owners_judge(crowd->owners, &crowd->set, &crowd->told);
         return;
     }
     bool same = crowd->followed && strcmp(crowd->set.meta.uid, set->meta.uid) == 0 &&
@@ -176,6 +188,24 @@ void kube_crowd_want_zones(struct kube_crowd *crowd)
 
 /* ---- interface ---- */
 
+static void crowd_on_owners(void *ctx)
+{
+    struct kube_crowd *crowd = ctx;
+    crowd_changed(crowd);
+}
+
+/* A lab of fifty pods is too much for a test. */
+static int crowd_max(void)
+{
+    uint64_t max = KUBE_CROWD_MAX;
+#ifdef MUSTER_TESTING
+    const char *text = getenv("MUSTER_TEST_CROWD_MAX");
+    if (text)
+        (void)text_to_u64(span_of(text), KUBE_CROWD_MAX, &max);
+#endif
+    return (int)max;
+}
+
 struct kube_crowd *kube_crowd_new(struct loop *loop, struct kube_client *client,
                                   const struct kube_crowd_config *config)
 {
@@ -186,7 +216,9 @@ struct kube_crowd *kube_crowd_new(struct loop *loop, struct kube_client *client,
     crowd->rng.state = config->seed;
     crowd->on_change = config->on_change;
     crowd->ctx = config->ctx;
+    crowd->max = crowd_max();
     crowd->zones = kube_zones_new(loop, client, rng_next(&crowd->rng), crowd_on_zones, crowd);
+    crowd->owners = kube_owners_new(loop, client, rng_next(&crowd->rng), crowd_on_owners, crowd);
     return crowd;
 }
 
@@ -196,6 +228,7 @@ void kube_crowd_free(struct kube_crowd *crowd)
         return;
     kube_watch_free(crowd->watch);
     kube_zones_free(crowd->zones);
+    kube_owners_free(crowd->owners);
     kube_pods_deinit(&crowd->pods);
     kube_pods_deinit(&crowd->staged);
     kube_pods_deinit(&crowd->told);
@@ -225,7 +258,7 @@ bool kube_crowd_zone_pending(const struct kube_crowd *crowd, const struct kube_p
 
 int64_t kube_crowd_seen_ms(const struct kube_crowd *crowd)
 {
-    if (!crowd->watch || !kube_watch_synced(crowd->watch))
+    if (!crowd->watch || !kube_watch_synced(crowd->watch) || kube_owners_pending(crowd->owners))
         return 0;
     int64_t seen_ms = kube_watch_seen_ms(crowd->watch);
     int64_t zones_ms = crowd->watches_all ? INT64_MAX : kube_zones_seen_ms(crowd->zones);
@@ -236,6 +269,8 @@ const char *kube_crowd_problem(const struct kube_crowd *crowd)
 {
     if (crowd->watch && kube_watch_problem(crowd->watch)[0])
         return kube_watch_problem(crowd->watch);
+    if (kube_owners_problem(crowd->owners)[0])
+        return kube_owners_problem(crowd->owners);
     if (crowd->pods.overflow)
         return "more pods match the StatefulSet's selector than Muster handles";
     return "";

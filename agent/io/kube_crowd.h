@@ -5,9 +5,9 @@
  * Up to KUBE_CROWD_MAX replicas every agent watches the pods. Above, only the leader does: a pod's
  * object has some 6 KB and changes six times in a restart, and all agents would be told each time.
  * The others watch their own pod and the EndpointSlices of the set's service, which tell name, uid,
- * address, node and zone of a hundred pods in one object; what they do not tell (owner, revision,
- * pods without an address) only the leader needs. Without that right, or without a service, every
- * agent watches the pods.
+ * address, node and zone of a hundred pods in one object; what they do not tell (revision, pods
+ * without an address) only the leader needs, but for the owner: a pod counts once its controller was
+ * told (io/kube_owners.h). Without that right, or without a service, every agent watches the pods.
  */
 #ifndef MUSTER_IO_KUBE_CROWD_H
 #define MUSTER_IO_KUBE_CROWD_H

@@ -317,15 +317,10 @@ static void zones_put_pod(const struct zones_entry *entry, const struct kube_sta
     if (ordinal < 0 || strncmp(entry->pod, set->meta.name, length) != 0 ||
         strrchr(entry->pod, '-') != entry->pod + length)
         return;
-    struct kube_pod pod = {.ordinal = ordinal,
-                           .controller = {.kind = "StatefulSet"},
-                           .phase = KUBE_PHASE_RUNNING,
-                           .ready = entry->ready};
+    struct kube_pod pod = {.ordinal = ordinal, .phase = KUBE_PHASE_RUNNING, .ready = entry->ready};
     memcpy(pod.meta.name, entry->pod, sizeof pod.meta.name);
     memcpy(pod.meta.uid, entry->pod_uid, sizeof pod.meta.uid);
     pod.meta.deleting = entry->terminating;
-    memcpy(pod.controller.name, set->meta.name, sizeof pod.controller.name);
-    memcpy(pod.controller.uid, set->meta.uid, sizeof pod.controller.uid);
     memcpy(pod.ip, entry->ip, sizeof pod.ip);
     memcpy(pod.node, entry->node, sizeof pod.node);
     memcpy(pod.zone, entry->zone, sizeof pod.zone);

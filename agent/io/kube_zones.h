@@ -40,9 +40,9 @@ bool kube_zones_tells(const struct kube_zones *zones);
 int64_t kube_zones_seen_ms(const struct kube_zones *zones);
 
 /*
- * Puts the set's pods that have an endpoint into the table, as far as endpoints tell: name, uid,
- * addresses, node, zone, ready and terminating. The service is the set's own, so they are taken for
- * controlled by it.
+ * Puts the pods that have an endpoint and a name of the set's into the table, as far as endpoints
+ * tell: name, uid, addresses, node, zone, ready and terminating. Not whose they are: a slice has what
+ * carries the service's labels (io/kube_owners.h).
  */
 void kube_zones_pods(const struct kube_zones *zones, const struct kube_stateful_set *set,
                      struct kube_pods *pods);

@@ -67,6 +67,25 @@ class PlainServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+OTHER_OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "other", "controller": True,
+               "uid": "0c0ffee0-0000-4000-8000-000000000000", "blockOwnerDeletion": True}
+
+
+def impostor(lab: Lab, name: str, *owners: dict[str, Any]) -> PlainServer:
+    """A pod with the labels and the name of one of ours, and a perfect empty server behind it."""
+    server = PlainServer(f"{lab.address('muster-0').rsplit('.', 2)[0]}.250.250")
+    real = lab.get("pods", "muster-0")
+    lab.create("pods", {
+        "metadata": {"name": name, "ownerReferences": list(owners),
+                     "labels": {**real["metadata"]["labels"],
+                                "statefulset.kubernetes.io/pod-name": name,
+                                "apps.kubernetes.io/pod-index": name.rpartition("-")[2]}},
+        "spec": {**real["spec"], "nodeName": "not-of-the-lab", "hostname": name},
+        "status": {**real["status"], "podIP": server.address,
+                   "podIPs": [{"ip": server.address}]}})
+    return server
+
+
 def set_slot_keys(address: str, count: int = KEYS) -> None:
     """Keys over all shards, each to the primary that the servers name."""
     for number in range(count):
@@ -125,31 +144,46 @@ class Lookalikes(MusterTestCase):
             records = {cm["metadata"]["name"] for cm in lab.get("configmaps")}
             self.assertLessEqual({"muster-muster", "other-muster"}, records)
 
+    def assert_untouched(self, lab: Lab, server: PlainServer) -> None:
+        self.assertEqual(server.commands(), set(), "commands to the impostor")
+        self.assertEqual(server.known_nodes(), 1)
+        self.assertNotIn(server.id, node_ids(lab, "muster-0"))
+
     def test_an_impostor_pod_gets_no_command(self) -> None:
-        """Right labels, a fitting name, a perfect empty server: but nobody made it for the set."""
+        """Right labels, a fitting name, a perfect empty server: but another controller's."""
         with Lab(settings=SETTINGS, **SMALL) as lab:
             lab.up()
-            network = lab.address("muster-0").rsplit(".", 2)[0]
-            server = PlainServer(f"{network}.250.250")
+            server = impostor(lab, "muster-3", OTHER_OWNER)
             self.addCleanup(server.close)
-            real = lab.get("pods", "muster-0")
-            impostor = {
-                "metadata": {"name": "muster-3",
-                             "labels": {**real["metadata"]["labels"],
-                                        "statefulset.kubernetes.io/pod-name": "muster-3",
-                                        "apps.kubernetes.io/pod-index": "3"}},
-                "spec": {**real["spec"], "nodeName": "not-of-the-lab", "hostname": "muster-3"},
-                "status": {**real["status"], "podIP": server.address,
-                           "podIPs": [{"ip": server.address}]}}
-            lab.create("pods", impostor)
             # The leader meets a pod that is ours within a second; the impostor's name is wanted, too.
             lab.scale(4, wait=False)
             lab.delete("muster-1")
             self.wait_until(lambda: "cluster_state:ok" in lab.text("muster-1", "CLUSTER", "INFO"),
                             30, "muster-1 is back")
-            self.assertEqual(server.commands(), set(), "commands to the impostor")
-            self.assertEqual(server.known_nodes(), 1)
-            self.assertNotIn(server.id, node_ids(lab, "muster-0"))
+            self.assert_untouched(lab, server)
+
+    def test_an_impostor_in_a_slice_gets_no_command(self) -> None:
+        """In a large set who does not lead knows the pods from EndpointSlices: they name no owner."""
+        settings = {**SETTINGS, "lab.agentEnv": "MUSTER_TEST_CROWD_MAX=2"}
+        with Lab(settings=settings, pods=6, node_timeout=2000) as lab:
+            lab.up()
+            # The record has a muster-5, and the gate of muster-4 tells its server where that is now.
+            lab.scale(5)
+            server = impostor(lab, "muster-5", OTHER_OWNER)
+            self.addCleanup(server.close)
+            lab.scale(6, wait=False)
+            lab.delete("muster-4")
+            self.wait_until(lambda: "cluster_state:ok" in lab.text("muster-4", "CLUSTER", "INFO"),
+                            30, "muster-4 is back")
+            file = (lab.state / "pods/muster-4/data/nodes.conf").read_text()
+            self.assertNotIn(server.address, file)
+            self.assertIn(lab.address("muster-0"), file)
+            self.assert_untouched(lab, server)
+            asked = {(row["client"], row["resource"], row["verb"]): row["count"]
+                     for row in lab.api("stats")["requests"] if row["code"] == 200}
+            lists = {pod: asked.get((pod, "pods", "list"), 0) for pod in lab.pods()}
+            print(f"lists of pods, the own one's included: {lists}")
+            self.assertLessEqual(max(lists.values()), 40, "lists of pods")
 
 
 class RecycledAddress(MusterTestCase):

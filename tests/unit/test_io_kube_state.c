@@ -25,6 +25,9 @@ enum {
     ORPHAN = 1 << 4,     /* the own pod has no controller */
     REBORN = 1 << 5,     /* the set was deleted and created again: another uid */
     LARGE = 1 << 6,      /* it has 60 replicas */
+    WHOLE_PODS = 1 << 7, /* metadata only is a form that it does not know */
+    NO_OWNERS = 1 << 8,  /* 403 for lists by a label */
+    GONE = 1 << 9,       /* the set is deleted, its pods are not */
 };
 
 struct session {
@@ -113,8 +116,9 @@ static void add_slice(struct buf *out)
              "\"10\"},\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"10.0.0.2\"],"
              "\"zone\":\"slice-zone\",\"nodeName\":\"node-1\",\"targetRef\":{\"kind\":\"Pod\","
              "\"name\":\"db-1\",\"uid\":\"pod-1\"}},{\"addresses\":[\"10.0.0.3\"],\"nodeName\":"
-             "\"node-2\",\"targetRef\":{\"kind\":\"Pod\",\"name\":\"db-2\",\"uid\":\"pod-2\"}}],"
-             "\"ports\":[]}");
+             "\"node-2\",\"targetRef\":{\"kind\":\"Pod\",\"name\":\"db-2\",\"uid\":\"pod-2\"}},"
+             "{\"addresses\":[\"10.0.0.4\"],\"nodeName\":\"node-2\",\"targetRef\":{\"kind\":"
+             "\"Pod\",\"name\":\"db-3\",\"uid\":\"pod-3\"}}],\"ports\":[]}");
 }
 
 static void answer_items(int fd, const char *kind, const struct buf *items)
@@ -128,6 +132,32 @@ static void answer_items(int fd, const char *kind, const struct buf *items)
     io_http_answer(fd, 200, "", buf_str(&body));
 }
 
+/* Of the four pods in the slice, which names no owners, db-3 has none. */
+static void answer_owners(int fd, int stage)
+{
+    auto_buf struct buf items;
+    buf_init(&items, KIB(64));
+    for (int i = 1; i < 4; i++) {
+        (void)buf_append_str(&items, i > 1 ? "," : "");
+        if (stage & WHOLE_PODS) {
+            add_pod(&items, i, i < 3 ? "set-1" : "", "");
+            continue;
+        }
+        (void)buf_format(&items,
+                         "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\","
+                         "\"metadata\":{\"name\":\"db-%d\",\"uid\":\"pod-%d\",\"namespace\":"
+                         "\"ns\",\"resourceVersion\":\"10\"",
+                         i, i);
+        if (i < 3)
+            (void)buf_append_str(&items,
+                                 ",\"ownerReferences\":[{\"apiVersion\":\"apps/v1\",\"kind\":"
+                                 "\"StatefulSet\",\"name\":\"db\",\"uid\":\"set-1\","
+                                 "\"controller\":true}]");
+        (void)buf_append_str(&items, "}}");
+    }
+    answer_items(fd, stage & WHOLE_PODS ? "Pod" : "PartialObjectMetadata", &items);
+}
+
 static void answer_list(int fd, const char *line, int stage)
 {
     auto_buf struct buf items;
@@ -136,6 +166,8 @@ static void answer_list(int fd, const char *line, int stage)
     if (strstr(line, "/statefulsets?")) {
         add_set(&items, uid, stage & LARGE ? 60 : 3);
         answer_items(fd, "StatefulSet", &items);
+    } else if (strstr(line, "/pods?") && strstr(line, "resourceVersion=0")) {
+        answer_owners(fd, stage);
     } else if (strstr(line, "/pods?")) {
         int count = strstr(line, "fieldSelector") ? 1 : 3;
         for (int i = 0; i < count; i++) {
@@ -156,6 +188,7 @@ static void answer_list(int fd, const char *line, int stage)
 static bool is_denied(const char *line, int stage)
 {
     return ((stage & NO_SLICES) && strstr(line, "/endpointslices")) ||
+           ((stage & NO_OWNERS) && strstr(line, "resourceVersion=0")) ||
            ((stage & NO_NODES) && strstr(line, "/nodes/"));
 }
 
@@ -312,6 +345,12 @@ static void test_everything_is_found_from_the_own_pod(void **state)
     session_close(&session);
 }
 
+static bool owners_were_asked(void *ctx)
+{
+    const struct session *session = ctx;
+    return io_count_lines(session->script.shared, "resourceVersion=0") > 0;
+}
+
 static void test_of_a_large_set_only_the_leader_watches_the_pods(void **state)
 {
     (void)state;
@@ -323,10 +362,10 @@ static void test_of_a_large_set_only_the_leader_watches_the_pods(void **state)
     assert_int_equal(io_count_lines(shared, "labelSelector=app%3Ddb&"), 0);
     size_t count;
     const struct kube_pod *pods = kube_state_pods(session.state, &count);
-    assert_int_equal(count, 3);
-    for (size_t i = 0; i < count; i++) { /* the own one by itself, two by their endpoints */
+    assert_int_equal(count, 4);
+    for (size_t i = 0; i < count; i++) { /* the own one by itself, the others by their endpoints */
         assert_int_equal(pods[i].ordinal, i);
-        assert_string_equal(pods[i].controller.uid, "set-1");
+        assert_string_equal(pods[i].controller.uid, i < 3 ? "set-1" : "");
     }
     assert_string_equal(pods[1].meta.uid, "pod-1");
     assert_string_equal(pods[1].ip, "10.0.0.2");
@@ -339,7 +378,59 @@ static void test_of_a_large_set_only_the_leader_watches_the_pods(void **state)
     assert_true(io_run_until(session.loop, is_complete, &session, 3000));
     assert_true(io_count_lines(shared, "labelSelector=app%3Ddb&") > 0);
     session_close(&session);
+}
 
+/* Asked for by name, and of a server that does not know metadata only as well. */
+static void test_an_endpoint_counts_once_its_owner_is_known(void **state)
+{
+    (void)state;
+    static const int forms[] = {LARGE, LARGE | WHOLE_PODS};
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        struct session session;
+        size_t count;
+        session_open(&session, "", forms[i] | NO_OWNERS);
+        struct io_shared *shared = session.script.shared;
+        assert_true(io_run_until(session.loop, has_four_watches, &session, 3000));
+        assert_true(io_run_until(session.loop, owners_were_asked, &session, 3000));
+        (void)loop_run_for(session.loop, 100);
+        (void)kube_state_pods(session.state, &count);
+        assert_int_equal(count, 1); /* the own one */
+        assert_false(is_complete(&session));
+        assert_non_null(strstr(kube_state_problem(session.state), "owners of pods: LIST "));
+        assert_true(io_count_lines(shared, "labelSelector=app%3Ddb%2Cstatefulset.kubernetes.io%2F"
+                                           "pod-name%20in%20%28db-1%2Cdb-2%2Cdb-3%29&") > 0);
+
+        shared->stage = forms[i];
+        assert_true(io_run_until(session.loop, is_complete, &session, 5000));
+        const struct kube_pod *pods = kube_state_pods(session.state, &count);
+        assert_int_equal(count, 4);
+        assert_string_equal(pods[2].controller.uid, "set-1");
+        assert_string_equal(pods[3].controller.uid, "");
+        assert_string_equal(kube_state_problem(session.state), "");
+        session_close(&session);
+    }
+}
+
+static void test_a_stranger_is_asked_for_ever_more_seldom(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, "", LARGE);
+    assert_true(io_run_until(session.loop, is_complete, &session, 3000));
+    (void)loop_run_for(session.loop, 4000);
+    const struct io_shared *shared = session.script.shared;
+    int asked = io_count_lines(shared, "pod-name%20in%20%28db-3%29&");
+    if (asked < 1 || asked > 3)
+        fail_msg("asked for db-3 %d times in 4 s", asked);
+    assert_int_equal(io_count_lines(shared, "resourceVersion=0"), asked + 1);
+    session_close(&session);
+}
+
+static void test_without_slices_every_agent_watches_the_pods(void **state)
+{
+    (void)state;
+    struct session session;
+    size_t count;
     session_open(&session, "", LARGE | NO_SLICES);
     assert_true(io_run_until(session.loop, is_complete, &session, 3000));
     (void)kube_state_pods(session.state, &count);
@@ -484,6 +575,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything_is_found_from_the_own_pod),
         cmocka_unit_test(test_of_a_large_set_only_the_leader_watches_the_pods),
+        cmocka_unit_test(test_an_endpoint_counts_once_its_owner_is_known),
+        cmocka_unit_test(test_a_stranger_is_asked_for_ever_more_seldom),
+        cmocka_unit_test(test_without_slices_every_agent_watches_the_pods),
         cmocka_unit_test(test_a_configured_name_needs_no_own_pod),
         cmocka_unit_test(test_a_pod_without_a_set_says_so),
         cmocka_unit_test(test_without_the_rights_zones_stay_unknown),
