@@ -3,6 +3,7 @@
 #include "agent.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -236,6 +237,7 @@ static void agent_close(struct agent *agent)
     if (agent->hosts)
         agent_mates_close(agent);
     agent_forget_mates(agent);
+    free(agent->ours.uids);
     http_server_free(agent->http);
     hook_server_free(agent->hook);
     executor_free(agent->executor);

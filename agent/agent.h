@@ -54,6 +54,12 @@ struct identity {
     const char *pod_ip;
 };
 
+/* Uids of pods that the StatefulSet was seen to control, as long as the API lists them. */
+struct agent_pods {
+    char (*uids)[UID_SIZE]; /* owned */
+    size_t count;
+};
+
 /* Another agent's liveness, by pod uid. */
 struct agent_mate {
     char uid[UID_SIZE];
@@ -107,6 +113,7 @@ struct agent {
     char problem[ERR_MSG_SIZE];       /* the last problem with the API that was logged */
     struct agent_mate *mates;         /* owned */
     size_t mate_count;
+    struct agent_pods ours;
 };
 
 /*

@@ -4,17 +4,61 @@
 #include <string.h>
 
 #include "agent.h"
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/text.h"
 #include "core/observe.h"
 #include "io/clock.h"
 
-/* Ours: controlled by the StatefulSet with the uid that the API gives today (DESIGN 4). */
-static bool agent_owns(const struct kube_stateful_set *set, const struct kube_pod *pod)
+static bool agent_controls(const struct kube_stateful_set *set, const struct kube_pod *pod)
 {
     return pod->ordinal >= 0 && strcmp(pod->controller.kind, "StatefulSet") == 0 &&
            strcmp(pod->controller.uid, set->meta.uid) == 0;
+}
+
+static bool agent_was_ours(const struct agent *agent, const char *uid)
+{
+    size_t i = 0;
+    while (i < agent->ours.count && strcmp(agent->ours.uids[i], uid) != 0)
+        i++;
+    return i < agent->ours.count;
+}
+
+/* A name that the record has, and no server there that answers with another id than the record's. */
+static bool agent_recorded(const struct agent *agent, const struct kube_pod *pod)
+{
+    const struct world *w = &agent->world;
+    const struct record *record = w->record ? w->record : w->record_copy;
+    const struct record_member *member = record ? record_find_pod(record, pod->meta.name) : NULL;
+    const struct server *server = peers_server(agent->peers, pod->meta.uid);
+    return member && (!server || !server->seen_ms || node_id_eq(&server->id, &member->id));
+}
+
+/*
+ * Ours: controlled by the StatefulSet with the uid that the API gives today (DESIGN 4). A pod that
+ * lost its controller, as `kubectl delete --cascade=orphan` does until a new StatefulSet adopts it,
+ * goes on being ours if it was, and is in the record. Labels and a fitting name make nobody ours.
+ */
+static bool agent_owns(const struct agent *agent, const struct kube_stateful_set *set,
+                       const struct kube_pod *pod)
+{
+    if (pod->controller.uid[0])
+        return agent_controls(set, pod);
+    return pod->ordinal >= 0 && agent_was_ours(agent, pod->meta.uid) && agent_recorded(agent, pod);
+}
+
+/* For the time when a pod of ours is an orphan: its uid stays ours, whatever it is called. */
+static void agent_remember_pods(struct agent *agent, const struct kube_stateful_set *set,
+                                const struct kube_pod *pods, size_t count)
+{
+    char(*uids)[UID_SIZE] = count ? xcalloc(count, sizeof *uids) : NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (agent_controls(set, &pods[i]) || agent_was_ours(agent, pods[i].meta.uid))
+            memcpy(uids[kept++], pods[i].meta.uid, sizeof *uids);
+    free(agent->ours.uids);
+    agent->ours = (struct agent_pods){uids, kept};
 }
 
 /* One family in a cluster: that of our own POD_IP (DESIGN 5.1). */
@@ -63,8 +107,9 @@ static void agent_put_pods(struct agent *agent, const struct kube_stateful_set *
     const struct kube_pod *from = kube_state_pods(agent->state, &count);
     struct pod *pods = ARENA_NEW(&agent->arena, struct pod, count);
     struct world *w = &agent->world;
+    agent_remember_pods(agent, set, from, count);
     for (size_t i = 0; i < count && w->pod_count < NODES_MAX; i++)
-        if (agent_owns(set, &from[i]))
+        if (agent_owns(agent, set, &from[i]))
             agent_put_pod(agent, &from[i], &pods[w->pod_count++]);
     if (w->pod_count)
         qsort(pods, w->pod_count, sizeof *pods, agent_pod_cmp);
@@ -78,6 +123,7 @@ static void agent_put_set(struct agent *agent, const struct kube_stateful_set *s
 {
     struct stateful_set *to = &agent->world.set;
     text_format(to->name, sizeof to->name, "%s", kube_state_set_name(agent->state));
+    to->absent = kube_state_set_absent(agent->state);
     if (!set)
         return;
     to->known = true;

@@ -17,6 +17,7 @@ static const struct rule {
     {"settle", "after a stall or a clock jump, only observe for a full period", rule_settle},
     {"own-settings", "the own server announces the pod's address and does not migrate replicas",
      rule_own_settings},
+    {"set-absent", "without its StatefulSet the cluster is left as it is", rule_set_absent},
     {"leader", "everything below is done by the holder of the Lease only", rule_leader},
     {"api", "nothing is done on a stale view of the pods", rule_api},
     {"record", "the record is read first, and put back when it was deleted by hand", rule_record},

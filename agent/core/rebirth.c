@@ -12,7 +12,7 @@
 bool rebirth_concerns(const struct world *world)
 {
     const struct record *record = world->record;
-    return record && world->set.known &&
+    return record && world->set.known && !world->set.absent &&
            (record->state == RECORD_FORMED || strcmp(record->set_uid, world->set.uid) != 0);
 }
 

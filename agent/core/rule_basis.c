@@ -39,6 +39,21 @@ enum rule_verdict rule_own_settings(struct planner *p)
     return RULE_PASS;
 }
 
+/*
+ * Deleted, perhaps with --cascade=orphan to be created again: then its pods live on, and the new one
+ * adopts them. Nobody can say meanwhile how many there should be.
+ */
+enum rule_verdict rule_set_absent(struct planner *p)
+{
+    const struct world *w = p->world;
+    if (!w->set.absent)
+        return RULE_PASS;
+    return planner_wait(p,
+                        "the StatefulSet %s does not exist: its pods are left as they are until it "
+                        "is created again and adopts them",
+                        w->set.name);
+}
+
 enum rule_verdict rule_leader(struct planner *p)
 {
     const struct world *w = p->world;

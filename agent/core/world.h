@@ -128,7 +128,8 @@ struct pod {
 };
 
 struct stateful_set {
-    bool known;
+    bool known;  /* what follows was told once */
+    bool absent; /* the API says that there is none of this name now; the rest is what it was */
     char name[POD_NAME_SIZE];
     char uid[UID_SIZE];
     int64_t generation;

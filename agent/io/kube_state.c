@@ -35,9 +35,9 @@ struct kube_state {
     struct kube_watch *record_watch; /* owned; likewise */
     struct kube_crowd *crowd;        /* owned */
 
-    bool set_known;
-    bool set_listed; /* seen in the list under way */
-    struct kube_stateful_set set;
+    bool set_present;
+    bool set_listed;              /* seen in the list under way */
+    struct kube_stateful_set set; /* as last seen; without a uid never */
 
     struct kube_record record;
 };
@@ -84,7 +84,7 @@ static void state_take_set(struct kube_state *state, const struct kube_stateful_
     if (strcmp(set->meta.name, state->set_name) != 0)
         return;
     state->set = *set;
-    state->set_known = state->set_listed = true;
+    state->set_present = state->set_listed = true;
     kube_crowd_follow(state->crowd, &state->set);
 }
 
@@ -102,7 +102,7 @@ static void state_set_item(void *ctx, const struct kube_object *object)
 static void state_set_commit(void *ctx)
 {
     struct kube_state *state = ctx;
-    state->set_known = state->set_listed;
+    state->set_present = state->set_listed;
     state_changed(state);
 }
 
@@ -110,7 +110,7 @@ static void state_set_event(void *ctx, enum kube_watch_type type, const struct k
 {
     struct kube_state *state = ctx;
     if (type == KUBE_DELETED)
-        state->set_known = false;
+        state->set_present = false;
     else
         state_take_set(state, &object->stateful_set);
     state_changed(state);
@@ -217,8 +217,9 @@ static int state_take_own_pod(struct kube_state *state, struct span body, struct
         return rc;
     const struct kube_owner *owner = &object.pod.controller;
     if (strcmp(owner->kind, "StatefulSet") != 0)
-        return err_set(err, E_INVALID, "pod %s is controlled by %s, not by a StatefulSet",
-                       state->pod_name, owner->kind[0] ? owner->kind : "nothing");
+        return err_set(err, E_INVALID, "pod %s is controlled by %s, not by a StatefulSet%s",
+                       state->pod_name, owner->kind[0] ? owner->kind : "nothing",
+                       owner->kind[0] ? "" : ": waiting for one to adopt it");
     state_follow_set(state, owner->name);
     return 0;
 }
@@ -320,7 +321,12 @@ void kube_state_lead(struct kube_state *state, bool leading)
 
 const struct kube_stateful_set *kube_state_set(const struct kube_state *state)
 {
-    return state->set_known ? &state->set : NULL;
+    return state->set.meta.uid[0] ? &state->set : NULL;
+}
+
+bool kube_state_set_absent(const struct kube_state *state)
+{
+    return state->set_watch && kube_watch_synced(state->set_watch) && !state->set_present;
 }
 
 const char *kube_state_set_name(const struct kube_state *state)

@@ -43,8 +43,14 @@ void kube_state_free(struct kube_state *state);
 /* Whether this agent leads: in a large set only the leader watches the pods (io/kube_crowd.h). */
 void kube_state_lead(struct kube_state *state, bool leading);
 
-/* NULL while it is not known, or when the set does not exist. */
+/*
+ * The set as the API last told it, also after it was deleted: its pods may outlive it. NULL while it
+ * was never seen.
+ */
 const struct kube_stateful_set *kube_state_set(const struct kube_state *state);
+
+/* The API says that there is no set of that name now. */
+bool kube_state_set_absent(const struct kube_state *state);
 
 /* The set's name as soon as it is known, "" before: names of Lease and record follow from it. */
 const char *kube_state_set_name(const struct kube_state *state);

@@ -15,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from test_strangers import impostor  # noqa: E402
 
 KEYS = 60
 PRIMARIES_ONLY: dict[str, Any] = {"pods": 3, "replicas_per_primary": 0, "node_timeout": 2000}
@@ -95,6 +96,61 @@ class Rebirth(MusterTestCase):
             self.wait_until(lambda: record(lab)["generation"] == 2, 40, "planned anew")
             lab.wait("formed", timeout=60)
             self.assertIn("is gone, lost with its volumes: forming a cluster", said(lab))
+
+
+class Orphans(MusterTestCase):
+    """kubectl delete statefulset --cascade=orphan, and the same StatefulSet created again."""
+
+    timeout = 180
+    sentence = ("the StatefulSet muster does not exist: its pods are left as they are until it is "
+                "created again and adopts them")
+
+    def ids(self, lab: Lab) -> dict[str, str]:
+        return {pod: lab.text(pod, "CLUSTER", "MYID") for pod in lab.pods()}
+
+    def test_the_cluster_outlives_its_statefulset(self) -> None:
+        with Lab(settings=QUICK, pods=6, node_timeout=2000) as lab:
+            lab.up()
+            write_keys(lab)
+            lab.wait("ready")
+            ids, before = self.ids(lab), record(lab)
+            uids = {name: pod["uid"] for name, pod in lab.pods().items()}
+            logs = {pod: len(lab.log(pod)) for pod in ids}
+            lab.delete_set(orphan=True)
+            self.wait_until(lambda: all(self.sentence in lab.log(pod) for pod in ids), 20,
+                            "every agent says what is waited for")
+            server = impostor(lab, "muster-6")
+            self.addCleanup(server.close)
+            self.assertFalse(any(p["metadata"].get("ownerReferences") for p in lab.get("pods")))
+            lab.kill("muster-4")                # it finds its peers again
+            lab.kill("muster-5", container="agent")
+            self.wait_until(lambda: "waiting for one to adopt it" in lab.log("muster-5"), 20,
+                            "the new agent says what it waits for")
+            self.assertEqual(self.ids(lab), ids)
+            self.wait_until(lambda: lab.muster("muster-0", "check").returncode == 0, 20,
+                            "muster check exits 0: " + lab.muster("muster-0", "check").stdout)
+            plan = lab.muster_json("muster-0", "status")["plan"]
+            self.assertEqual((plan["rule"], plan["reason"], plan["actions"]),
+                             ("set-absent", self.sentence, []))
+            self.assertEqual(server.commands(), set(), "commands to the impostor")
+            self.assertEqual(record(lab), before)
+            lab.delete("muster-6", grace=0, wait=False)    # or it would be adopted as well
+
+            lab.create_set()
+            uid = lab.get("statefulsets", "muster")["metadata"]["uid"]
+            self.assertNotEqual(uid, before["setUid"])
+            self.wait_until(lambda: record(lab)["setUid"] == uid, 30, "the record follows")
+            self.assertEqual(record(lab), {**before, "setUid": uid})
+            self.wait_until(lambda: not any(lab.muster(pod, "check").returncode for pod in ids), 30,
+                            "muster check exits 0 everywhere")
+            self.assertEqual(self.ids(lab), ids)
+            self.assertEqual({name: pod["uid"] for name, pod in lab.pods().items()}, uids)
+            self.assertEqual(count_keys(lab), KEYS)
+            self.assertEqual(said(lab).count("CLUSTER FORGET"), 0)
+            self.assertEqual(server.known_nodes(), 1)
+            for pod, length in logs.items():    # but for the one whose server was killed
+                if pod != "muster-4":
+                    self.assertNotIn("event=not-ready", lab.log(pod)[length:], pod)
 
 
 class CorruptFile(MusterTestCase):

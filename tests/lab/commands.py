@@ -17,7 +17,6 @@ import load_control
 import observe
 import workloads
 from apiserver import delete_pod
-from controllers import owned_pods
 from config import CLIENT_PORT, NAMESPACE, SET_NAME
 from store import Object, RESOURCES
 from workloads import AGENT, SERVER
@@ -52,7 +51,8 @@ async def run(lab: "Lab", name: str, args: Args, progress: Progress) -> Any:
 # -- looking and waiting -------------------------------------------------------------------------
 
 def stateful(lab: "Lab") -> Object:
-    return lab.store.get("statefulsets", NAMESPACE, SET_NAME)
+    """The StatefulSet; while it is deleted what it was: its pods may live on."""
+    return lab.store.find("statefulsets", NAMESPACE, SET_NAME) or lab.deleted_set
 
 
 def worker_of(lab: "Lab", name: str) -> "PodWorker":
@@ -81,7 +81,7 @@ def node_object(lab: "Lab", name: str) -> Object:
 
 def all_names(lab: "Lab", args: Args) -> list[str]:
     """The pods an operation is for, each of which must exist."""
-    pods = {p["metadata"]["name"]: p for p in owned_pods(lab.store, stateful(lab)).values()}
+    pods = {p["metadata"]["name"]: p for p in lab.pods_of_set().values()}
     names = list(pods) if args.get("all") else list(args.get("pods", []))
     if not names:
         raise Refused("no pod named (or give --all)")
@@ -120,7 +120,7 @@ def why_not_ready(lab: "Lab", names: Optional[list[str]] = None) -> str:
             return f"{name} is terminating"
         if not workloads.is_ready(pod):
             return f"{name} is not Ready ({pod['status'].get('phase')})"
-    if names is None and len(owned_pods(lab.store, stateful(lab))) > size:
+    if names is None and len(lab.pods_of_set()) > size:
         return "pods above the size are still there"
     return ""
 
@@ -148,41 +148,6 @@ async def wait(lab: "Lab", args: Args, progress: Progress) -> None:
     what = {"running": lambda: why_not_running(lab), "ready": lambda: why_not_ready(lab),
             "formed": lambda: why_not_formed(lab)}[args["for"]]
     await wait_for(what, args["timeout"], progress, 0.2 if args["for"] == "formed" else 0.05)
-
-
-# -- the StatefulSet -----------------------------------------------------------------------------
-
-@command("scale")
-async def scale(lab: "Lab", args: Args, progress: Progress) -> None:
-    def edit(obj: Object) -> None:
-        obj["spec"]["replicas"] = args["replicas"]
-    lab.store.modify("statefulsets", NAMESPACE, SET_NAME, edit)
-    if args["wait"]:
-        await wait_for(lambda: why_not_ready(lab), args["timeout"], progress)
-
-
-@command("roll")
-async def roll(lab: "Lab", args: Args, progress: Progress) -> None:
-    """kubectl rollout restart (with --server: an upgrade) and rollout status."""
-    def edit(obj: Object) -> None:
-        template = obj["spec"]["template"]
-        template["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = (
-            workloads.restarted_at())
-        if args.get("server"):
-            template["spec"]["containers"][0]["image"] = args["server"]
-    lab.config.apply(args.get("set") or [])
-    lab.store.modify("statefulsets", NAMESPACE, SET_NAME, edit)
-
-    def why() -> str:
-        obj = stateful(lab)
-        status = obj["status"]
-        if status.get("updateRevision") != workloads.revision_of(obj):
-            return "the roll has not begun"
-        if status["updatedReplicas"] < obj["spec"]["replicas"]:
-            return f"{status['updatedReplicas']} of {obj['spec']['replicas']} pods are updated"
-        return why_not_ready(lab)
-    if args["wait"]:
-        await wait_for(why, args["timeout"], progress)
 
 
 # -- pods ----------------------------------------------------------------------------------------
@@ -421,7 +386,7 @@ async def status(lab: "Lab", _args: Args, _: Progress) -> Any:
     zones = {n["metadata"]["name"]: n["metadata"]["labels"][workloads.ZONE_LABEL]
              for n in lab.store.list("nodes")}
     pods = []
-    for _, pod in sorted(owned_pods(lab.store, stateful(lab)).items()):
+    for _, pod in sorted(lab.pods_of_set().items()):
         name = pod["metadata"]["name"]
         pods.append(_pod_status(pod, lab.kubelet.workers.get(name), views.get(name), zones))
     stateful_obj = stateful(lab)

@@ -58,6 +58,13 @@ def owned_pods(store: Store, stateful: Object) -> dict[int, Object]:
                    for o in p["metadata"].get("ownerReferences", []))}
 
 
+def orphan_pods(store: Store, stateful: Object) -> None:
+    """What the garbage collector does first when a set is deleted with --cascade=orphan."""
+    for pod in owned_pods(store, stateful).values():
+        store.modify("pods", NAMESPACE, pod["metadata"]["name"],
+                     lambda o: o["metadata"].pop("ownerReferences"))
+
+
 class StatefulSetController(Controller):
     """updateStatefulSet of k8s.io/kubernetes/pkg/controller/statefulset, both policies."""
 
@@ -65,9 +72,23 @@ class StatefulSetController(Controller):
 
     def sync(self) -> None:
         for stateful in self.store.list("statefulsets", NAMESPACE):
+            self._adopt(stateful)
             pods = owned_pods(self.store, stateful)
             self._act(stateful, pods)
             self._report(stateful, owned_pods(self.store, stateful))
+
+    def _adopt(self, stateful: Object) -> None:
+        """Pods without a controller that match by labels and by name (getPodsForStatefulSet)."""
+        wanted = stateful["spec"]["selector"]["matchLabels"].items()
+        owner = workloads.owner_reference(stateful)
+        for pod in self.store.list("pods", NAMESPACE):
+            meta = pod["metadata"]
+            if (meta.get("labels", {}).items() >= wanted and not workloads.is_terminating(pod)
+                    and _is_member_name(meta["name"], stateful["metadata"]["name"])
+                    and not any(o.get("controller") for o in meta.get("ownerReferences", []))):
+                self.store.modify("pods", NAMESPACE, meta["name"], lambda o: o["metadata"].update(
+                    ownerReferences=o["metadata"].get("ownerReferences", []) + [owner]),
+                    meta["uid"])
 
     def _act(self, stateful: Object, pods: dict[int, Object]) -> None:
         """One pass; it ends at the first pod that must be waited for."""
@@ -136,6 +157,11 @@ class StatefulSetController(Controller):
         if status != old:
             meta = stateful["metadata"]
             self.store.modify("statefulsets", meta["namespace"], meta["name"], edit, meta["uid"])
+
+
+def _is_member_name(name: str, stateful: str) -> bool:
+    parent, _, ordinal = name.rpartition("-")
+    return parent == stateful and ordinal.isdecimal()
 
 
 def _running_and_ready(pod: Object) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import signal
 import sys
@@ -32,9 +33,10 @@ from httpd import Server
 from kubelet import Kubelet
 from network import Addresses, Partition
 from rbac import ADMIN, Rbac
-from store import Store
+from store import Object, Store
 
 CONTROL_LINE_MAX = 1024 * 1024
+importlib.import_module("set_commands")     # adds its own to commands.COMMANDS
 
 
 class Lab:
@@ -55,6 +57,7 @@ class Lab:
         self.messages: list[str] = []
         self.load: Optional[asyncio.subprocess.Process] = None
         self.names: Optional[NameServer] = None
+        self.deleted_set: Object = {}     # the StatefulSet as it was, while there is none
         self._servers: dict[str, str] = {}
         self._log = open(config.directory / "api.log", "a", buffering=1, encoding="utf-8")
 
@@ -109,10 +112,19 @@ class Lab:
             self._servers[name] = server_program(name)
         return self._servers[name]
 
+    def pods_of_set(self) -> dict[int, Object]:
+        """By ordinal; while the StatefulSet is deleted: the pods that it left behind."""
+        owner = self.store.find("statefulsets", NAMESPACE, SET_NAME)
+        if owner is not None:
+            return controllers.owned_pods(self.store, owner)
+        workers = self.kubelet.workers
+        return {workloads.ordinal_of(p): p for p in self.store.list("pods", NAMESPACE)
+                if p["metadata"]["name"] in workers
+                and workers[p["metadata"]["name"]].uid == p["metadata"]["uid"]}
+
     def addresses_by_pod(self) -> dict[str, str]:
         """The servers that should be there: pods with an address, in ordinal order."""
-        owner = self.store.get("statefulsets", NAMESPACE, SET_NAME)
-        pods = sorted(controllers.owned_pods(self.store, owner).items())
+        pods = sorted(self.pods_of_set().items())
         return {p["metadata"]["name"]: p["status"]["podIP"] for _, p in pods
                 if p["status"].get("podIP")}
 

@@ -91,6 +91,11 @@ def revision_of(stateful: Object) -> str:
     return f"{stateful['metadata']['name']}-{hashlib.sha256(text).hexdigest()[:10]}"
 
 
+def owner_reference(stateful: Object) -> Object:
+    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": stateful["metadata"]["name"],
+            "uid": stateful["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True}
+
+
 def pod(stateful: Object, ordinal: int) -> Object:
     """A pod as the StatefulSet controller makes it (newStatefulSetPod)."""
     template = copy.deepcopy(stateful["spec"]["template"])
@@ -99,8 +104,6 @@ def pod(stateful: Object, ordinal: int) -> Object:
               "controller-revision-hash": revision_of(stateful),
               "statefulset.kubernetes.io/pod-name": name,
               "apps.kubernetes.io/pod-index": str(ordinal)}
-    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": stateful["metadata"]["name"],
-             "uid": stateful["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True}
     spec = {**template["spec"], "hostname": name, "subdomain": stateful["spec"]["serviceName"]}
     spec["volumes"] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": f"data-{name}"}}
@@ -109,7 +112,7 @@ def pod(stateful: Object, ordinal: int) -> Object:
     return {"metadata": {"name": name, "generateName": f"{stateful['metadata']['name']}-",
                          "namespace": stateful["metadata"]["namespace"], "labels": labels,
                          "annotations": template["metadata"]["annotations"],
-                         "ownerReferences": [owner]},
+                         "ownerReferences": [owner_reference(stateful)]},
             "spec": spec,
             "status": {"phase": "Pending", "qosClass": "Burstable", "conditions": []}}
 

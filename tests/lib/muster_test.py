@@ -151,6 +151,12 @@ class Lab:
     def roll(self, server: Optional[str] = None, **options: Any) -> None:
         self._change("roll", *(["--server", server] if server else []), **options)
 
+    def delete_set(self, orphan: bool = False, **options: Any) -> None:
+        self._change("delete-set", *(["--orphan"] if orphan else []), **options)
+
+    def create_set(self, **options: Any) -> None:
+        self._change("create-set", **options)
+
     def kill(self, pod: str, container: str = "redis", number: int = 9, **options: Any) -> None:
         self._change("kill", pod, "--container", container, "--signal", number, **options)
 

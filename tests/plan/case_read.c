@@ -85,6 +85,7 @@ static bool read_set(struct reader *r, struct span words)
     case_copy(words, "uid", set->uid, sizeof set->uid);
     if (case_word(words, "unknown"))
         set->known = false;
+    set->absent = case_word(words, "absent");
     if (case_word(words, "no-volumes"))
         set->volumes = false;
     return true;

@@ -10,7 +10,7 @@
  *     settling
  *     replicas-per-primary N
  *     viewers N                           the view is read from the first so many pods only
- *     set [replicas=N] [uid=U] [unknown] [no-volumes]
+ *     set [replicas=N] [uid=U] [unknown] [absent] [no-volumes]
  *     gone MS                             the recorded cluster has been seen gone for so long
  *     reform                              policy.lostCluster
  *     api age=MS | api never

@@ -210,7 +210,8 @@ static void test_every_world_of_two_pods_has_a_plan(void **state)
         /* These speak of the observer, not of the pods: below; and where a replica's replication
          * points to is not varied here: follow has its case, and the simulator reaches it. */
         if (strcmp(rule, "settle") == 0 || strcmp(rule, "leader") == 0 ||
-            strcmp(rule, "api") == 0 || strcmp(rule, "follow") == 0)
+            strcmp(rule, "api") == 0 || strcmp(rule, "set-absent") == 0 ||
+            strcmp(rule, "follow") == 0)
             continue;
         if (!sweep.speaks[i])
             print_message("rule %s never speaks\n", rule);
@@ -223,7 +224,7 @@ static void test_every_world_of_two_pods_has_a_plan(void **state)
 static void test_every_observer_of_every_stage_has_a_plan(void **state)
 {
     struct sweep sweep = {.arena = *state};
-    for (unsigned bits = 0; bits < 1u << 6; bits++) {
+    for (unsigned bits = 0; bits < 1u << 7; bits++) {
         for (enum truth_stage stage = TRUTH_VIRGIN; stage <= TRUTH_FORMED; stage++) {
             for (int replicas = 0; replicas < 4; replicas++) {
                 arena_reset(sweep.arena);
@@ -232,6 +233,7 @@ static void test_every_observer_of_every_stage_has_a_plan(void **state)
                 t->world.leader = bits & 2;
                 t->world.api_seen_ms = bits & 4 ? t->world.now_ms : t->world.now_ms - 100000;
                 t->world.set.known = bits & 8;
+                t->world.set.absent = bits & 64;
                 t->world.set.replicas = replicas;
                 t->pods[0].server.replica_migration = bits & 16 ? 1 : 0;
                 if (bits & 32)
@@ -246,6 +248,7 @@ static void test_every_observer_of_every_stage_has_a_plan(void **state)
     assert_true(sweep.speaks[plan_check_rule("settle")] > 0);
     assert_true(sweep.speaks[plan_check_rule("leader")] > 0);
     assert_true(sweep.speaks[plan_check_rule("api")] > 0);
+    assert_true(sweep.speaks[plan_check_rule("set-absent")] > 0);
 }
 
 static int setup(void **state)

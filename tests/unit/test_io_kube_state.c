@@ -202,7 +202,10 @@ static void serve_watch(int fd, const char *line, struct io_shared *shared)
     auto_buf struct buf event;
     buf_init(&event, KIB(64));
     int stage = shared->stage;
-    if ((stage & REBORN) && strstr(line, "/statefulsets?")) {
+    if ((stage & GONE) && strstr(line, "/statefulsets?")) {
+        (void)buf_append_str(&event, "{\"type\":\"DELETED\",\"object\":");
+        add_set(&event, "set-1", 3);
+    } else if ((stage & REBORN) && strstr(line, "/statefulsets?")) {
         (void)buf_append_str(&event, "{\"type\":\"MODIFIED\",\"object\":");
         add_set(&event, "set-2", 3);
     } else if ((stage & NO_RECORD) && strstr(line, "/configmaps?")) {
@@ -551,6 +554,31 @@ static void test_a_set_that_was_created_again_has_its_pods_read_anew(void **stat
     session_close(&session);
 }
 
+static bool set_is_absent(void *ctx)
+{
+    const struct session *session = ctx;
+    return kube_state_set_absent(session->state);
+}
+
+static void test_a_deleted_set_leaves_what_it_was(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, "", 0);
+    assert_false(kube_state_set_absent(session.state)); /* nothing was told yet */
+    assert_true(io_run_until(session.loop, is_complete, &session, 3000));
+    assert_true(io_run_until(session.loop, has_four_watches, &session, 2000));
+    assert_false(kube_state_set_absent(session.state));
+    session.script.shared->stage = GONE;
+    assert_true(io_run_until(session.loop, set_is_absent, &session, 3000));
+    assert_string_equal(kube_state_set(session.state)->meta.uid, "set-1");
+    assert_string_equal(kube_state_set_name(session.state), "db");
+    size_t count;
+    (void)kube_state_pods(session.state, &count);
+    assert_int_equal(count, 3);
+    session_close(&session);
+}
+
 static void test_an_api_that_is_gone_keeps_what_was_known(void **state)
 {
     (void)state;
@@ -584,6 +612,7 @@ int main(void)
         cmocka_unit_test(test_a_deleted_record_leaves_a_copy),
         cmocka_unit_test(test_absent_and_unreadable_records_are_told_apart),
         cmocka_unit_test(test_a_set_that_was_created_again_has_its_pods_read_anew),
+        cmocka_unit_test(test_a_deleted_set_leaves_what_it_was),
         cmocka_unit_test(test_an_api_that_is_gone_keeps_what_was_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
