@@ -24,6 +24,8 @@ static void read_endpoint(struct json_reader *reader, const cJSON *item,
     const cJSON *conditions = json_get_object(reader, item, "conditions");
     endpoint->ready = true;
     json_get_bool(reader, conditions, "ready", &endpoint->ready);
+    /* `ready` is always true in a service with publishNotReadyAddresses, as the headless one is. */
+    json_get_bool(reader, conditions, "serving", &endpoint->ready);
     json_get_bool(reader, conditions, "terminating", &endpoint->terminating);
     JSON_GET_TEXT(reader, item, "zone", kube_is_label_value, endpoint->zone);
     JSON_GET_TEXT(reader, item, "nodeName", kube_is_subdomain, endpoint->node);
