@@ -29,4 +29,4 @@ make_image() {
 
 docker version >/dev/null 2>&1 || die "there is no Docker engine here; start dockerd, or set DOCKER_HOST"
 ! docker image inspect "$image" >/dev/null 2>&1 || exit 0
-docker pull -q "$image" >/dev/null 2>&1 || with_lock base-image make_image
+timeout 120 docker pull -q "$image" >/dev/null 2>&1 || with_lock base-image make_image

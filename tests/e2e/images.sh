@@ -19,7 +19,7 @@ valkey/valkey:8.1  valkey  v=8\.1\.
 log=$cache/images.log
 
 build() {
-    docker build "$@" >"$log" 2>&1 || {
+    timeout 1200 docker build "$@" >"$log" 2>&1 || {
         tail -n 20 "$log" >&2
         die "docker build $* fails; see $log"
     }

@@ -28,14 +28,15 @@ class Refused(Exception):
     """A command failed; the message is what it said."""
 
 
-def call(*argv: str, text_in: Optional[str] = None, timeout: float = 120) -> str:
-    """Runs a command; its output. Refused when it fails or takes too long."""
+def call(*argv: str, text_in: Optional[str] = None, timeout: float = 120, silent: bool = False) -> str:
+    """Runs a command; its output. Refused when it fails, takes too long, or says something aside and is to be silent."""
     try:
         done = subprocess.run(argv, input=text_in, capture_output=True, text=True, check=False, timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise Refused(f"{' '.join(argv)}: no answer within {timeout:g} s") from error
-    if done.returncode != 0:
-        raise Refused(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip() or done.returncode}")
+    if done.returncode != 0 or (silent and done.stderr):
+        said = "\n".join(part for part in (done.stderr.strip(), done.stdout.strip()) if part)
+        raise Refused(f"{' '.join(argv)}: {said or done.returncode}")
     return done.stdout
 
 
@@ -115,9 +116,9 @@ class Release:
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
-    def kubectl(self, *args: str, timeout: float = 120) -> str:
+    def kubectl(self, *args: str, timeout: float = 120, silent: bool = False) -> str:
         """kubectl in the namespace."""
-        return call(KUBECTL, "--namespace", self.namespace, *args, timeout=timeout)
+        return call(KUBECTL, "--namespace", self.namespace, *args, timeout=timeout, silent=silent)
 
     def apply(self, value: object) -> None:
         """kubectl apply of one object."""
@@ -127,13 +128,13 @@ class Release:
         """One object."""
         return json.loads(self.kubectl("get", kind, name, "-o", "json"))
 
-    def muster(self, *args: str, pod: Optional[str] = None) -> str:
+    def muster(self, *args: str, pod: Optional[str] = None, silent: bool = False) -> str:
         """A command of muster in a pod's agent."""
-        return self.kubectl("exec", pod or self.pods[0], "-c", "agent", "--", "muster", *args)
+        return self.kubectl("exec", pod or self.pods[0], "-c", "agent", "--", "muster", *args, silent=silent)
 
     def status(self, pod: Optional[str] = None) -> dict[str, Any]:
-        """muster status --json"""
-        return json.loads(self.muster("status", "--json", pod=pod))
+        """muster status --json, of the leader; Refused while it can only be had of an agent that knows its own server."""
+        return json.loads(self.muster("status", "--json", pod=pod, silent=True))
 
     def redis(self, *args: str, pod: Optional[str] = None, timeout: float = 60) -> str:
         """A command by the image's own client, which follows redirections."""

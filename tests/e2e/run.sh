@@ -11,10 +11,18 @@
 # shellcheck source=tests/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 here=$repo/tests/e2e
+# seconds for one test file; each of its own waits is shorter, this ends what nobody thought of
+test_seconds=1200
 
 [ $# -gt 0 ] || set -- "$here"/test_*.py
 [ -x "$1" ] || die "there is no test $1"
-[ "${MUSTER_NO_SETUP-}" = 1 ] || "$repo/tests/lib/setup.sh" e2e
+if [ "${MUSTER_WITH_DOCKER-}" != 1 ]; then
+    [ "${MUSTER_NO_SETUP-}" = 1 ] || "$repo/tests/lib/setup.sh" e2e
+    # what this machine cannot do is said before half an hour of building
+    [ -n "${KUBECONFIG-}" ] || "$here/cluster" able
+    # one engine for the images and all tests
+    MUSTER_WITH_DOCKER=1 exec "$repo/tests/lib/with-docker.sh" "$0" "$@"
+fi
 HELM=${HELM:-$("$repo/tests/lib/gotool.sh" helm)}
 export HELM
 
@@ -33,7 +41,7 @@ if [ -z "${KUBECONFIG-}" ]; then
     trap end EXIT
     KUBECONFIG=$("$here/cluster" --state "$state" up | sed 's/^KUBECONFIG=//')
     export KUBECONFIG E2E_STATE=$state
-    "$repo/tests/lib/with-docker.sh" "$here/images.sh" "$state" >&2
+    "$here/images.sh" "$state" >&2
 fi
 export KUBECTL=${KUBECTL:-kubectl}
 "$KUBECTL" version >&2 || die "no Kubernetes answers at KUBECONFIG=$KUBECONFIG"
@@ -41,6 +49,8 @@ export KUBECTL=${KUBECTL:-kubectl}
 bad=0
 for test; do
     say "$test"
-    python3 "$test" || bad=1
+    start=$SECONDS
+    timeout --kill-after=30 "$test_seconds" python3 "$test" || bad=1
+    say "$test: $((SECONDS - start)) s"
 done
 exit $bad

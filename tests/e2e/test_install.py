@@ -75,7 +75,7 @@ class Installed(unittest.TestCase):
 
     def pod_of(self, role: str) -> dict[str, Any]:
         """The first pod of that role that is not the one that commands are run in."""
-        status = self.release.status()
+        status = wait_until(self.release.status, 60, "a leader that answers")
         return next(one for one in status["pods"] if one["role"] == role and one["name"] != self.release.pods[0])
 
     def delete_and_wait(self, pod: str) -> dict[str, Any]:
@@ -83,6 +83,7 @@ class Installed(unittest.TestCase):
         uid = self.release.get("pod", pod)["metadata"]["uid"]
         self.release.kubectl("delete", "pod", pod, "--timeout=120s", timeout=150)
         wait_until(lambda: self.release.get("pod", pod)["metadata"]["uid"] != uid, 60, f"a new {pod}")
+        self.release.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=180s", timeout=200)
         status = self.release.wait_formed()
         return next(one for one in status["pods"] if one["name"] == pod)
 
@@ -152,9 +153,8 @@ class Defaults(Installed):
 
     def test_zz_all_pods_at_once(self) -> None:
         self.write_keys()
-        before = {one["name"]: one["nodeId"] for one in self.release.status()["pods"]}
+        before = {one["name"]: one["nodeId"] for one in self.release.wait_formed()["pods"]}
         self.release.kubectl("delete", "pod", *self.release.pods, "--timeout=120s", timeout=150)
-        wait_until(self.release.status, 120, "an agent that answers")
         status = self.release.wait_formed()
         self.assertEqual({one["name"]: one["nodeId"] for one in status["pods"]}, before)
         self.assertEqual(self.read_keys(), KEYS)

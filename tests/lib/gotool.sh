@@ -69,9 +69,9 @@ build() {
     say "building $name $version"
     # CGO off: the programs run on every machine, and no compiler is asked for
     GOBIN=$bin/$name.new CGO_ENABLED=0 GOTOOLCHAIN=auto GOFLAGS=-modcacherw HOME=${HOME:-$cache/go} \
-        nice -n "${GOTOOL_NICE:-0}" "$go" install -ldflags='-s -w' "$package@$version" >"$log" 2>&1 || {
+        nice -n "${GOTOOL_NICE:-0}" timeout 1800 "$go" install -ldflags='-s -w' "$package@$version" >"$log" 2>&1 || {
         tail -n 5 "$log" >&2
-        die "$name does not build: see $log"
+        die "$name does not build, or not within 30 minutes: see $log"
     }
     mv "$bin/$name.new/$name" "$bin/$name-$version"
     rmdir "$bin/$name.new"

@@ -25,13 +25,18 @@ engine=$!
 
 # shellcheck disable=SC2317 # called by the trap
 end() {
-    kill "$engine" 2>/dev/null || true
+    # the engine itself, which may be a child of sudo
+    as_root kill "$(cat "$run/pid" 2>/dev/null || printf %s "$engine")" 2>/dev/null || true
     wait "$engine" 2>/dev/null || true
     as_root rm -rf "$run"
 }
 trap end EXIT
+until_seconds=$((SECONDS + 90))
 until docker version >/dev/null 2>&1; do
-    kill -0 "$engine" 2>/dev/null || die "dockerd does not start: see $log"
+    if ! kill -0 "$engine" 2>/dev/null || [ "$SECONDS" -gt "$until_seconds" ]; then
+        tail -n 5 "$log" >&2
+        die "dockerd does not start, as where a sandbox forbids namespaces or iptables: see $log"
+    fi
     sleep 0.2
 done
 "$@"

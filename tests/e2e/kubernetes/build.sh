@@ -41,8 +41,8 @@ build() {
         # the etcd module's program is in its folder server/v3
         [ "$name" != v3 ] || name=etcd
         say "building $name for Kubernetes $kubernetes"
-        nice -n 10 "$go" build -trimpath -ldflags "-s -w$(stamp)" -o "$work/$name" "$package" >&2 ||
-            die "$name does not build; see above"
+        nice -n 10 timeout 2400 "$go" build -trimpath -ldflags "-s -w$(stamp)" -o "$work/$name" "$package" >&2 ||
+            die "$name does not build, or not within 40 minutes; see above"
     done
     musl-gcc -static -Os -s -o "$work/pause" "$("$go" list -m -f '{{.Dir}}' k8s.io/kubernetes)/build/pause/linux/pause.c" ||
         die "pause does not build; see above"
