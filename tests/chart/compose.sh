@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # compose.sh WORD...: docker compose, version 2 or newer: the machine's own, or that of Debian 13 out of the cache.
+# compose.sh --plugin: prints where that of Debian 13 is, for a folder of Docker's plugins.
 
 # shellcheck source=tests/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
@@ -27,6 +28,11 @@ fetch_compose() {
     mv "$dir.new" "$dir"
 }
 
+if [ "${1-}" = --plugin ]; then
+    with_lock compose fetch_compose
+    printf '%s\n' "$program"
+    exit 0
+fi
 if docker compose version >/dev/null 2>&1; then
     exec docker compose "$@"
 fi
