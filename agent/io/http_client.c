@@ -306,6 +306,8 @@ static void http_set_tls(CURL *easy, const struct http_call *call)
                                        : (long)CURLPROTO_HTTPS);
 #endif
     (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    /* No SHA-1 signatures, no RSA below 2048 bits, whatever the system's openssl.cnf allows. */
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_CIPHER_LIST, "DEFAULT:@SECLEVEL=2");
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
     if (call->ca_pem.len) {
@@ -317,15 +319,19 @@ static void http_set_tls(CURL *easy, const struct http_call *call)
 }
 
 /*
- * With the 30 and 10 s below a connection that has fallen silent without a word is given up after a
- * minute; the system's own nine probes would take two.
+ * A connection that is cut without a word is given up after HTTP_SILENCE_MS: by keepalive when we
+ * only listen, as a watch does (the system's own nine probes would take minutes), by the time-out when
+ * what we sent is not acknowledged, for then no probes are sent.
  */
 static int http_curl_has_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 {
     static const int probes = 3;
+    static const unsigned unacknowledged_ms = HTTP_SILENCE_MS;
     (void)arg;
     (void)purpose;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms,
+                     sizeof unacknowledged_ms);
     return CURL_SOCKOPT_OK;
 }
 
@@ -338,8 +344,8 @@ static void http_set_transport(CURL *easy, const struct http_call *call)
     (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS);
     (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 30L);
-    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 10L);
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 20L);
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 5L);
     (void)curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, http_curl_has_socket);
     (void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "muster");
     if (call->bind_ip && call->bind_ip[0]) {

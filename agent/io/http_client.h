@@ -24,6 +24,8 @@ struct http_request;
 #define HTTP_REQUESTS_MAX 64
 /* A connection that is not established within this time is given up. */
 #define HTTP_CONNECT_MS 3000
+/* So is one whose other end does not acknowledge any more (keepalive 20 s, then three times 5 s). */
+#define HTTP_SILENCE_MS 35000
 
 /* What came of a request; everything is borrowed for the call. */
 struct http_response {

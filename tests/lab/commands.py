@@ -301,8 +301,14 @@ async def api(lab: "Lab", args: Args, _: Progress) -> Any:
     action = args["action"]
     if action == "down":
         await lab.http.stop()
+    elif action == "cut":
+        lab.partition.available()
+        lab.partition.api_cut = True
+        lab.apply_partition()
     elif action == "up":
         await lab.http.start()
+        lab.partition.api_cut = False
+        lab.apply_partition()
     elif action == "fault":
         clear, _, spec = (args.get("spec") or "").partition(" ")
         if clear == "clear":
@@ -322,7 +328,7 @@ async def api(lab: "Lab", args: Args, _: Progress) -> Any:
             {"client": c, "verb": v, "resource": r, "code": code, "count": n}
             for (c, v, r, code), n in sorted(lab.api.counts.items())]}
     else:
-        raise Refused(f"api {action}: not one of down up fault cert compact rotate-tokens stats")
+        raise Refused(f"api {action}: not one of down cut up fault cert compact rotate-tokens stats")
     return None
 
 

@@ -173,6 +173,7 @@ class Partition:
         self._bits = 128 if addresses.ipv6 else 32
         self.pods: set[str] = set()
         self.without_api: set[str] = set()
+        self.api_cut = False     # nobody's packets reach the API, nor its own anybody
         self._installed = False
 
     def available(self) -> None:
@@ -183,10 +184,13 @@ class Partition:
 
     def apply(self, pods: dict[str, tuple[str, int]]) -> None:
         """Put the present cut into force for pods {name: (address, group)}, in one transaction."""
-        if not self.pods and not self.without_api:
+        if not self.pods and not self.without_api and not self.api_cut:
             self.remove()
             return
         lines = ["*filter", f":{self.chain} - [0:0]"]
+        if self.api_cut:
+            api = f"{self._addresses.api}/{self._bits}"
+            lines += [f"-A {self.chain} {way} {api} -j DROP" for way in ("-s", "-d")]
         inside = {n: p for n, p in pods.items() if n in self.pods}
         outside = {n: p for n, p in pods.items() if n not in self.pods}
         for address, group in inside.values():
