@@ -181,13 +181,27 @@ static struct promise judge_replicas(const struct judge *j)
     return held();
 }
 
+/* A server may refuse what the others serve, as a primary does for two seconds after its start. */
+static const struct pod *find_refusing(const struct judge *j)
+{
+    for (size_t i = 0; i < j->world->pod_count; i++)
+        if (j->facts->fresh[i] && !j->world->pods[i].server.state_ok)
+            return &j->world->pods[i];
+    return NULL;
+}
+
 static struct promise judge_agreement(const struct judge *j)
 {
+    const struct pod *refusing = find_refusing(j);
     if (!j->facts->views)
         return unknown("no server's view is known");
     if (j->facts->reference_votes < j->facts->views)
         return broken(arena_format(j->arena, "%zu of %zu views differ from the most common one",
                                    j->facts->views - j->facts->reference_votes, j->facts->views));
+    if (refusing)
+        return broken(arena_format(j->arena, "%s says cluster_state:fail", refusing->name));
+    if (j->world->record && j->world->record->state == RECORD_FORMING)
+        return broken("the formation is not finished");
     return j->roster->complete ? held() : unknown(ASKS_FEW);
 }
 

@@ -181,7 +181,10 @@ static void test_a_record_that_forms_is_forming_whatever_the_views_say(void **st
     struct fixture *f = *state;
     struct world_build *b = world_build_formed(&f->arena, 3, 6);
     b->record.state = RECORD_FORMING;
-    assert_int_equal(look(f, b)->state, STATUS_FORMING);
+    const struct status *s = look(f, b);
+    assert_int_equal(s->state, STATUS_FORMING);
+    assert_int_equal(s->check, CHECK_PROMISE);
+    assert_promise(s, PROMISE_AGREEMENT, HELD_NO, "the formation is not finished");
 }
 
 static void test_without_record_and_answers_the_state_is_unknown(void **state)
@@ -321,6 +324,21 @@ static void test_servers_that_say_fail_serve_nothing(void **state)
     assert_int_equal(f->status.check, CHECK_BROKEN);
     assert_promise(&f->status, PROMISE_SLOTS, HELD_NO,
                    "every server that answers says cluster_state:fail");
+}
+
+/* What one server refuses is not served to its clients, whatever the others say. */
+static void test_one_server_that_says_fail_is_no_healthy_cluster(void **state)
+{
+    struct fixture *f = *state;
+    struct world_build *b = world_build_formed(&f->arena, 3, 6);
+    const struct world *w = world_build_refresh(b);
+    b->pods[2].server.state_ok = false;
+    facts_gather(w, &f->arena, &f->facts);
+    status_gather(w, &f->facts, &f->plan, &f->arena, &f->status);
+    assert_int_equal(f->status.check, CHECK_PROMISE);
+    assert_int_equal(f->status.state, STATUS_DEGRADED);
+    assert_promise(&f->status, PROMISE_AGREEMENT, HELD_NO, "muster-2 says cluster_state:fail");
+    assert_others_held(&f->status, BIT(PROMISE_AGREEMENT));
 }
 
 static void test_when_all_refuse_the_cluster_is_down(void **state)
@@ -647,6 +665,7 @@ int main(void)
         TEST(test_two_of_three_primaries_gone_is_a_lost_majority),
         TEST(test_silence_alone_loses_no_majority),
         TEST(test_servers_that_say_fail_serve_nothing),
+        TEST(test_one_server_that_says_fail_is_no_healthy_cluster),
         TEST(test_when_all_refuse_the_cluster_is_down),
         TEST(test_each_reason_of_absence_is_said),
         TEST(test_a_pod_that_is_not_there_is_missing),
