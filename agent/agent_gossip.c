@@ -14,6 +14,8 @@
 #include "wire/digest.h"
 
 #define MATE_PERIOD_MS 5000
+/* Those that are not heard may be starting: until each was heard once, `check` cannot tell. */
+#define MATE_HURRY_MS 500
 #define MATE_TIMEOUT_MS 1500
 /* One lost answer is not silence. */
 #define MATE_SILENT_AFTER 2
@@ -108,6 +110,13 @@ static void mates_follow(struct agent *agent)
     agent->mate_count = count;
 }
 
+static bool mate_is_due(const struct agent *agent, const struct agent_mate *mate)
+{
+    int64_t period_ms = mate->state == AGENT_OK ? MATE_PERIOD_MS : MATE_HURRY_MS;
+    return !mate->request &&
+           (!mate->asked_ms || agent->world.now_ms - mate->asked_ms >= period_ms);
+}
+
 void agent_ask_mates(struct agent *agent)
 {
     const struct world *w = &agent->world;
@@ -122,8 +131,7 @@ void agent_ask_mates(struct agent *agent)
     mates_follow(agent);
     for (size_t i = 0; i < w->pod_count; i++) {
         struct agent_mate *mate = mate_find(agent, w->pods[i].uid);
-        if (mate && !mate->request && w->pods[i].ip[0] &&
-            (!mate->asked_ms || w->now_ms - mate->asked_ms >= MATE_PERIOD_MS))
+        if (mate && w->pods[i].ip[0] && mate_is_due(agent, mate))
             mate_ask(agent, mate, &w->pods[i]);
     }
 }
