@@ -19,7 +19,11 @@ test_seconds=1200
 if [ "${MUSTER_WITH_DOCKER-}" != 1 ]; then
     [ "${MUSTER_NO_SETUP-}" = 1 ] || "$repo/tests/lib/setup.sh" e2e
     # what this machine cannot do is said before half an hour of building
-    [ -n "${KUBECONFIG-}" ] || "$here/cluster" able
+    if [ -z "${KUBECONFIG-}" ]; then
+        "$here/cluster" able
+        "$repo/tests/lib/with-docker.sh" true
+        "$here/kubernetes/build.sh" >/dev/null
+    fi
     # one engine for the images and all tests
     MUSTER_WITH_DOCKER=1 exec "$repo/tests/lib/with-docker.sh" "$0" "$@"
 fi
