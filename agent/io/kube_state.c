@@ -192,6 +192,7 @@ static void state_watch_named(struct kube_state *state)
 /* Everything that hangs on the name starts anew; nothing known under the old one is kept. */
 static void state_follow_set(struct kube_state *state, const char *name)
 {
+    text_format(state->set_name, sizeof state->set_name, "%s", name); /* it may be a pod's */
     kube_watch_free(state->set_watch);
     kube_watch_free(state->record_watch);
     state->set_watch = state->record_watch = NULL;
@@ -199,8 +200,7 @@ static void state_follow_set(struct kube_state *state, const char *name)
     state->set_present = false;
     state->set = (struct kube_stateful_set){0};
     kube_record_forget(&state->record);
-    text_format(state->set_name, sizeof state->set_name, "%s", name);
-    LOG(LOG_INFO, "statefulset_found", LOG_ABOUT("statefulset"), LOG_S("name", name));
+    LOG(LOG_INFO, "statefulset_found", LOG_ABOUT("statefulset"), LOG_S("name", state->set_name));
     state_watch_named(state);
     loop_timer_arm(state->timer, STATE_IDLE_MS);
     state_changed(state);

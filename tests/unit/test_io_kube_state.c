@@ -28,6 +28,7 @@ enum {
     WHOLE_PODS = 1 << 7, /* metadata only is a form that it does not know */
     NO_OWNERS = 1 << 8,  /* 403 for lists by a label */
     GONE = 1 << 9,       /* the set is deleted, its pods are not */
+    OTHER = 1 << 10,     /* the pods turn out to be another set's */
 };
 
 struct session {
@@ -58,8 +59,8 @@ static void add_pod(struct buf *out, int ordinal, const char *set_uid, const cha
     if (set_uid[0])
         (void)buf_format(out,
                          "\"ownerReferences\":[{\"apiVersion\":\"apps/v1\",\"kind\":"
-                         "\"StatefulSet\",\"name\":\"db\",\"uid\":\"%s\",\"controller\":true}],",
-                         set_uid);
+                         "\"StatefulSet\",\"name\":\"%s\",\"uid\":\"%s\",\"controller\":true}],",
+                         strcmp(set_uid, "other") == 0 ? set_uid : "db", set_uid);
     (void)buf_format(out,
                      "\"annotations\":{}},\"spec\":{\"nodeName\":\"node-%d\"},\"status\":{"
                      "\"phase\":\"Running\",\"podIP\":\"10.0.0.%d\",\"conditions\":[{\"type\":"
@@ -162,7 +163,7 @@ static void answer_list(int fd, const char *line, int stage)
 {
     auto_buf struct buf items;
     buf_init(&items, KIB(64));
-    const char *uid = stage & REBORN ? "set-2" : "set-1";
+    const char *uid = stage & REBORN ? "set-2" : stage & OTHER ? "other" : "set-1";
     if (strstr(line, "/statefulsets?")) {
         add_set(&items, uid, stage & LARGE ? 60 : 3);
         answer_items(fd, "StatefulSet", &items);
@@ -554,6 +555,22 @@ static void test_a_set_that_was_created_again_has_its_pods_read_anew(void **stat
     session_close(&session);
 }
 
+static bool follows_other(void *ctx)
+{
+    const struct session *session = ctx;
+    return strcmp(kube_state_set_name(session->state), "other") == 0;
+}
+
+static void test_the_own_pod_leads_to_another_set(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, "", OTHER);
+    assert_true(io_run_until(session.loop, follows_other, &session, 3000));
+    assert_null(kube_state_set(session.state)); /* the API has none of that name */
+    session_close(&session);
+}
+
 static bool set_is_absent(void *ctx)
 {
     const struct session *session = ctx;
@@ -612,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_a_deleted_record_leaves_a_copy),
         cmocka_unit_test(test_absent_and_unreadable_records_are_told_apart),
         cmocka_unit_test(test_a_set_that_was_created_again_has_its_pods_read_anew),
+        cmocka_unit_test(test_the_own_pod_leads_to_another_set),
         cmocka_unit_test(test_a_deleted_set_leaves_what_it_was),
         cmocka_unit_test(test_an_api_that_is_gone_keeps_what_was_known),
     };
