@@ -13,10 +13,11 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 FILE = os.path.join(REPO, "docker/docker-compose.yml")
 SERVICES = [f"redis-{i}" for i in range(6)]
 HEALTHY_SECONDS = 120
+COMMAND_SECONDS = 600
 
 
 def run(*words, **kwargs):
-    return subprocess.run(words, capture_output=True, text=True, check=False, **kwargs)
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS, **kwargs)
 
 
 def build(image, server):
@@ -26,7 +27,7 @@ def build(image, server):
     if made.returncode == 0:
         made = subprocess.run(["docker", "build", "--tag", image, "--target", "server",
                                "--build-arg", "SERVER=" + server, "-"],
-                              input=archive, capture_output=True, check=False)
+                              input=archive, capture_output=True, check=False, timeout=COMMAND_SECONDS)
     if made.returncode != 0:
         raise AssertionError(f"{image}: {made.stdout[-2000:]} {made.stderr[-2000:]}")
 

@@ -83,6 +83,10 @@ class Readme(unittest.TestCase):
         self.assertEqual(done.returncode, 0, f"{block}\n{done.stdout}")
         return done.stdout
 
+    def tidy(self, *argv: str) -> None:
+        """What a failed test may have left."""
+        subprocess.run(argv, cwd=REPO, env=self.environment, capture_output=True, check=False, timeout=BLOCK_SECONDS)
+
     def run_section(self, title: str, between: Callable[[], None] = lambda: None) -> str:
         """What its blocks print, one after the other; `between` is called after the first."""
         first, *others = sections()[title]
@@ -103,15 +107,13 @@ class Readme(unittest.TestCase):
             if STATE:
                 subprocess.run([REPO / "tests/e2e/cluster", "--state", STATE, "load", IMAGE], check=True,
                                timeout=BLOCK_SECONDS)
-        self.addCleanup(subprocess.run, ["kubectl", "delete", "namespace", "shop", "--ignore-not-found"],
-                        env=self.environment, check=False, timeout=BLOCK_SECONDS)
+        self.addCleanup(self.tidy, "kubectl", "delete", "namespace", "shop", "--ignore-not-found")
         printed = self.run_section(KUBERNETES, give_image)
         self.assertRegex(printed, r"(?m)^healthy$")
         self.assertRegex(printed, r"(?m)^OK$")
 
     def test_compose(self) -> None:
-        self.addCleanup(subprocess.run, ["docker", "compose", "--file", PROJECT, "down", "--volumes"], cwd=REPO,
-                        env=self.environment, check=False, timeout=BLOCK_SECONDS)
+        self.addCleanup(self.tidy, "docker", "compose", "--file", PROJECT, "down", "--volumes")
         printed = self.run_section(COMPOSE)
         self.assertRegex(printed, r"(?m)^OK$")
         self.assertRegex(printed, r"(?m)^hello$")
