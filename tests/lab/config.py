@@ -40,6 +40,7 @@ LAB_DEFAULTS: dict[str, Any] = {
     "agentsAfter": "",           # agents start once this file exists; servers, ungated, at once
     "serverArgs": "",            # more arguments for every server, separated by blanks
     "lateSeconds": 0.0,          # a pod gets its address a random time after it was scheduled
+    "agentSeconds": 0.0,         # and its agent runs a random time after that, as after image and init
     "seed": 0,                   # of these times
     "user": "",                  # with --auth: the agents' ACL user; else the default user
     "userRules": "",             # its rights, if not the smallest that will do

@@ -112,8 +112,7 @@ class PodWorker:
 
     async def _prepare(self) -> None:
         """The sandbox: an address, directories, the agent's configuration and credentials."""
-        await asyncio.sleep(random.Random(f"{self.config.lab['seed']}/{self.name}").uniform(
-            0, self.config.lab["lateSeconds"]))
+        await asyncio.sleep(self._chance("lateSeconds"))
         self.address = self.kubelet.addresses.fresh()
         data = self.directory / "data"
         if self.kubelet.volume_is_new(self.name, self._fresh) and data.exists():
@@ -169,7 +168,13 @@ class PodWorker:
             self._leaving = True
             self._task.cancel()
 
+    def _chance(self, setting: str) -> float:
+        """Some time up to that of the setting, the same in each lab of this seed."""
+        seed = f"{self.config.lab['seed']}/{self.name}"
+        return random.Random(seed).uniform(0, self.config.lab[setting])
+
     async def _start_agent(self) -> None:
+        await asyncio.sleep(self._chance("agentSeconds"))
         while self.config.lab["agentsAfter"] and not Path(self.config.lab["agentsAfter"]).exists():
             await asyncio.sleep(0.02)
         await self._keep(self.agent, self._agent_command)
