@@ -32,6 +32,7 @@
 #include "io/peers.h"
 #include "io/record_client.h"
 #include "wire/config_yaml.h"
+#include "wire/digest.h"
 #include "wire/metrics_text.h"
 
 /* A turn comes at the latest after this, sooner when something was noted. */
@@ -100,6 +101,7 @@ struct agent {
     struct attempts attempts;
     struct readiness readiness;
     struct rebirth_watch rebirth;
+    struct own_past past;
     struct metrics_counters counters;
     int64_t settle_until_ms;
     int64_t published_ms; /* when the pages were made last */
@@ -107,6 +109,7 @@ struct agent {
     bool was_leader;
     bool woken;                       /* a turn is due within AGENT_DEBOUNCE_MS */
     bool gate_asks;                   /* a server at the gate waits for what the others say */
+    int64_t gate_opened_ms;           /* a person opened it to what waits since then; 0 = nobody */
     bool stopping;                    /* SIGTERM came: leave as soon as the server is gone */
     char said[PLAN_REASON_SIZE];      /* the last sentence that was logged */
     char gate_said[GATE_REASON_SIZE]; /* likewise of the gate */
@@ -139,6 +142,8 @@ void agent_on_outcome(void *ctx, const struct action *action, const char *pod_ui
 /* agent_hook.c: the gate's verdict for the hook, made anew in each turn while a server waits. */
 struct hook_server_config agent_hook_config(struct agent *agent);
 void agent_answer_hook(struct agent *agent);
+/* What waits at the gate, for the other agents; false if nothing does. */
+bool agent_gate_digest(const struct agent *agent, struct digest *digest);
 
 /* agent_publish.c: log, status, metrics, digest, readiness. */
 void agent_publish(struct agent *agent);

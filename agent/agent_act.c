@@ -30,6 +30,7 @@ static enum log_level agent_action_level(const struct action *action)
     switch (action->kind) {
     case ACTION_REPLICATE:
     case ACTION_FORGET:
+    case ACTION_TAKEOVER:
     case ACTION_RECORD_PUT:
         return LOG_INFO;
     case ACTION_NONE:
@@ -60,6 +61,8 @@ static const char *agent_event_reason(const struct action *action)
         return "ReplicaAssigned";
     case ACTION_FORGET:
         return "NodeForgotten";
+    case ACTION_TAKEOVER:
+        return "ReplicaTookOver";
     case ACTION_NONE:
     case ACTION_CONFIG_SET:
     case ACTION_SET_CONFIG_EPOCH:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The leader asks the other agents for their digests. A digest only tells that its agent lives and
- * what is worth reading; it never justifies an action.
+ * The leader asks the other agents for their digests, and so does an agent whose server waits at the
+ * gate. A digest only tells that its agent lives, what is worth reading, and what waits at its own
+ * gate; it never justifies an action by itself.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 #include "wire/digest.h"
 
 #define MATE_PERIOD_MS 5000
-/* Those that are not heard may be starting: until each was heard once, `check` cannot tell. */
+/* While a server waits for what the others say; and of those that are not heard, which may be
+ * starting: until each was heard once, `check` cannot tell. */
 #define MATE_HURRY_MS 500
 #define MATE_TIMEOUT_MS 1500
 /* One lost answer is not silence. */
@@ -55,7 +57,9 @@ static void mate_on_done(void *ctx, const struct http_response *response)
         /* What it says is of when its server was asked, but not of later than we asked it. */
         mate->told = (struct told){.heard_ms = mate->asked_ms,
                                    .view_hash = digest.view_hash,
-                                   .open_slots = digest.open_slots};
+                                   .open_slots = digest.open_slots,
+                                   .gate = digest_gate_word(&digest)};
+        agent_wake(mate->agent);
     } else if (++mate->failures >= MATE_SILENT_AFTER) {
         mate->state = AGENT_SILENT;
         mate->told = (struct told){0};
@@ -112,9 +116,9 @@ static void mates_follow(struct agent *agent)
 
 static bool mate_is_due(const struct agent *agent, const struct agent_mate *mate)
 {
-    int64_t period_ms = mate->state == AGENT_OK ? MATE_PERIOD_MS : MATE_HURRY_MS;
-    return !mate->request &&
-           (!mate->asked_ms || agent->world.now_ms - mate->asked_ms >= period_ms);
+    bool hurry = agent->gate_asks || mate->state != AGENT_OK;
+    int64_t period_ms = hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
+    return !mate->request && (!mate->asked_ms || agent->world.now_ms - mate->asked_ms >= period_ms);
 }
 
 void agent_ask_mates(struct agent *agent)
@@ -124,7 +128,7 @@ void agent_ask_mates(struct agent *agent)
         agent_mates_ask(agent);
         return;
     }
-    if (!w->leader) {
+    if (!w->leader && !agent->gate_asks) {
         agent_forget_mates(agent);
         return;
     }

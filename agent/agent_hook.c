@@ -23,6 +23,25 @@ static enum hook_verdict agent_on_drain(void *ctx, char reason[HOOK_REASON_SIZE]
     return HOOK_OK;
 }
 
+/* Only for what waits now: the next server of this pod is judged anew. */
+static enum hook_verdict agent_on_open(void *ctx, char reason[HOOK_REASON_SIZE])
+{
+    struct agent *agent = ctx;
+    int64_t since_ms;
+    if (!hook_server_waiting(agent->hook, &since_ms)) {
+        text_format(reason, HOOK_REASON_SIZE, "no server waits at the gate of %s",
+                    agent->identity.pod_name);
+        return HOOK_NO;
+    }
+    text_format(reason, HOOK_REASON_SIZE, "the server of %s starts; it was held because: %.180s",
+                agent->identity.pod_name, agent->gate_said);
+    LOG(LOG_WARN, "gate-opened", LOG_S("msg", "a person opened the gate"),
+        LOG_S("held", agent->gate_said));
+    agent->gate_opened_ms = since_ms;
+    agent_wake(agent);
+    return HOOK_OK;
+}
+
 struct hook_server_config agent_hook_config(struct agent *agent)
 {
     return (struct hook_server_config){
@@ -34,6 +53,7 @@ struct hook_server_config agent_hook_config(struct agent *agent)
         .now_ms = clock_mono_ms,
         .on_start = agent_on_start,
         .on_drain = agent_on_drain,
+        .on_open = agent_on_open,
         .ctx = agent,
     };
 }
@@ -44,11 +64,32 @@ static struct gate_claim gate_claim_of(const struct hook_facts *facts, int64_t s
         .has_nodes = facts->nodes_conf == HOOK_NODES_CONF_PRESENT && facts->peer_count > 0,
         .corrupt = facts->nodes_conf == HOOK_NODES_CONF_CORRUPT,
         .unreadable = facts->nodes_conf == HOOK_NODES_CONF_UNREADABLE,
+        .data = hook_facts_prove_data(facts),
         .asked_ms = since_ms,
     };
-    if (facts->nodes_conf == HOOK_NODES_CONF_PRESENT)
+    if (facts->nodes_conf == HOOK_NODES_CONF_PRESENT) {
         claim.id = facts->myself.id;
+        claim.owner = facts->myself.flags & NODE_PRIMARY && facts->myself.slot_count;
+    }
     return claim;
+}
+
+bool agent_gate_digest(const struct agent *agent, struct digest *digest)
+{
+    int64_t since_ms;
+    const struct hook_facts *facts = hook_server_waiting(agent->hook, &since_ms);
+    if (!facts)
+        return false;
+    struct gate_claim claim = gate_claim_of(facts, since_ms);
+    digest->gate = DIGEST_GATE_HELD;
+    digest->id = claim.id;
+    if (claim.corrupt || claim.unreadable)
+        return true; /* what it has is not known */
+    if (claim.owner)
+        digest->volume = claim.data ? DIGEST_VOLUME_SLOTS_DATA : DIGEST_VOLUME_SLOTS;
+    else
+        digest->volume = claim.data ? DIGEST_VOLUME_DATA : DIGEST_VOLUME_EMPTY;
+    return true;
 }
 
 #ifdef MUSTER_TESTING
@@ -57,10 +98,21 @@ static bool hook_guard_is_off(void)
 {
     return getenv("MUSTER_TEST_KEEP_ADDRESSES") != NULL;
 }
+
+/* And what the question for the data prevents: tests/integration/test_gate.py. */
+static uint32_t hook_guards_off(void)
+{
+    return getenv("MUSTER_TEST_START_WITHOUT_DATA") ? GUARD_DATA : 0;
+}
 #else
 static bool hook_guard_is_off(void)
 {
     return false;
+}
+
+static uint32_t hook_guards_off(void)
+{
+    return 0;
 }
 #endif
 
@@ -103,9 +155,11 @@ void agent_answer_hook(struct agent *agent)
     if (!facts)
         return;
     struct gate_claim claim = gate_claim_of(facts, since_ms);
+    claim.opened = agent->gate_opened_ms && agent->gate_opened_ms == since_ms;
     auto_hook_answer struct hook_answer answer = {0};
     char reason[GATE_REASON_SIZE];
     int64_t limit_ms = (int64_t)agent->config->hook.silent_seconds * 1000;
+    agent->world.guards_off |= hook_guards_off();
     enum gate_verdict verdict = gate_judge(&agent->world, &claim, limit_ms, reason);
     answer.verdict = verdict == GATE_WAIT ? HOOK_WAIT : HOOK_GO;
     text_format(answer.reason, sizeof answer.reason, "%s", reason);

@@ -210,10 +210,6 @@ void agent_mates_close(struct agent *agent)
 void agent_hosts_fill_digest(const struct agent *agent, struct digest *digest)
 {
     text_format(digest->zone, sizeof digest->zone, "%s", agent->config->cluster.zone);
-    int64_t since_ms;
-    const struct node_id *gate = agent_hosts_id_at_gate(agent, &since_ms);
-    if (gate && !digest->run_id[0])
-        digest->id = *gate; /* so that the others' gates know where it will be */
     digest->set = agent->hosts->set;
     digest->record = host_record_hash(agent->hosts->record);
     const struct record *own = host_record_get(agent->hosts->record);

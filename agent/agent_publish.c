@@ -72,7 +72,7 @@ static void publish_digest(struct agent *agent)
     const struct world *w = &agent->world;
     const struct pod *me = w->me == NO_POD ? NULL : &w->pods[w->me];
     struct digest digest = {.offset = -1, .quiet_ms = -1, .age_ms = -1};
-    if (me && me->server.seen_ms) {
+    if (!agent_gate_digest(agent, &digest) && me && me->server.seen_ms) {
         const struct server *s = &me->server;
         memcpy(digest.run_id, s->run_id, sizeof digest.run_id);
         digest.id = s->id;
@@ -89,7 +89,8 @@ static void publish_digest(struct agent *agent)
     }
     if (agent->hosts)
         agent_hosts_fill_digest(agent, &digest);
-    digest.gate = hook_server_server_running(agent->hook) ? DIGEST_GATE_OPEN : DIGEST_GATE_UNKNOWN;
+    if (hook_server_server_running(agent->hook))
+        digest.gate = DIGEST_GATE_OPEN;
     auto_buf struct buf text;
     buf_init(&text, DIGEST_TEXT_MAX);
     if (digest_format(&text, &digest) == 0)

@@ -71,6 +71,15 @@ static void agent_put_ip(const struct agent *agent, const struct kube_pod *from,
     pod->other_family = from->ip[0] && !ip[0];
 }
 
+/* The own server at the own gate, as the other agents hear of theirs. */
+static void agent_put_own_gate(struct agent *agent, struct pod *me)
+{
+    struct digest digest = {0};
+    if (agent_gate_digest(agent, &digest))
+        me->told =
+            (struct told){.heard_ms = agent->world.now_ms, .gate = digest_gate_word(&digest)};
+}
+
 static void agent_put_pod(struct agent *agent, const struct kube_pod *from, struct pod *pod)
 {
     const struct config *config = agent->config;
@@ -86,9 +95,12 @@ static void agent_put_pod(struct agent *agent, const struct kube_pod *from, stru
     pod->zone_pending = kube_state_zone_pending(agent->state, from);
     bool me = strcmp(pod->uid, agent->identity.pod_uid) == 0;
     pod->agent = me ? AGENT_OK : agent_mate_state(agent, pod->uid, &pod->agent_seen_ms);
-    if (me)
+    if (me) {
         pod->agent_seen_ms = agent->world.now_ms;
-    agent_mate_told(agent, pod->uid, &pod->told);
+        agent_put_own_gate(agent, pod);
+    } else {
+        agent_mate_told(agent, pod->uid, &pod->told);
+    }
     const struct server *server = peers_server(agent->peers, pod->uid);
     if (server)
         pod->server = *server;
@@ -134,12 +146,22 @@ static void agent_put_set(struct agent *agent, const struct kube_stateful_set *s
     to->ordered_ready = set->ordered_ready;
 }
 
-void agent_observe(struct agent *agent)
+/* What runs beside us shows its part as long as it answers; what it had stays known after its end. */
+static void agent_remember(struct agent *agent)
 {
-    if (agent->hosts) {
-        agent_hosts_observe(agent);
-        return;
+    struct world *w = &agent->world;
+    const struct pod *me = w->me == NO_POD ? NULL : &w->pods[w->me];
+    if (me && world_view_fresh(w, me)) {
+        const struct view *view = me->server.view;
+        agent->past = (struct own_past){me->server.id, view->myself->slot_count > 0};
+        for (size_t i = 0; !agent->past.part && i < view->node_count; i++)
+            agent->past.part = node_id_eq(&view->nodes[i].primary, &view->myself->id);
     }
+    w->past = agent->past;
+}
+
+static void agent_observe_kube(struct agent *agent)
+{
     arena_reset(&agent->arena);
     struct world *w = &agent->world;
     *w = (struct world){
@@ -168,6 +190,15 @@ void agent_observe(struct agent *agent)
     if (set)
         agent_put_pods(agent, set);
     w->gone_since_ms = rebirth_look(&agent->rebirth, w);
+}
+
+void agent_observe(struct agent *agent)
+{
+    if (agent->hosts)
+        agent_hosts_observe(agent);
+    else
+        agent_observe_kube(agent);
+    agent_remember(agent);
 }
 
 /* Whoever is hurried is asked at that pace for a moment longer than the wish. */

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "cli/ask.h"
+#include "cli/gate.h"
 #include "cli/options.h"
 #include "cli/show.h"
 #include "cli/table.h"
@@ -55,6 +56,7 @@ static void put_usage(FILE *to)
     (void)fputs("usage: muster COMMAND [OPTION...]\n\n", to);
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
         (void)fprintf(to, "  %-8s %s\n", COMMANDS[i].verb, COMMANDS[i].purpose);
+    (void)fprintf(to, "  %-8s %s\n", "gate", "who waits at a gate; let one start");
     (void)fprintf(to, "  %-8s %s\n", "agent", "the daemon beside a server");
     (void)fprintf(to, "  %-8s %s\n", "version", "version and commit");
     (void)fprintf(to, "  %-8s %s\n", "help", "this text, or that of a command");
@@ -173,6 +175,8 @@ static int run_help(const struct cli *cli, const char *verb)
     const struct command *command = verb ? find_command(verb) : NULL;
     if (command)
         put_help(cli->out, command);
+    else if (verb && strcmp(verb, "gate") == 0)
+        gate_help(cli->out);
     else
         put_usage(cli->out);
     return CLI_OK;
@@ -201,6 +205,8 @@ int cli_run(const struct cli *cli, int argc, char **argv)
     const char *verb = argc > 1 ? argv[1] : "";
     if (is_one_of(verb, "help", "--help", "-h"))
         return run_help(cli, argc > 2 ? argv[2] : NULL);
+    if (strcmp(verb, "gate") == 0)
+        return gate_run(cli, argc - 2, argv + 2);
     const struct command *command = find_command(verb);
     bool version = is_one_of(verb, "version", "--version", "-V");
     if (!command && !version) {

@@ -32,6 +32,8 @@ static const char *pod_state(struct arena *arena, const struct status_pod *pod)
     char age[32];
     if (pod->terminating)
         put_note(notes, sizeof notes, "terminating");
+    if (pod->gate[0])
+        put_note(notes, sizeof notes, pod->gate);
     if (!pod->ready)
         put_note(notes, sizeof notes, "not ready");
     if (pod->agent == AGENT_SILENT)

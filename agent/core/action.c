@@ -87,6 +87,7 @@ int64_t action_quiet_ms(const struct action *action)
         /* A handshake takes a few cron cycles of 100 ms (FACTS 1) and is given up after NT. */
     case ACTION_REPLICATE:
     case ACTION_FORGET:
+    case ACTION_TAKEOVER:
         return 1000;
     }
     return 0;
@@ -163,6 +164,10 @@ void action_command(const struct action *action, struct action_args *ret_args)
     case ACTION_FORGET:
         action_word(ret_args, "FORGET");
         action_word(ret_args, action->subject.hex);
+        break;
+    case ACTION_TAKEOVER:
+        action_word(ret_args, "FAILOVER");
+        action_word(ret_args, "TAKEOVER");
         break;
     }
 }

@@ -23,6 +23,7 @@
     X(ACTION_MEET, "CLUSTER MEET")                         \
     X(ACTION_REPLICATE, "CLUSTER REPLICATE")               \
     X(ACTION_FORGET, "CLUSTER FORGET")                     \
+    X(ACTION_TAKEOVER, "CLUSTER FAILOVER TAKEOVER")        \
     X(ACTION_RECORD_PUT, "record")
 
 enum action_kind {
@@ -60,7 +61,7 @@ struct action {
     struct node_id node; /* precondition: the id that the server must answer with */
     uint32_t require;    /* of enum require */
 
-    struct node_id subject;  /* REPLICATE: the primary; FORGET and MEET: the other node */
+    struct node_id subject;  /* REPLICATE, TAKEOVER: the primary; FORGET and MEET: the other node */
     char ip[IP_SIZE];        /* MEET, SETTING_ANNOUNCE_IP */
     uint16_t port;           /* MEET */
     uint16_t bus_port;       /* MEET; 0 = not known: 10000 above the port */

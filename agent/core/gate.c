@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/gate_part.h"
 
 static bool gate_told(const struct world *world)
 {
@@ -11,97 +12,93 @@ static bool gate_told(const struct world *world)
            (world->record_presence == PRESENCE_ABSENT || world->record);
 }
 
-/* The record, or what is remembered of one that was deleted. */
-static const struct record *gate_record(const struct world *world)
-{
-    return world->record ? world->record : world->record_copy;
-}
-
 static const char *gate_teller(const struct world *world)
 {
     return world->arbiter == ARBITER_HOSTS ? "the other agents" : "the Kubernetes API";
 }
 
-/* The node that is to be started empty still has a part in the cluster: nobody else has its data. */
-struct gate_part {
-    size_t views;                 /* of other servers that were read lately */
-    size_t others;                /* pods beside the own one */
-    const struct view_node *node; /* owns slots or is followed, NULL if none does */
-    const struct pod *viewer;     /* that says so */
-};
+/* ---- would the start cost data? ---- */
 
-static bool gate_is_followed(const struct view *view, const struct node_id *id)
+static const char *gate_whose(const struct world *world, const struct view_node *node,
+                              const struct gate_claim *claim)
 {
-    for (size_t i = 0; i < view->node_count; i++)
-        if (node_id_eq(&view->nodes[i].primary, id))
-            return true;
-    return false;
+    if (node_id_eq(&node->id, &claim->id))
+        return "it comes back without its data";
+    return node_id_eq(&node->id, &world->past.id) ? "it comes back without its volume"
+                                                  : "at this address another node is expected";
 }
 
-/*
- * The node that the record has for the own pod; "" = none. Where pods have no names of their own,
- * the volume says which member this is.
- */
-static struct node_id gate_recorded_id(const struct world *world, const struct node_id *claimed)
+/* Somebody's view gives the node a part that this server cannot take up. */
+static bool gate_holds_for_part(const struct world *world, const struct gate_claim *claim,
+                                const struct gate_part *part, char reason[GATE_REASON_SIZE])
 {
-    const struct record *record = gate_record(world);
-    const struct record_member *m = !record        ? NULL
-                                    : world->seats ? record_find_id(record, claimed)
-                                                   : record_find_pod(record, world->my_pod);
-    return m ? m->id : (struct node_id){""};
-}
-
-/*
- * The node may be the one that ran here last: by the file's id, by the record's for this pod, by our
- * address; or, when neither tells an id, because nobody answers for it.
- */
-static bool gate_is_ours(const struct world *world, const struct view_node *node,
-                         const struct node_id *claimed, const struct node_id *recorded)
-{
-    if (node_id_eq(&node->id, claimed) || node_id_eq(&node->id, recorded))
-        return true;
-    if (node->ip[0] && strcmp(node->ip, world->my_ip) == 0)
-        return true;
-    if (node_id_is_set(claimed) || node_id_is_set(recorded))
+    const char *holder = gate_find_holder(world, &part->node->id);
+    if (!holder)
         return false;
-    for (size_t i = 0; i < world->pod_count; i++)
-        if (world_server_fresh(world, &world->pods[i]) &&
-            node_id_eq(&world->pods[i].server.id, &node->id))
-            return false;
+    const char *whose = gate_whose(world, part->node, claim);
+    if (part->node->slot_count)
+        text_format(reason, GATE_REASON_SIZE,
+                    "%s; in the view of %s node %.8s owns %u slots, and %s may have its data: "
+                    "waiting until another node owns them",
+                    whose, part->viewer->name, part->node->id.hex, part->node->slot_count, holder);
+    else
+        text_format(reason, GATE_REASON_SIZE,
+                    "%s; in the view of %s replicas follow node %.8s, and %s may have its data: "
+                    "waiting until they follow another",
+                    whose, part->viewer->name, part->node->id.hex, holder);
     return true;
 }
 
-static struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed)
+/* What ran here last had a part, as its volume or our memory says, and the others are not heard. */
+static bool gate_holds_unheard(const struct world *world, const struct node_id *lost,
+                               const struct gate_part *part, char reason[GATE_REASON_SIZE])
 {
-    struct gate_part part = {0};
-    struct node_id recorded = gate_recorded_id(world, claimed);
-    for (size_t i = 0; i < world->pod_count; i++) {
-        const struct pod *pod = &world->pods[i];
-        if (i == world->me)
-            continue;
-        part.others++;
-        if (!world_view_fresh(world, pod))
-            continue;
-        part.views++;
-        const struct view *view = pod->server.view;
-        for (size_t n = 0; !part.node && n < view->node_count; n++) {
-            const struct view_node *node = &view->nodes[n];
-            if (!(node->flags & (NODE_MYSELF | NODE_HANDSHAKE)) &&
-                gate_is_ours(world, node, claimed, &recorded) &&
-                (node->slot_count || gate_is_followed(view, &node->id))) {
-                part.node = node;
-                part.viewer = pod;
-            }
-        }
+    if (!gate_told(world)) {
+        text_format(reason, GATE_REASON_SIZE,
+                    "node %.8s owned slots here and its data is gone: %s must tell first who else "
+                    "has it",
+                    lost->hex, gate_teller(world));
+        return true;
     }
-    return part;
+    const char *holder = gate_find_holder(world, lost);
+    if (!holder || part->heard > part->others / 2)
+        return false;
+    text_format(reason, GATE_REASON_SIZE,
+                "node %.8s owned slots here and its data is gone, and %s may have it: waiting for "
+                "most of the %zu other servers to say who owns the slots, %zu do",
+                lost->hex, holder, part->others, part->heard);
+    return true;
 }
+
+/* The server would be empty where data was; NULL if not. */
+static const struct node_id *gate_lost(const struct world *world, const struct gate_claim *claim)
+{
+    bool same = node_id_eq(&world->past.id, &claim->id);
+    if (world->past.part && !(same && claim->data))
+        return &world->past.id;
+    return claim->owner && !claim->data ? &claim->id : NULL;
+}
+
+static bool gate_holds_data(const struct world *world, const struct gate_claim *claim,
+                            char reason[GATE_REASON_SIZE])
+{
+    if (world->guards_off & GUARD_DATA)
+        return false;
+    struct gate_part part = gate_find_part(world, &claim->id);
+    if (part.node)
+        return !(claim->data && node_id_eq(&part.node->id, &claim->id)) &&
+               gate_holds_for_part(world, claim, &part, reason);
+    const struct node_id *lost = gate_lost(world, claim);
+    return lost && gate_holds_unheard(world, lost, &part, reason);
+}
+
+/* ---- a start from nothing ---- */
 
 /* An empty start needs the word of most others, and none of them against it (DESIGN 5.4). */
 static enum gate_verdict gate_judge_empty(const struct world *world, const struct node_id *claimed,
                                           const char *what, char reason[GATE_REASON_SIZE])
 {
-    struct gate_part part = gate_find_part(world, claimed);
+    struct gate_part part = gate_find_former(world, claimed);
     if (part.node && part.node->slot_count)
         text_format(reason, GATE_REASON_SIZE,
                     "%s; node %.8s still owns %u slots in the view of %s: waiting for a replica "
@@ -111,11 +108,11 @@ static enum gate_verdict gate_judge_empty(const struct world *world, const struc
         text_format(reason, GATE_REASON_SIZE,
                     "%s; node %.8s is still followed in the view of %s: waiting", what,
                     part.node->id.hex, part.viewer->name);
-    else if (part.views <= part.others / 2)
+    else if (part.heard <= part.others / 2)
         text_format(reason, GATE_REASON_SIZE,
                     "%s; waiting for most of the %zu other servers to say that its node has no "
                     "part, %zu do",
-                    what, part.others, part.views);
+                    what, part.others, part.heard);
     else {
         text_format(reason, GATE_REASON_SIZE,
                     "%s, and no other server says that its node has a part: starting empty, the "
@@ -178,18 +175,61 @@ static enum gate_verdict gate_judge_other(const struct record *record,
     return GATE_GO_ALONE;
 }
 
+static enum gate_verdict gate_open_by_hand(const struct world *world,
+                                           const struct gate_claim *claim,
+                                           char reason[GATE_REASON_SIZE])
+{
+    text_format(reason, GATE_REASON_SIZE, "a person opened the gate");
+    if (claim->corrupt)
+        return GATE_GO_EMPTY;
+    return claim->has_nodes && gate_told(world) ? GATE_GO_REWRITTEN : GATE_GO;
+}
+
+/* Everyone who could tell whose address this is was asked. */
+static bool gate_asked_all(const struct world *world)
+{
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        bool silent = pod->server.reach == REACH_UNKNOWN && !world_gate_word(world, pod);
+        if (i != world->me && pod->ip[0] &&
+            (silent || (world_server_fresh(world, pod) && !world_view_fresh(world, pod))))
+            return false;
+    }
+    return true;
+}
+
+/* Without a volume that tells what it was: only its address can be mistaken for another's. */
+static enum gate_verdict gate_judge_new(const struct world *world, const struct gate_claim *claim,
+                                        int64_t limit_ms, char reason[GATE_REASON_SIZE])
+{
+    const char *what = claim->unreadable
+                           ? "its nodes.conf cannot be read: the server itself must judge it"
+                           : "a new server, with no peers to find";
+    bool first = world->record_presence == PRESENCE_ABSENT && !gate_record(world);
+    bool asked = gate_told(world) && gate_asked_all(world);
+    if (first || asked || world->arbiter == ARBITER_HOSTS ||
+        world->now_ms - claim->asked_ms >= limit_ms) {
+        text_format(reason, GATE_REASON_SIZE, "%s", what);
+        return GATE_GO;
+    }
+    text_format(reason, GATE_REASON_SIZE,
+                "a new server: asking first whether its address was that of another node "
+                "(waits at most %d s)",
+                (int)(limit_ms / 1000));
+    return GATE_WAIT;
+}
+
 enum gate_verdict gate_judge(const struct world *world, const struct gate_claim *claim,
                              int64_t limit_ms, char reason[GATE_REASON_SIZE])
 {
+    if (claim->opened)
+        return gate_open_by_hand(world, claim, reason);
     if (claim->corrupt)
         return gate_judge_corrupt(world, reason);
-    if (!claim->has_nodes) {
-        text_format(reason, GATE_REASON_SIZE, "%s",
-                    claim->unreadable
-                        ? "its nodes.conf cannot be read: the server itself must judge it"
-                        : "a new server, with no peers to find");
-        return GATE_GO;
-    }
+    if (gate_holds_data(world, claim, reason))
+        return GATE_WAIT;
+    if (!claim->has_nodes)
+        return gate_judge_new(world, claim, limit_ms, reason);
     if (!gate_told(world))
         return gate_judge_untold(world, claim, limit_ms, reason);
     const struct record *record = gate_record(world);

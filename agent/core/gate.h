@@ -2,10 +2,17 @@
 /*
  * The gate (DESIGN 5.4): may the server beside us start now, and with which addresses of its peers.
  *
- * The hook tells what it found on the volume; the verdict is made here. A server that brings a
- * nodes.conf is held until the addresses of its peers can be told, at most until the caller's
- * limit: then it starts with its file unchanged. One whose file is corrupt, or that has left the
- * cluster, starts from an empty directory, once nobody says that its node still has a part.
+ * The hook tells what it found on the volume; the verdict is made here. Two questions are asked.
+ *
+ * Would its start cost data? A node that owns slots or is followed must not come back without what
+ * it held: its replicas would throw theirs away (FACTS 0.1), also when another node answers at its
+ * address (FACTS 0.2, NOTES J3). Such a server is held without a limit, until another node owns the
+ * slots, nobody has the data any more, or a person opens the gate.
+ *
+ * Where are its peers? A server that brings a nodes.conf is held until their addresses can be told,
+ * at most until the caller's limit: then it starts with its file unchanged. One whose file is
+ * corrupt, or that has left the cluster, starts from an empty directory, once nobody says that its
+ * node still has a part.
  */
 #ifndef MUSTER_CORE_GATE_H
 #define MUSTER_CORE_GATE_H
@@ -20,6 +27,9 @@ struct gate_claim {
     bool corrupt;      /* a nodes.conf that a server would refuse, or that is cut */
     bool unreadable;   /* one that the server's user cannot read, or that is too long */
     struct node_id id; /* its `myself`; "" without nodes.conf */
+    bool owner;        /* which owned slots when it was written */
+    bool data;         /* the data set that it would load is there and holds keys */
+    bool opened;       /* a person takes it upon himself (`muster gate open`) */
     int64_t asked_ms;  /* when the hook asked */
 };
 
@@ -31,11 +41,11 @@ enum gate_verdict {
     GATE_GO_EMPTY,     /* from an empty directory: nodes.conf and data are moved aside */
 };
 
-#define GATE_REASON_SIZE 200
+#define GATE_REASON_SIZE 256
 
 /*
- * `limit_ms`: how long a server that may start anyway is held at most. GATE_GO_EMPTY goes by the
- * views of the other servers, which the caller must have read while a server waits here.
+ * Goes by the views of the other servers and by what their agents say of their gates, which the
+ * caller must read while a server waits here. `limit_ms`: how long a server that may start anyway is held at most.
  */
 enum gate_verdict gate_judge(const struct world *world, const struct gate_claim *claim,
                              int64_t limit_ms, char reason[GATE_REASON_SIZE]);

@@ -34,6 +34,8 @@ static const struct rule {
     {"form-replan", "a member that lost its id before the cluster stood gets its part anew",
      rule_form_replan},
     {"form-servers", "each member alone: quick settings, config epoch, slots", rule_form_servers},
+    {"held", "where held primaries leave no majority, their best replicas take over, one at a time",
+     rule_held},
     {"serving", "what is not served is said before anything else", rule_serving},
     {"members", "the record follows the pods' node ids; strangers are left alone", rule_members},
     {"meet", "members that do not know each other's address are introduced", rule_meet},
@@ -179,6 +181,9 @@ struct action planner_meet(const struct planner *p, const struct pod *from, cons
 
 static const char *planner_reach_text(const struct world *w, const struct pod *pod)
 {
+    const struct gate_word *word = world_gate_word(w, pod);
+    if (word)
+        return gate_word_text(word);
     switch (pod->server.reach) {
     case REACH_UNKNOWN:
         return "its server was not asked yet";

@@ -128,6 +128,7 @@ enum rule_verdict rule_form_verify(struct planner *p);
 enum rule_verdict rule_form_finish(struct planner *p);
 enum rule_verdict rule_restore(struct planner *p);
 enum rule_verdict rule_serving(struct planner *p);
+enum rule_verdict rule_held(struct planner *p);
 enum rule_verdict rule_members(struct planner *p);
 enum rule_verdict rule_meet(struct planner *p);
 enum rule_verdict rule_strangers(struct planner *p);

@@ -77,6 +77,7 @@ static void status_gather_pods(const struct world *world, const struct facts *fa
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
         const struct server *s = &pod->server;
+        const struct gate_word *word = world_gate_word(world, pod);
         pods[i] = (struct status_pod){
             .name = pod->name,
             .ordinal = pod->ordinal,
@@ -89,6 +90,7 @@ static void status_gather_pods(const struct world *world, const struct facts *fa
             .memory_bytes = facts->fresh[i] ? s->memory_bytes : STATUS_NUMBER_UNKNOWN,
             .server = server_text(arena, s),
             .agent = pod->agent,
+            .gate = word ? gate_word_text(word) : "",
             .age_ms = s->seen_ms ? world->now_ms - s->seen_ms : STATUS_NUMBER_UNKNOWN,
         };
         status_pod_role(world, facts, roster, i, &pods[i]);

@@ -64,7 +64,8 @@ struct status_pod {
     int64_t memory_bytes; /* or STATUS_NUMBER_UNKNOWN */
     const char *server;   /* "redis 7.0.15"; "" = unknown */
     enum agent_state agent;
-    int64_t age_ms; /* since its server's last complete answer, or STATUS_NUMBER_UNKNOWN */
+    const char *gate; /* "" = it does not wait at its gate, as far as is known; else how */
+    int64_t age_ms;   /* since its server's last complete answer, or STATUS_NUMBER_UNKNOWN */
 };
 
 /* What `check` asks for; the order is the order of importance. */

@@ -51,6 +51,20 @@ bool world_view_stands(const struct world *world, const struct pod *pod)
            world->now_ms - s->view_ms <= WORLD_STANDS_MS;
 }
 
+const char *gate_word_text(const struct gate_word *word)
+{
+    if (word->data)
+        return "waits at its gate with its data";
+    return word->owner ? "waits at its gate without its data" : "waits at its gate";
+}
+
+const struct gate_word *world_gate_word(const struct world *world, const struct pod *pod)
+{
+    const struct told *told = &pod->told;
+    bool lately = told->heard_ms && world->now_ms - told->heard_ms <= WORLD_TOLD_FRESH_MS;
+    return lately && told->gate.held && !world_server_fresh(world, pod) ? &told->gate : NULL;
+}
+
 bool world_api_fresh(const struct world *world)
 {
     return world->set.known && world->api_seen_ms &&

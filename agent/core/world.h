@@ -28,6 +28,8 @@
 #define WORLD_FRESH_MS 3500
 /* A view without a sign of change stands until it is read again in turn (core/observe.h). */
 #define WORLD_STANDS_MS 65000
+/* What another agent told is old after two of its slowest periods and a time-out (agent_gossip.c). */
+#define WORLD_TOLD_FRESH_MS 12000
 /* Without any word from the API for this long its view is stale (bookmarks come each minute). */
 #define WORLD_API_FRESH_MS 90000
 
@@ -85,11 +87,29 @@ struct server {
     bool view_outdated;      /* CLUSTER INFO says other figures than when the view was read */
 };
 
-/* What the agent beside a server told by its digest: never a reason to act, only to read. */
+/* A server that waits at the gate of its agent: what its volume was found to hold. */
+struct gate_word {
+    bool held;
+    struct node_id id; /* of its nodes.conf; "" = there is none */
+    bool owner;        /* which says that it owned slots */
+    bool data;         /* the data set that it would load is there and holds keys */
+};
+
+/*
+ * What the agent beside a server told by its digest: never a reason to act, only to read. What it
+ * says of its gate is believed only of a server that does not answer itself.
+ */
 struct told {
     int64_t heard_ms;   /* 0 = nothing */
     uint64_t view_hash; /* 0 = unknown */
     uint32_t open_slots;
+    struct gate_word gate;
+};
+
+/* The server that ran beside the observing agent, as it last showed itself. */
+struct own_past {
+    struct node_id id; /* "" = none was seen */
+    bool part;         /* it owned slots or was followed */
 };
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
@@ -152,6 +172,7 @@ enum guard {
     GUARD_FORGET = 1 << 4,  /* FACTS 4's conditions for FORGET */
     GUARD_REBIRTH = 1 << 5, /* a recorded cluster is gone only when every server is virgin */
     GUARD_GATE = 1 << 6,    /* a server starts with the addresses that the gate tells */
+    GUARD_DATA = 1 << 7,    /* what had a part does not start without its data */
 };
 
 struct world {
@@ -186,6 +207,7 @@ struct world {
 
     const struct pod *pods; /* sorted by ordinal, only ours */
     size_t pod_count;
+    struct own_past past;
 
     const struct attempts *attempts; /* what was tried lately; never NULL */
     uint64_t entropy[2];             /* for a new uid */
@@ -207,6 +229,12 @@ bool world_view_fresh(const struct world *world, const struct pod *pod);
  * what most servers say; whoever acts on a server's view needs a fresh one.
  */
 bool world_view_stands(const struct world *world, const struct pod *pod);
+
+/* "waits at its gate without its data": one of few, for sentences and tables. */
+const char *gate_word_text(const struct gate_word *word);
+
+/* What the pod's agent said lately of a server that it holds at its gate; NULL if it holds none. */
+const struct gate_word *world_gate_word(const struct world *world, const struct pod *pod);
 
 /* The API's word is complete and not older than WORLD_API_FRESH_MS. */
 bool world_api_fresh(const struct world *world);

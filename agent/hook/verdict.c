@@ -1,30 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hook/verdict.h"
 
-static bool rdb_is_proven(const struct hook_facts *facts)
-{
-    return facts->rdb == HOOK_TRUE && facts->rdb_keys == HOOK_TRUE;
-}
-
-static bool aof_is_proven(const struct hook_facts *facts)
-{
-    return facts->aof == HOOK_TRUE && facts->aof_complete == HOOK_TRUE &&
-           facts->aof_keys == HOOK_TRUE;
-}
-
-bool verdict_data_is_proven(const struct hook_facts *facts)
-{
-    switch (facts->appendonly) {
-    case HOOK_TRUE:
-        return aof_is_proven(facts);
-    case HOOK_FALSE:
-        return rdb_is_proven(facts);
-    case HOOK_UNKNOWN:
-        break;
-    }
-    return rdb_is_proven(facts) && aof_is_proven(facts);
-}
-
 static const char *data_set(const struct hook_facts *facts)
 {
     switch (facts->appendonly) {
@@ -66,7 +42,7 @@ bool verdict_without_agent(const struct hook_facts *facts, char reason[HOOK_REAS
             return say_so(reason, true, "it was a replica");
         if (!facts->myself.slot_count)
             return say_so(reason, true, "it owned no slots");
-        if (verdict_data_is_proven(facts))
+        if (hook_facts_prove_data(facts))
             return say_so(reason, true, "it was a primary and its data is there");
         text_format(reason, HOOK_REASON_SIZE,
                     "it was the primary of %u slots and has not %s: its replicas would lose theirs",

@@ -12,12 +12,6 @@
 #include "wire/hook_proto.h"
 
 /*
- * The data set that the server will load is there and holds keys. Where the persistence mode is not
- * known, both the RDB and the AOF must be.
- */
-bool verdict_data_is_proven(const struct hook_facts *facts);
-
-/*
  * Virgins, replicas, primaries without slots and those that prove their data may start. `reason`
  * becomes the sentence for it in either case.
  */

@@ -174,6 +174,13 @@ static void client_drain(struct hook_client *client)
     client_answer(client, verdict, reason);
 }
 
+static void client_open(struct hook_client *client)
+{
+    const struct hook_server_config *config = &client->server->config;
+    char reason[HOOK_REASON_SIZE] = "";
+    client_answer(client, config->on_open(config->ctx, reason), reason);
+}
+
 static void client_start(struct hook_client *client)
 {
     struct hook_server *server = client->server;
@@ -215,6 +222,9 @@ static void client_request(struct hook_client *client)
             client_answer(client, HOOK_OK, "the server runs");
         else
             client_answer(client, HOOK_NO, "there is no server");
+        break;
+    case HOOK_OPEN:
+        client_open(client);
         break;
     case HOOK_VERB_NONE:
         client_answer(client, HOOK_ERROR, "this agent does not know the request");

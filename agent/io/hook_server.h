@@ -47,6 +47,8 @@ struct hook_server_config {
      * HOOK_REPEAT_MS, HOOK_NO ends the hook with an error; each with a reason for its log.
      */
     enum hook_verdict (*on_drain)(void *ctx, char reason[HOOK_REASON_SIZE]);
+    /* A person opens the gate for the server that waits there now: HOOK_OK or HOOK_NO. */
+    enum hook_verdict (*on_open)(void *ctx, char reason[HOOK_REASON_SIZE]);
     void *ctx;
 };
 

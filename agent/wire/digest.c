@@ -9,6 +9,7 @@
 /* By enum value; NULL is never written. */
 static const char *const ROLES[] = {NULL, "primary", "replica"};
 static const char *const GATES[] = {NULL, "open", "held"};
+static const char *const VOLUMES[] = {NULL, "empty", "data", "slots", "slots+data"};
 static const char *const DRAINS[] = {NULL, "none", "running", "done"};
 static const char *const LINKS[] = {"down", "up"};
 static const char *const STATES[] = {NULL, "forming", "formed"};
@@ -58,12 +59,27 @@ int digest_format(struct buf *out, const struct digest *digest)
         (void)buf_format(out, " view=%016" PRIx64, digest->view_hash);
     (void)buf_format(out, " open=%" PRIu32, digest->open_slots);
     put_name(out, "gate", GATES[digest->gate]);
+    put_name(out, "volume", VOLUMES[digest->volume]);
     put_name(out, "drain", DRAINS[digest->drain]);
     put_known(out, "quiet", digest->quiet_ms);
     put_known(out, "age", digest->age_ms);
     put_record(out, digest);
     (void)buf_append_str(out, "\n");
     return out->failed ? E_LIMIT : 0;
+}
+
+struct gate_word digest_gate_word(const struct digest *digest)
+{
+    enum digest_volume volume = digest->volume;
+    bool held = digest->gate == DIGEST_GATE_HELD && volume != DIGEST_VOLUME_UNKNOWN;
+    if (!held)
+        return (struct gate_word){0};
+    return (struct gate_word){
+        .held = true,
+        .id = digest->id,
+        .owner = volume == DIGEST_VOLUME_SLOTS || volume == DIGEST_VOLUME_SLOTS_DATA,
+        .data = volume == DIGEST_VOLUME_DATA || volume == DIGEST_VOLUME_SLOTS_DATA,
+    };
 }
 
 static bool read_name(struct span value, const char *const *names, unsigned count,
@@ -93,6 +109,14 @@ static bool read_gate(struct span value, struct digest *d)
     unsigned gate;
     bool ok = read_name(value, GATES, ARRAY_LEN(GATES), &gate);
     d->gate = (enum digest_gate)gate;
+    return ok;
+}
+
+static bool read_volume(struct span value, struct digest *d)
+{
+    unsigned volume;
+    bool ok = read_name(value, VOLUMES, ARRAY_LEN(VOLUMES), &volume);
+    d->volume = (enum digest_volume)volume;
     return ok;
 }
 
@@ -213,10 +237,12 @@ static const struct {
     const char *key;
     bool (*read)(struct span value, struct digest *digest);
 } FIELDS[] = {
-    {"run", read_run},   {"id", read_id},         {"role", read_role},   {"primary", read_primary},
-    {"link", read_link}, {"offset", read_offset}, {"epoch", read_epoch}, {"view", read_view},
-    {"open", read_open}, {"gate", read_gate},     {"drain", read_drain}, {"quiet", read_quiet},
-    {"age", read_age},   {"set", read_set},       {"rec", read_record},  {"zone", read_zone},
+    {"run", read_run},         {"id", read_id},         {"role", read_role},
+    {"primary", read_primary}, {"link", read_link},     {"offset", read_offset},
+    {"epoch", read_epoch},     {"view", read_view},     {"open", read_open},
+    {"gate", read_gate},       {"drain", read_drain},   {"quiet", read_quiet},
+    {"age", read_age},         {"set", read_set},       {"rec", read_record},
+    {"zone", read_zone},       {"volume", read_volume},
 };
 
 static int read_field(struct span word, struct digest *d, uint32_t *seen, struct err *err)

@@ -25,6 +25,14 @@
 
 enum digest_role { DIGEST_ROLE_UNKNOWN = 0, DIGEST_PRIMARY, DIGEST_REPLICA };
 enum digest_gate { DIGEST_GATE_UNKNOWN = 0, DIGEST_GATE_OPEN, DIGEST_GATE_HELD };
+/* What the server that is held at the gate has on its volume. */
+enum digest_volume {
+    DIGEST_VOLUME_UNKNOWN = 0,
+    DIGEST_VOLUME_EMPTY, /* no data, and its nodes.conf, if there is one, names no slots of its own */
+    DIGEST_VOLUME_DATA,      /* the data set that it would load, with keys */
+    DIGEST_VOLUME_SLOTS,     /* a nodes.conf that says it owned slots, but no data */
+    DIGEST_VOLUME_SLOTS_DATA /* both */
+};
 enum digest_drain {
     DIGEST_DRAIN_UNKNOWN = 0,
     DIGEST_DRAIN_NONE,
@@ -34,7 +42,7 @@ enum digest_drain {
 
 struct digest {
     char run_id[RUN_ID_SIZE]; /* "" = unknown */
-    struct node_id id;        /* "" = unknown */
+    struct node_id id;        /* of a server at the gate: its nodes.conf's; "" = unknown or none */
     enum digest_role role;
     struct node_id primary; /* of a replica */
     bool link_up;           /* of a replica */
@@ -43,6 +51,7 @@ struct digest {
     uint64_t view_hash;     /* view_hash(); 0 = no view */
     uint32_t open_slots;    /* half-done slot moves it shows of itself */
     enum digest_gate gate;
+    enum digest_volume volume; /* of a server that is held */
     enum digest_drain drain;
     int64_t quiet_ms; /* for how long the server made no election attempt; -1 = unknown */
     int64_t age_ms;   /* of the server's answer that all this is from; -1 = never */
@@ -57,6 +66,9 @@ struct digest {
 
 /* Appends the line with its newline. 0, or E_LIMIT past the buffer's ceiling. */
 int digest_format(struct buf *out, const struct digest *digest);
+
+/* What it says of a server at the agent's gate. */
+struct gate_word digest_gate_word(const struct digest *digest);
 
 /* E_LIMIT above DIGEST_TEXT_MAX; E_PROTO for a malformed line, value, or a key that comes twice. */
 must_check int digest_parse(struct span text, struct digest *ret_digest, struct err *err);

@@ -13,7 +13,7 @@
  *
  * nodes-conf=aside instead has nodes.conf and the data moved aside, for a start from nothing.
  *
- * Requests are start, drain, ready and alive; verdicts are wait, go, ok, no and error. The number
+ * Requests are start, drain, ready, alive and open; verdicts are wait, go, ok, no and error. The number
  * is the version that the writer speaks. Two releases may meet during an upgrade: a reader ignores
  * keys that it does not know, takes an unknown verb or verdict as HOOK_VERB_NONE or
  * HOOK_VERDICT_NONE, and an unknown word in a value as unknown. Values hold no control bytes; the
@@ -42,7 +42,14 @@
 #define HOOK_PATH_SIZE 512
 #define HOOK_SETTINGS_MAX 16
 
-enum hook_verb { HOOK_VERB_NONE = 0, HOOK_START, HOOK_DRAIN, HOOK_READY, HOOK_ALIVE };
+enum hook_verb {
+    HOOK_VERB_NONE = 0,
+    HOOK_START,
+    HOOK_DRAIN,
+    HOOK_READY,
+    HOOK_ALIVE,
+    HOOK_OPEN, /* `muster gate open`: a person lets start what waits at the gate */
+};
 
 enum hook_verdict {
     HOOK_VERDICT_NONE = 0,
@@ -132,6 +139,12 @@ struct hook_answer {
     char server_ip[IP_SIZE]; /* in the file of the last verdict: where the server listens */
     uint16_t server_port;
 };
+
+/*
+ * The data set that the server will load is there and holds keys. Where the persistence mode is not
+ * known, both the RDB and the AOF must be.
+ */
+bool hook_facts_prove_data(const struct hook_facts *facts);
 
 /* Both accept a zeroed struct. */
 void hook_request_deinit(struct hook_request *request);

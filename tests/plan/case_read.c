@@ -196,6 +196,13 @@ static bool read_pod(struct reader *r, size_t pod, struct span words)
     p->other_family = case_word(words, "other-family");
     if (case_word(words, "gone"))
         r->truth->listed[pod] = false;
+    char held[8] = "";
+    case_copy(words, "held", held, sizeof held);
+    if (held[0])
+        p->told = (struct told){
+            .heard_ms = r->truth->world.now_ms,
+            .gate = {.held = true, .owner = true, .data = strcmp(held, "data") == 0},
+        };
     return true;
 }
 

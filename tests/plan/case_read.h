@@ -18,12 +18,13 @@
  *     member NAME [id=@N] [shard=N|-] [role=primary|replica] [epoch=N] [nt=MS] [delay=S] [gone]
  *     forget @N                           on the record's list
  *     pod NAME [ip=IP|-] [other-family] [node=N|-] [zone=Z|-] [zone-pending] [terminating] [gone]
+ *          [held=empty|data]          its server waits at its agent's gate, with or without its data
  *     new-id NAME @N                      the pod's server lost its volume: alone, under this id
  *     node @N [pod=NAME|-] [component=N] [role=primary|@N] [epoch=N] [flags=a,b] [slots=1-2,3|-]
  *             [ip=IP]                     the truth of one node, also of one that is nobody's
  *     view NAME @N [missing] [flags=a,b] [ip=IP] [epoch=N]   what this server thinks of that node
  *     nodes NAME                          its CLUSTER NODES instead, in the indented lines that follow
- *     server NAME [reach=R] [age=MS] [view-age=MS] [view=none] [id=@N] [role=R] [keys=N] [nt=MS]
+ *     server NAME [reach=R] [age=MS] [view-age=MS] [view=none] [id=@N] [role=R] [keys=N] [offset=N] [nt=MS]
  *            [delay=S] [migration=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [asks=IP] [state=fail]
  *            [known=N] [epoch=N] [current=N] [assigned=N] [uptime=MS]  overrules what follows from the views
  *     guard-off virgin|record|member|restore|forget|rebirth

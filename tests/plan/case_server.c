@@ -46,6 +46,8 @@ static bool server_number(struct server *s, int64_t now_ms, struct span key, int
         s->view_ms = now_ms - number;
     else if (span_is(key, "keys"))
         s->keys = number;
+    else if (span_is(key, "offset"))
+        s->offset = number;
     else if (span_is(key, "nt"))
         s->node_timeout_ms = number;
     else if (span_is(key, "delay"))

@@ -96,6 +96,21 @@ static const char *check_forget(const struct world *world, const struct action *
     return NULL;
 }
 
+/* Only for a primary whose agent holds it back without its data, and that refuses connections. */
+static const char *check_takeover(const struct world *world, const struct pod *pod,
+                                  const struct action *a)
+{
+    const struct record_member *m = record_find_id(world->record, &a->subject);
+    const struct pod *held = m ? world_pod_by_name(world, m->pod) : NULL;
+    const struct gate_word *word = held ? world_gate_word(world, held) : NULL;
+    if (!word || word->data || held->server.reach != REACH_REFUSED)
+        return "of a primary that may run";
+    if (!(a->require & REQUIRE_REPLICA) || !pod->server.keys ||
+        !node_id_eq(&pod->server.view->myself->primary, &a->subject))
+        return "by a server that is no replica of it with data";
+    return NULL;
+}
+
 /* A server that holds anything is never made to follow another one's data. */
 static const char *check_replicate(const struct pod *pod, const struct action *a)
 {
@@ -153,6 +168,8 @@ static const char *check_command(const struct world *world, const struct action 
         return node_id_eq(&a->subject, &a->node) ? "itself" : check_replicate(pod, a);
     case ACTION_FORGET:
         return node_id_eq(&a->subject, &a->node) ? "itself" : check_forget(world, a);
+    case ACTION_TAKEOVER:
+        return check_takeover(world, pod, a);
     }
     return NULL;
 }

@@ -39,6 +39,7 @@ struct odd {
     bool moved;
     bool quick;  /* the formation's settings */
     bool absent; /* not in the API's list */
+    bool held;   /* at the gate of its agent, without its data */
     bool met;    /* anew, introduced already, and its old id is forgotten everywhere */
 };
 
@@ -73,6 +74,8 @@ static void odd_apply(struct truth *t, size_t pod, const struct odd *odd, enum r
     p->server.reach = odd->reach;
     p->server.seen_ms = p->server.view_ms =
         odd->reach == REACH_UNKNOWN ? 0 : TRUTH_NOW_MS - odd->age_ms;
+    if (odd->held)
+        p->told = (struct told){.heard_ms = TRUTH_NOW_MS, .gate = {.held = true, .owner = true}};
     p->terminating = odd->terminating;
     if (odd->moved)
         text_format(p->ip, sizeof p->ip, "10.9.9.%zu", pod);
@@ -200,6 +203,7 @@ static void test_every_world_of_two_pods_has_a_plan(void **state)
         {.reach = REACH_OK, .age_ms = 200, .identity = ANEW},
         {.reach = REACH_OK, .age_ms = 200, .identity = FOREIGN, .moved = true},
         {.reach = REACH_TIMEOUT, .age_ms = 9000},
+        {.reach = REACH_REFUSED, .age_ms = 200, .held = true},
     };
     for (size_t first = 0; first < ARRAY_LEN(firsts); first++)
         for (enum truth_stage stage = TRUTH_VIRGIN; stage <= TRUTH_FORMED; stage++)

@@ -79,6 +79,25 @@ static bool apply_forget(struct truth *t, struct truth_node *node, const struct 
     return true;
 }
 
+/* Without votes: it has the slots under an epoch of its own making (FACTS 3). */
+static bool apply_takeover(struct truth *t, struct truth_node *node)
+{
+    struct truth_node *old = node->primary ? NULL : truth_node(t, node->follows);
+    if (!old)
+        return false;
+    for (size_t i = 0; i < t->node_count; i++) {
+        if (t->nodes[i].epoch >= node->epoch)
+            node->epoch = t->nodes[i].epoch + 1;
+        if (&t->nodes[i] != node && node_id_eq(&t->nodes[i].follows, &old->id))
+            t->nodes[i].follows = node->id;
+    }
+    node->primary = true;
+    node->follows = (struct node_id){""};
+    node->slots = old->slots;
+    old->slots = (struct slot_set){0};
+    return true;
+}
+
 static bool apply_record(struct truth *t, const struct record *record)
 {
     struct record_member *members = t->members;
@@ -128,6 +147,8 @@ bool truth_apply(struct truth *truth, const struct world *world, const struct ac
         return apply_replicate(truth, node, action);
     case ACTION_FORGET:
         return apply_forget(truth, node, action);
+    case ACTION_TAKEOVER:
+        return apply_takeover(truth, node);
     }
     return false;
 }

@@ -21,6 +21,14 @@ static struct world_build *formed(struct arena *arena)
     return world_build_formed(arena, 3, 6);
 }
 
+/* The pod has an address that no node had. */
+static struct world_build *formed_elsewhere(struct arena *arena)
+{
+    struct world_build *b = formed(arena);
+    text_format(b->world.my_ip, sizeof b->world.my_ip, "10.0.0.77");
+    return b;
+}
+
 static enum gate_verdict judge(const struct world_build *b, struct gate_claim claim)
 {
     memset(reason, 0, sizeof reason);
@@ -29,9 +37,11 @@ static enum gate_verdict judge(const struct world_build *b, struct gate_claim cl
     return verdict;
 }
 
-static void test_a_new_server_starts_at_once(void **state)
+static void test_a_new_server_starts_at_once_where_nothing_was_formed(void **state)
 {
-    struct world_build *b = formed(*state);
+    arena_reset(*state);
+    struct world_build *b = world_build_virgin(*state, 6);
+    b->world.record_presence = PRESENCE_ABSENT;
     b->world.api_seen_ms = 0;
     assert_int_equal(judge(b, (struct gate_claim){0}), GATE_GO);
     assert_string_equal(reason, "a new server, with no peers to find");
@@ -39,16 +49,39 @@ static void test_a_new_server_starts_at_once(void **state)
     assert_string_equal(reason, "its nodes.conf cannot be read: the server itself must judge it");
 }
 
+/* Its address may be that of a node which replicas still follow (FACTS 0.2). */
+static void test_a_new_server_asks_whose_address_it_has(void **state)
+{
+    struct world_build *b = formed_elsewhere(*state);
+    struct gate_claim claim = {.asked_ms = WORLD_BUILD_NOW_MS};
+    assert_int_equal(judge(b, claim), GATE_GO);
+    b->pods[3].server.reach = REACH_UNKNOWN;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_string_equal(reason,
+                        "a new server: asking first whether its address was that of another "
+                        "node (waits at most 30 s)");
+    b->pods[3].server.reach = REACH_TIMEOUT; /* asked, and silent */
+    assert_int_equal(judge(b, claim), GATE_GO);
+    b->pods[3].server.reach = REACH_OK;
+    b->pods[3].server.view_ms = 0; /* its figures only */
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    claim.asked_ms -= LIMIT_MS;
+    assert_int_equal(judge(b, claim), GATE_GO);
+    b->world.api_seen_ms = 0;
+    claim.asked_ms += 1;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+}
+
 /* The file of the server that runs in the agent's own pod. */
 static struct gate_claim claim_of(const struct world_build *b, size_t pod)
 {
     return (struct gate_claim){
-        .has_nodes = true, .id = b->nodes[pod].id, .asked_ms = b->world.now_ms};
+        .has_nodes = true, .id = b->nodes[pod].id, .data = true, .asked_ms = b->world.now_ms};
 }
 
 static void test_a_server_with_peers_starts_with_their_current_addresses(void **state)
 {
-    struct world_build *b = formed(*state);
+    struct world_build *b = formed_elsewhere(*state);
     assert_int_equal(judge(b, claim_of(b, 0)), GATE_GO_REWRITTEN);
     b->world.record = b->world.record_copy = NULL;
     b->world.record_presence = PRESENCE_ABSENT; /* read, and there is none */
@@ -63,13 +96,13 @@ static void test_a_server_with_peers_starts_with_their_current_addresses(void **
 static void test_a_server_with_peers_waits_until_they_are_known(void **state)
 {
     struct gate_claim claim = {.has_nodes = true, .asked_ms = WORLD_BUILD_NOW_MS};
-    struct world_build *b = formed(*state);
+    struct world_build *b = formed_elsewhere(*state);
     b->world.api_seen_ms = 0;
     assert_int_equal(judge(b, claim), GATE_WAIT);
-    b = formed(*state);
+    b = formed_elsewhere(*state);
     b->world.set.known = false;
     assert_int_equal(judge(b, claim), GATE_WAIT);
-    b = formed(*state);
+    b = formed_elsewhere(*state);
     b->world.record = NULL;
     b->world.record_presence = PRESENCE_UNKNOWN;
     assert_int_equal(judge(b, claim), GATE_WAIT);
@@ -81,7 +114,7 @@ static void test_a_server_with_peers_waits_until_they_are_known(void **state)
 
 static void test_a_silent_api_holds_a_server_to_the_limit_only(void **state)
 {
-    struct world_build *b = formed(*state);
+    struct world_build *b = formed_elsewhere(*state);
     struct gate_claim claim = {.has_nodes = true};
     b->world.api_seen_ms = 0;
     claim.asked_ms = b->world.now_ms - LIMIT_MS + 1;
@@ -125,7 +158,7 @@ static void test_a_node_of_nobody_has_no_address(void **state)
 /* Compose after `down` and `up`: every address is new, and with it the name, but not the volume. */
 static void test_without_names_the_volume_is_the_member(void **state)
 {
-    struct world_build *b = formed(*state);
+    struct world_build *b = formed_elsewhere(*state);
     b->world.seats = true;
     assert_int_equal(judge(b, claim_of(b, 1)), GATE_GO_REWRITTEN);
     struct gate_claim stranger = claim_of(b, 1);
@@ -136,7 +169,7 @@ static void test_without_names_the_volume_is_the_member(void **state)
 /* A volume restored from a snapshot of another pod, or of another cluster (FACTS 13, M7b). */
 static void test_a_copied_volume_starts_without_addresses(void **state)
 {
-    struct world_build *b = formed(*state);
+    struct world_build *b = formed_elsewhere(*state);
     assert_int_equal(judge(b, claim_of(b, 1)), GATE_GO_ALONE);
     assert_string_equal(reason,
                         "its volume is that of muster-1, copied or moved: it starts without "
@@ -237,6 +270,146 @@ static void test_a_node_that_has_left_starts_empty(void **state)
     assert_int_equal(judge(b, claim), GATE_GO_ALONE);
 }
 
+/* ---- data ---- */
+
+/* The own server is down; its replicas hold keys. */
+static struct world_build *killed(struct arena *arena)
+{
+    struct world_build *b = formed(arena);
+    for (size_t i = 0; i < b->count; i++)
+        b->pods[i].server.keys = 100;
+    world_build_lose(b, 0);
+    world_build_refresh(b);
+    return b;
+}
+
+static struct gate_claim owner_without_data(const struct world_build *b)
+{
+    struct gate_claim claim = claim_of(b, 0);
+    claim.owner = true;
+    claim.data = false;
+    claim.asked_ms -= 100 * LIMIT_MS; /* no limit */
+    return claim;
+}
+
+static void test_a_primary_without_its_data_waits_for_its_heir(void **state)
+{
+    struct world_build *b = killed(*state);
+    struct gate_claim claim = owner_without_data(b);
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, "it comes back without its data; in the view of muster-1 node"));
+    assert_non_null(strstr(reason, "owns 5461 slots, and muster-"));
+    claim.data = true;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    claim.data = false;
+    b->world.guards_off = GUARD_DATA;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    b->world.guards_off = 0;
+    elect(b, 0, replica_of(b, 0));
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+}
+
+static void test_nobody_has_the_data_any_more(void **state)
+{
+    struct world_build *b = killed(*state);
+    size_t replica = replica_of(b, 0);
+    struct gate_claim claim = owner_without_data(b);
+    b->pods[replica].server.keys = 0; /* it says that it is empty */
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    b->pods[replica].server.view_ms = 0; /* that is not known to be the follower's word */
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    world_build_lose(b, replica); /* absence is not evidence */
+    world_build_refresh(b);
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, b->pods[replica].name));
+    b->pods[replica].told = (struct told){.heard_ms = b->world.now_ms, .gate = {.held = true}};
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN); /* its volume is gone */
+    b->pods[replica].told.gate.data = true;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+}
+
+/* A lost volume, or none at all, in a container that came back at once (FACTS 0.2, NOTES J3). */
+static void test_nobody_else_answers_at_the_address_of_a_primary(void **state)
+{
+    struct world_build *b = killed(*state);
+    struct gate_claim claim = {.asked_ms = WORLD_BUILD_NOW_MS - 100 * LIMIT_MS};
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, "at this address another node is expected; in the view of"));
+    b->world.past = (struct own_past){b->nodes[0].id, true};
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, "it comes back without its volume; in the view of"));
+    claim = claim_of(b, 3); /* another's volume */
+    claim.data = claim.owner = true;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    elect(b, 0, replica_of(b, 0));
+    assert_int_equal(judge(b, (struct gate_claim){0}), GATE_GO);
+}
+
+/* Two pods swapped their addresses (FAULTS B3): each waits until the other's data is known. */
+static void test_swapped_addresses(void **state)
+{
+    struct world_build *b = killed(*state);
+    world_build_lose(b, 1);
+    world_build_refresh(b);
+    struct gate_claim claim = claim_of(b, 0);
+    claim.owner = claim.data = true;
+    text_format(b->world.my_ip, sizeof b->world.my_ip, "10.0.0.2");
+    text_format(b->pods[0].ip, sizeof b->pods[0].ip, "10.0.0.2");
+    text_format(b->pods[1].ip, sizeof b->pods[1].ip, "10.0.0.1");
+    struct gate_word word = {.held = true, .id = b->nodes[1].id, .owner = true, .data = true};
+    b->pods[1].told = (struct told){.heard_ms = b->world.now_ms, .gate = word};
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    b->pods[1].told.gate.data = false;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->pods[1].told.gate.data = true;
+    b->pods[1].told.heard_ms = b->world.now_ms - WORLD_TOLD_FRESH_MS - 1;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->pods[1].server.reach = REACH_OK; /* it answers there */
+    b->pods[1].server.seen_ms = b->world.now_ms;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+}
+
+static void test_what_had_a_part_waits_for_most_of_the_others(void **state)
+{
+    struct world_build *b = killed(*state);
+    struct gate_claim claim = owner_without_data(b);
+    for (size_t i = 1; i < b->count; i++)
+        world_build_lose(b, i);
+    world_build_refresh(b);
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, "owned slots here and its data is gone, and muster-1 may have "
+                                   "it: waiting for most of the 5 other servers"));
+    for (size_t i = 1; i < b->count; i++) /* all of them lost their data */
+        b->pods[i].told = (struct told){.heard_ms = b->world.now_ms,
+                                        .gate = {.held = true, .id = b->nodes[i].id}};
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    b->world.api_seen_ms = 0;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, "the Kubernetes API must tell first who else has it"));
+    claim.opened = true;
+    assert_int_equal(judge(b, claim), GATE_GO);
+    b->world.api_seen_ms = b->world.now_ms;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    claim.corrupt = true;
+    assert_int_equal(judge(b, claim), GATE_GO_EMPTY);
+    assert_string_equal(reason, "a person opened the gate");
+}
+
+/* What is remembered of the server beside us, while nobody else can be asked. */
+static void test_the_memory_of_what_ran_here(void **state)
+{
+    struct world_build *b = killed(*state);
+    struct gate_claim claim = {.asked_ms = WORLD_BUILD_NOW_MS - 100 * LIMIT_MS};
+    for (size_t i = 1; i < b->count; i++)
+        world_build_lose(b, i);
+    world_build_refresh(b);
+    assert_int_equal(judge(b, claim), GATE_GO);
+    b->world.past = (struct own_past){b->nodes[0].id, true};
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->world.past.part = false;
+    assert_int_equal(judge(b, claim), GATE_GO);
+}
+
 static int setup(void **state)
 {
     static struct arena arena;
@@ -254,7 +427,14 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_new_server_starts_at_once),
+        cmocka_unit_test(test_a_new_server_starts_at_once_where_nothing_was_formed),
+        cmocka_unit_test(test_a_new_server_asks_whose_address_it_has),
+        cmocka_unit_test(test_a_primary_without_its_data_waits_for_its_heir),
+        cmocka_unit_test(test_nobody_has_the_data_any_more),
+        cmocka_unit_test(test_nobody_else_answers_at_the_address_of_a_primary),
+        cmocka_unit_test(test_swapped_addresses),
+        cmocka_unit_test(test_what_had_a_part_waits_for_most_of_the_others),
+        cmocka_unit_test(test_the_memory_of_what_ran_here),
         cmocka_unit_test(test_a_server_with_peers_starts_with_their_current_addresses),
         cmocka_unit_test(test_a_server_with_peers_waits_until_they_are_known),
         cmocka_unit_test(test_a_silent_api_holds_a_server_to_the_limit_only),

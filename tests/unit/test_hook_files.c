@@ -447,7 +447,7 @@ static void test_data_is_proven_in_the_mode_that_will_be_loaded(void **state)
                                    .aof_keys = cases[i].aof_keys};
         facts.myself.flags = NODE_PRIMARY;
         facts.myself.slot_count = 1;
-        if (verdict_data_is_proven(&facts) != cases[i].proven)
+        if (hook_facts_prove_data(&facts) != cases[i].proven)
             fail_msg("case %zu", i);
         judge(facts, cases[i].proven, cases[i].proven ? "its data is there" : "has not");
     }

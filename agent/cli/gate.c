@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/gate.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "cli/ask.h"
+#include "cli/show.h"
+#include "cli/table.h"
+#include "wire/hook_proto.h"
+
+#define GATE_SOCKET "/run/muster/agent.sock"
+#define GATE_TIMEOUT_S 5
+
+void gate_help(FILE *to)
+{
+    (void)fputs("usage: muster gate list [--address HOST:PORT]\n"
+                "       muster gate open [POD] [--socket PATH]\n\n"
+                "list  the servers that are held back at their gates, and what they have\n"
+                "open  lets the server beside this agent start as it is. It is held because its\n"
+                "      start may cost data: the replicas of an empty primary throw theirs away.\n"
+                "      The agent's log says what it waits for. Run it in the pod itself:\n"
+                "      kubectl exec POD -c agent -- muster gate open POD\n",
+                to);
+}
+
+static int gate_list(const struct cli *cli, const char *address)
+{
+    struct cli_target target;
+    struct cli_answer answer;
+    struct err err = {0};
+    struct arena arena;
+    size_t held = 0;
+    arena_init(&arena, MIB(64));
+    int r = cli_target_find(address, cli->env, &target, &err);
+    if (r == 0)
+        r = cli_ask(&target, &arena, &answer, &err);
+    if (r < 0) {
+        (void)fprintf(cli->err, "muster gate list: %s\n", err.msg);
+        arena_deinit(&arena);
+        return CLI_FAILED;
+    }
+    for (size_t i = 0; i < answer.status.pod_count; i++) {
+        const struct status_pod *pod = &answer.status.pods[i];
+        if (!pod->gate[0])
+            continue;
+        held++;
+        auto_buf struct buf line;
+        buf_init(&line, KIB(1));
+        cli_put_safe(&line, span_of(pod->name));
+        (void)buf_append_str(&line, "  ");
+        cli_put_safe(&line, span_of(pod->gate));
+        (void)fprintf(cli->out, "%s\n", buf_str(&line));
+    }
+    if (!held)
+        (void)fprintf(cli->out, "no server waits at a gate\n");
+    if (answer.note[0])
+        (void)fprintf(cli->err, "muster gate list: %s\n", answer.note);
+    arena_deinit(&arena);
+    return CLI_OK;
+}
+
+static int gate_connect(const char *path, struct err *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval limit = {.tv_sec = GATE_TIMEOUT_S};
+    if (!TEXT_COPY(address.sun_path, span_of(path)))
+        return err_set(err, E_INVALID, "--socket %s is longer than %zu bytes", path,
+                       sizeof address.sun_path - 1);
+    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
+        return err_errno(err, errno, "socket");
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0)
+        return err_errno(err, errno, "no agent answers on %s", path);
+    return cleanup_take_fd(&fd);
+}
+
+/* One request, one answer. */
+static int gate_ask(const char *path, struct hook_answer *ret_answer, struct err *err)
+{
+    auto_close int fd = gate_connect(path, err);
+    if (fd < 0)
+        return fd;
+    auto_buf struct buf text;
+    buf_init(&text, HOOK_MESSAGE_MAX);
+    const struct hook_request request = {.verb = HOOK_OPEN};
+    int r = hook_request_format(&request, &text, err);
+    if (r < 0)
+        return r;
+    if (send(fd, buf_str(&text), text.len, MSG_NOSIGNAL) != (ssize_t)text.len)
+        return err_errno(err, errno, "the agent takes no request");
+    struct hook_reader reader;
+    struct span message;
+    hook_reader_init(&reader, HOOK_ANSWERS);
+    while ((r = hook_reader_next(&reader, &message, err)) == 0) {
+        char bytes[1024];
+        ssize_t n = recv(fd, bytes, sizeof bytes, 0);
+        if (n <= 0) {
+            r = err_set(err, E_TIMEOUT, "the agent gave no answer");
+            break;
+        }
+        r = hook_reader_feed(&reader, bytes, (size_t)n, err);
+        if (r < 0)
+            break;
+    }
+    if (r > 0)
+        r = hook_answer_parse(message, ret_answer, err);
+    hook_reader_deinit(&reader);
+    return r;
+}
+
+static int gate_open(const struct cli *cli, const char *pod, const char *path)
+{
+    const char *own = cli->env("POD_NAME");
+    if (pod && own && own[0] && strcmp(pod, own) != 0) {
+        (void)fprintf(cli->err,
+                      "muster gate open: this is the agent of %s; run it beside that server: "
+                      "kubectl exec %s -c agent -- muster gate open %s\n",
+                      own, pod, pod);
+        return CLI_USAGE;
+    }
+    const char *set = cli->env("MUSTER_HOOK_SOCKET");
+    auto_hook_answer struct hook_answer answer = {0};
+    struct err err = {0};
+    if (gate_ask(path ? path : set && set[0] ? set : GATE_SOCKET, &answer, &err) < 0) {
+        (void)fprintf(cli->err, "muster gate open: %s\n", err.msg);
+        return CLI_FAILED;
+    }
+    bool opened = answer.verdict == HOOK_OK;
+    (void)fprintf(opened ? cli->out : cli->err, "%s%s\n",
+                  opened ? "" : "muster gate open: ", answer.reason);
+    return opened ? CLI_OK : CLI_FAILED;
+}
+
+int gate_run(const struct cli *cli, int argc, char **argv)
+{
+    const char *verb = argc > 0 ? argv[0] : "";
+    const char *pod = NULL;
+    const char *address = NULL;
+    const char *path = NULL;
+    bool list = strcmp(verb, "list") == 0;
+    bool open = strcmp(verb, "open") == 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0)
+            list = open = false;
+        else if (list && strcmp(argv[i], "--address") == 0 && i + 1 < argc)
+            address = argv[++i];
+        else if (open && strcmp(argv[i], "--socket") == 0 && i + 1 < argc)
+            path = argv[++i];
+        else if (open && !pod && argv[i][0] != '-')
+            pod = argv[i];
+        else {
+            (void)fprintf(cli->err, "muster gate %s: what is '%s'?\n", verb, argv[i]);
+            return CLI_USAGE;
+        }
+    }
+    if (list)
+        return gate_list(cli, address);
+    if (open)
+        return gate_open(cli, pod, path);
+    bool asked = strcmp(verb, "--help") == 0 || (argc > 1 && strcmp(argv[1], "--help") == 0);
+    gate_help(asked ? cli->out : cli->err);
+    return asked ? CLI_OK : CLI_USAGE;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/gate_part.h"
+
+#include <string.h>
+
+const struct record *gate_record(const struct world *world)
+{
+    return world->record ? world->record : world->record_copy;
+}
+
+struct node_id gate_recorded_id(const struct world *world, const struct node_id *claimed)
+{
+    const struct record *record = gate_record(world);
+    const struct record_member *m = !record        ? NULL
+                                    : world->seats ? record_find_id(record, claimed)
+                                                   : record_find_pod(record, world->my_pod);
+    return m ? m->id : (struct node_id){""};
+}
+
+static bool part_is_followed(const struct view *view, const struct node_id *id)
+{
+    for (size_t i = 0; i < view->node_count; i++)
+        if (node_id_eq(&view->nodes[i].primary, id))
+            return true;
+    return false;
+}
+
+/* Its server answers at another pod, or waits at that one's gate with its data. */
+static bool part_is_elsewhere(const struct world *world, const struct node_id *id)
+{
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        if (i == world->me)
+            continue;
+        const struct gate_word *word = world_gate_word(world, pod);
+        if (word ? word->data && node_id_eq(&word->id, id)
+                 : world_server_fresh(world, pod) && node_id_eq(&pod->server.id, id))
+            return true;
+    }
+    return false;
+}
+
+/* Of which node a part is looked for. */
+struct part_of {
+    struct node_id claimed;  /* the volume's */
+    struct node_id recorded; /* the record's for the own pod */
+    bool former;             /* gate_find_former() */
+};
+
+static bool part_is_answered(const struct world *world, const struct node_id *id)
+{
+    for (size_t i = 0; i < world->pod_count; i++)
+        if (world_server_fresh(world, &world->pods[i]) && node_id_eq(&world->pods[i].server.id, id))
+            return true;
+    return false;
+}
+
+static bool part_is_ours(const struct world *world, const struct view_node *node,
+                         const struct part_of *of)
+{
+    bool addressed = node->ip[0] && strcmp(node->ip, world->my_ip) == 0;
+    if (node_id_eq(&node->id, &of->claimed))
+        return true;
+    if (!of->former)
+        return (addressed || node_id_eq(&node->id, &world->past.id)) &&
+               !part_is_elsewhere(world, &node->id);
+    if (addressed || node_id_eq(&node->id, &of->recorded))
+        return true;
+    return !node_id_is_set(&of->claimed) && !node_id_is_set(&of->recorded) &&
+           !part_is_answered(world, &node->id);
+}
+
+/* It knows the cluster: a newcomer's view says nothing of anybody's part. */
+static bool part_is_viewer(const struct world *world, const struct pod *pod)
+{
+    const struct record *record = gate_record(world);
+    if (!world_view_fresh(world, pod))
+        return false;
+    return record ? record_find_id(record, &pod->server.id) != NULL
+                  : pod->server.view->node_count > 1;
+}
+
+static size_t part_others(const struct world *world)
+{
+    const struct record *record = gate_record(world);
+    size_t count = record ? record->member_count : world->pod_count;
+    return count ? count - 1 : 0;
+}
+
+static void part_look(const struct world *world, const struct pod *pod, const struct part_of *of,
+                      struct gate_part *part)
+{
+    const struct view *view = pod->server.view;
+    for (size_t n = 0; !part->node && n < view->node_count; n++) {
+        const struct view_node *node = &view->nodes[n];
+        if (!(node->flags & (NODE_MYSELF | NODE_HANDSHAKE)) && part_is_ours(world, node, of) &&
+            (node->slot_count || part_is_followed(view, &node->id))) {
+            part->node = node;
+            part->viewer = pod;
+        }
+    }
+}
+
+struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed)
+{
+    struct part_of of = {.claimed = *claimed};
+    struct gate_part part = {.others = part_others(world)};
+    for (size_t i = 0; i < world->pod_count; i++) {
+        if (i == world->me || !part_is_viewer(world, &world->pods[i]))
+            continue;
+        part.heard++;
+        part_look(world, &world->pods[i], &of, &part);
+    }
+    return part;
+}
+
+struct gate_part gate_find_former(const struct world *world, const struct node_id *claimed)
+{
+    struct part_of of = {*claimed, gate_recorded_id(world, claimed), true};
+    struct gate_part part = {0};
+    for (size_t i = 0; i < world->pod_count; i++) {
+        if (i == world->me)
+            continue;
+        part.others++;
+        if (!world_view_fresh(world, &world->pods[i]))
+            continue;
+        part.heard++;
+        part_look(world, &world->pods[i], &of, &part);
+    }
+    return part;
+}
+
+/* ---- who has its data ---- */
+
+/* Its own word; true if it gave one. */
+static bool holder_says(const struct world *world, const struct pod *pod, const struct node_id *id,
+                        bool *ret_holds)
+{
+    const struct gate_word *word = world_gate_word(world, pod);
+    if (word) {
+        *ret_holds = word->data;
+        return true;
+    }
+    if (!world_view_fresh(world, pod))
+        return false;
+    const struct view_node *myself = pod->server.view->myself;
+    *ret_holds = pod->server.keys != 0 && node_id_eq(&myself->primary, id);
+    return true;
+}
+
+/* Most members were asked whom `member` follows, and none says it is the node. */
+static bool holder_is_denied(const struct world *world, const struct node_id *member,
+                             const struct node_id *id)
+{
+    size_t heard = 0;
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        if (i == world->me || !part_is_viewer(world, pod))
+            continue;
+        const struct view_node *node = view_find(pod->server.view, member);
+        if (node && node_id_eq(&node->primary, id))
+            return false;
+        heard++;
+    }
+    return heard > part_others(world) / 2;
+}
+
+static bool holder_may_be(const struct world *world, const struct pod *pod,
+                          const struct node_id *member, const struct node_id *id)
+{
+    bool holds;
+    if (pod && holder_says(world, pod, id, &holds))
+        return holds;
+    return !node_id_is_set(member) || !holder_is_denied(world, member, id);
+}
+
+const char *gate_find_holder(const struct world *world, const struct node_id *id)
+{
+    const struct record *record = gate_record(world);
+    for (size_t i = 0; record && i < record->member_count; i++) {
+        const struct record_member *m = &record->members[i];
+        const struct pod *pod = world_pod_by_name(world, m->pod);
+        if (!node_id_eq(&m->id, id) && strcmp(m->pod, world->my_pod) != 0 &&
+            holder_may_be(world, pod, &m->id, id))
+            return m->pod;
+    }
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        if (i != world->me && !(record && record_find_pod(record, pod->name)) &&
+            holder_may_be(world, pod, &pod->server.id, id))
+            return pod->name;
+    }
+    return NULL;
+}

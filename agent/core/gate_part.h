@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the gate knows of the node that ran last where a server wants to start: whether it has a
+ * part in the cluster, and who else may have its data.
+ */
+#ifndef MUSTER_CORE_GATE_PART_H
+#define MUSTER_CORE_GATE_PART_H
+
+#include "core/gate.h"
+
+struct gate_part {
+    size_t others;                /* servers beside the own one */
+    size_t heard;                 /* of them: those whose view of the cluster was read lately */
+    const struct view_node *node; /* owns slots or is followed, NULL if none does */
+    const struct pod *viewer;     /* that says so */
+};
+
+/* The record, or what is remembered of one that was deleted, or NULL. */
+const struct record *gate_record(const struct world *world);
+
+/*
+ * The node that the record has for the own pod; "" = none. Where pods have no names of their own,
+ * the volume says which member this is.
+ */
+struct node_id gate_recorded_id(const struct world *world, const struct node_id *claimed);
+
+/*
+ * The node for which a server that starts with this volume would be taken: by its id, by what ran
+ * beside this agent before, or by its address; unless that node is proven to be elsewhere now.
+ * Heard are members only: a newcomer's view says nothing of anybody's part.
+ */
+struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed);
+
+/*
+ * The node whose volume is to be given up: by the file's id, by the record's for this pod, by our
+ * address; or, when neither tells an id, any that nobody answers for.
+ */
+struct gate_part gate_find_former(const struct world *world, const struct node_id *claimed);
+
+/*
+ * Someone who may have data of the node: a follower that is not known to be empty, or a member that
+ * nobody tells of. NULL when every member is known and none has any.
+ */
+const char *gate_find_holder(const struct world *world, const struct node_id *id);
+
+#endif

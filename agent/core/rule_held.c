@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Held primaries that take the majority with them (DESIGN 5.4). A primary that came back without
+ * its data is held at its gate until another node owns its slots. Redis elects that node by the
+ * votes of most primaries with slots; where too many of those are held themselves, nobody can, and
+ * the leader orders CLUSTER FAILOVER TAKEOVER on the best replica, one shard at a time. What makes
+ * that safe is the gate: the one who could own the slots as well is not running, by the word of its
+ * agent and by the refusal of its port, and does not start before it has seen another own them.
+ */
+#include <string.h>
+
+#include "core/rules.h"
+
+/* Its agent holds it back, without data, and nothing listens there. */
+static const struct pod *held_primary(const struct planner *p, const struct shard *shard)
+{
+    const struct world *w = p->world;
+    const struct record_member *m = record_find_id(w->record, &shard->primary);
+    const struct pod *pod = m ? world_pod_by_name(w, m->pod) : NULL;
+    const struct gate_word *word = pod ? world_gate_word(w, pod) : NULL;
+    bool refused = pod && pod->server.reach == REACH_REFUSED &&
+                   w->now_ms - pod->server.asked_ms <= WORLD_FRESH_MS;
+    return word && !word->data && refused ? pod : NULL;
+}
+
+/* So many are known not to vote: a server that is only silent may do so where we cannot see it. */
+static size_t held_count(const struct planner *p)
+{
+    size_t count = 0;
+    for (size_t s = 0; s < p->facts->shard_count; s++)
+        count += held_primary(p, &p->facts->shards[s]) != NULL;
+    return count;
+}
+
+/* The follower that has most; NO_POD with the reason said when that cannot be told. */
+static size_t held_heir(struct planner *p, const struct shard *shard, const struct pod *held)
+{
+    const struct world *w = p->world;
+    size_t heir = NO_POD;
+    for (size_t r = 0; r < shard->replica_count; r++) {
+        const struct pod *pod = &w->pods[shard->replica_pods[r]];
+        if (!world_view_fresh(w, pod) || pod->server.primary || !pod->server.keys ||
+            pod->terminating || !node_id_eq(&pod->server.view->myself->primary, &shard->primary))
+            continue;
+        if (heir == NO_POD || pod->server.offset > w->pods[heir].server.offset)
+            heir = shard->replica_pods[r];
+    }
+    if (heir == NO_POD)
+        planner_say(p, "%s is held without its data, and no replica that answers has any",
+                    held->name);
+    else if (shard->replicas_known > shard->replica_count) {
+        planner_say(p,
+                    "%s is held without its data: waiting for all its replicas, one may have "
+                    "more than %s",
+                    held->name, w->pods[heir].name);
+        return NO_POD;
+    }
+    return heir;
+}
+
+enum rule_verdict rule_held(struct planner *p)
+{
+    const struct facts *f = p->facts;
+    if (!planner_formed(p) || p->world->arbiter != ARBITER_LEASE || !f->reference_ours)
+        return RULE_PASS;
+    size_t held_all = held_count(p);
+    if (!held_all || f->shard_count - held_all > f->shard_count / 2)
+        return RULE_PASS;
+    for (size_t s = 0; s < f->shard_count; s++) {
+        const struct pod *held = held_primary(p, &f->shards[s]);
+        size_t heir = held ? held_heir(p, &f->shards[s], held) : NO_POD;
+        if (heir == NO_POD)
+            continue;
+        struct action a = planner_action(p, ACTION_TAKEOVER, heir, AUTHORITY_LEADER);
+        a.require = REQUIRE_REPLICA;
+        a.subject = f->shards[s].primary;
+        (void)planner_add(p, a);
+        planner_say(p,
+                    "%s is held without its data and no majority can elect: %s takes over its "
+                    "%u slots",
+                    held->name, p->world->pods[heir].name, f->shards[s].slot_count);
+        return RULE_PASS; /* one at a time */
+    }
+    return RULE_PASS;
+}

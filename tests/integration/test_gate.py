@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The gate: a server that comes back without its data never makes its replicas throw theirs away."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+
+KEYS = 300
+SERVERS = ("redis-7.0", "redis-8.0", "valkey-8.1", "valkey-9")
+NODE_TIMEOUT = 2000
+PARALLEL = 4
+GUARD_OFF = {"lab.agentEnv": "MUSTER_TEST_START_WITHOUT_DATA=1"}
+
+
+class Cluster:
+    """A lab with keys, whose volumes this test empties behind the servers' backs."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def write(self) -> None:
+        entry = self.lab.address("muster-0")
+        for number in range(KEYS):
+            self._follow(entry, "SET", f"key:{number}", f"value:{number}")
+
+    def lost(self) -> int:
+        entry = self.lab.address("muster-0")
+        return sum(self._follow(entry, "GET", f"key:{n}") != f"value:{n}".encode()
+                   for n in range(KEYS))
+
+    def _follow(self, target: str, *words: str) -> Any:
+        for _ in range(4):
+            try:
+                return resp.command(target, *words, access=self.lab.access)
+            except resp.RespError as error:
+                if not str(error).startswith("MOVED "):
+                    raise
+                target = str(error).split()[2].rpartition(":")[0]
+        raise AssertionError(f"{words}: moved without end")
+
+    def roles(self) -> dict[str, Any]:
+        """What ROLE says at each pod that answers; one question to the lab, which takes its time."""
+        found = {}
+        for name, pod in self.lab.pods().items():
+            try:
+                found[name] = resp.command(pod["ip"], "ROLE", access=self.lab.access)
+            except (OSError, resp.RespError):
+                pass
+        return found
+
+    def role(self, pod: str) -> str:
+        role = self.roles().get(pod)
+        return resp.text(role[0]) if role else "none"
+
+    def primaries(self) -> list[str]:
+        """Those whose replica is in sync, which is what the data is safe with."""
+        return [pod for pod, role in self.roles().items() if role[0] == b"master" and
+                any(int(role[1]) - int(replica[2]) < 200 for replica in role[2])]
+
+    def forget_data(self, pod: str, nodes_conf: bool) -> None:
+        """The data set goes while the server runs, which cannot write it once more then."""
+        self.lab.redis(pod, "CONFIG", "SET", "save", "")
+        data = self.lab.state / "pods" / pod / "data"
+        for path in list(data.iterdir()):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "nodes.conf" or not nodes_conf:
+                path.unlink()
+
+    def restart(self, pod: str, whole_pod: bool) -> None:
+        if whole_pod:
+            self.lab.delete(pod, wait=False)
+        else:
+            self.lab.kill(pod, "redis", 9, wait=False)
+
+
+def gate_lines(lab: Lab, pod: str) -> list[str]:
+    return [line for line in lab.log(pod).splitlines() if "event=gate" in line]
+
+
+class Data(MusterTestCase):
+    timeout = 500
+
+    def one(self, cluster: Cluster, nodes_conf: bool, whole_pod: bool, heir_wanted: bool) -> float:
+        lab = cluster.lab
+        self.wait_until(lambda: len(cluster.primaries()) == 3, 40, "three primaries with a replica")
+        pod = cluster.primaries()[0]
+        before = len(gate_lines(lab, pod))
+        cluster.forget_data(pod, nodes_conf)
+        begin = time.monotonic()
+        cluster.restart(pod, whole_pod)
+        self.wait_until(lambda: len(gate_lines(lab, pod)) > before or
+                        "event=stopped" in lab.log(pod), 20, "the gate is asked")
+        self.wait_until(lambda: cluster.role(pod) != "none", 60, f"{pod} runs again")
+        if heir_wanted:
+            self.wait_until(lambda: cluster.role(pod) == "slave", 60, f"{pod} follows its heir")
+        lab.wait("formed", timeout=60)
+        return time.monotonic() - begin
+
+    def server(self, server: str, persistence: str) -> list[str]:
+        told = []
+        with Lab(pods=6, server=server, persistence=persistence, node_timeout=NODE_TIMEOUT,
+                 settings={"kubernetes.leaseSeconds": 3}) as lab:
+            lab.up()
+            cluster = Cluster(lab)
+            cluster.write()
+            for nodes_conf in (True, False):
+                for whole_pod in (False, True):
+                    took = self.one(cluster, nodes_conf, whole_pod, True)
+                    lost = cluster.lost()
+                    told.append(f"{server} {persistence}: "
+                                f"{'nodes.conf kept' if nodes_conf else 'volume empty'}, "
+                                f"{'pod' if whole_pod else 'container'} again: "
+                                f"{lost} keys lost, whole after {took:.1f} s")
+                    if lost:
+                        lab.dump()
+        return told
+
+    def test_a_primary_without_its_data_empties_nobody(self) -> None:
+        """Every persistence mode and server, with nodes.conf and without, same address and new."""
+        wanted = [(server, mode) for mode in ("aof", "rdb", "none") for server in SERVERS]
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            told = [line for lines in pool.map(lambda w: self.server(*w), wanted) for line in lines]
+        print("\n" + "\n".join(told))
+        self.assertEqual(len(told), 4 * len(wanted))
+        self.assertEqual([line for line in told if ": 0 keys lost" not in line], [])
+
+    def test_with_the_guard_off_the_data_is_lost(self) -> None:
+        """What the gate is for (FACTS 0.1)."""
+        with Lab(pods=6, persistence="none", node_timeout=15000, settings=GUARD_OFF) as lab:
+            lab.up()
+            cluster = Cluster(lab)
+            cluster.write()
+            self.wait_until(lambda: len(cluster.primaries()) == 3, 40, "replicas in sync")
+            lab.kill(cluster.primaries()[0], "redis", 9)
+            lab.wait("formed", timeout=60)
+            self.assertGreater(cluster.lost(), KEYS // 6)
+
+
+class Majority(MusterTestCase):
+    timeout = 240
+
+    def test_all_primaries_come_back_empty(self) -> None:
+        """Nobody can elect: the leader lets the best replicas take over, and the gates open."""
+        for server in ("redis-7.0", "valkey-9"):
+            with self.subTest(server=server), \
+                    Lab(pods=6, server=server, persistence="none", node_timeout=5000,
+                        settings={"kubernetes.leaseSeconds": 3}) as lab:
+                lab.up()
+                cluster = Cluster(lab)
+                cluster.write()
+                self.wait_until(lambda: len(cluster.primaries()) == 3, 40, "replicas in sync")
+                old = cluster.primaries()
+                begin = time.monotonic()
+                for pod in old:
+                    lab.kill(pod, "redis", 9, wait=False)
+                self.wait_until(lambda: all(cluster.role(pod) == "slave" for pod in old), 60,
+                                "the old primaries follow their heirs")
+                lab.wait("formed", timeout=60)
+                print(f"{server}: all primaries emptied, whole after "
+                      f"{time.monotonic() - begin:.1f} s")
+                self.assertEqual(cluster.lost(), 0)
+                self.assertIn("CLUSTER FAILOVER TAKEOVER",
+                              "".join(lab.log(pod) for pod in lab.pods()))
+
+    def held(self, lab: Lab, cluster: Cluster) -> str:
+        """A primary that waits for a replica which does not answer."""
+        self.wait_until(lambda: len(cluster.primaries()) == 3, 40, "replicas in sync")
+        primary = cluster.primaries()[0]
+        replica = next(pod for pod in lab.pods() if cluster.role(pod) == "slave" and
+                       lab.text(pod, "INFO", "replication").find(
+                           f"master_host:{lab.address(primary)}\r") >= 0)
+        lab.pause(replica)
+        lab.kill(primary, "redis", 9, wait=False)
+        self.wait_until(lambda: f"{replica} may have" in lab.log(primary), 30,
+                        "the gate says whom it waits for")
+        return primary
+
+    def test_a_person_opens_the_gate(self) -> None:
+        with Lab(pods=6, persistence="none", node_timeout=15000) as lab:
+            lab.up()
+            cluster = Cluster(lab)
+            cluster.write()
+            socket: Callable[[str], str] = lambda p: str(lab.state / "pods" / p / "run/agent.sock")
+            idle = lab.muster("muster-0", "gate", "open", "muster-0", "--socket", socket("muster-0"))
+            self.assertEqual(idle.returncode, 1)
+            self.assertIn("no server waits at the gate of muster-0", idle.stderr)
+            pod = self.held(lab, cluster)
+            self.wait_until(lambda: f"{pod}  waits at its gate without its data"
+                            in lab.muster(pod, "gate", "list").stdout, 20, "gate list names it")
+            other = next(p for p in lab.pods() if p != pod)
+            wrong = lab.muster(other, "gate", "open", pod, "--socket", socket(other))
+            self.assertEqual(wrong.returncode, 2)
+            self.assertIn(f"kubectl exec {pod} -c agent -- muster gate open {pod}", wrong.stderr)
+            time.sleep(3)
+            self.assertEqual(cluster.role(pod), "none", "it is held")
+            done = lab.muster(pod, "gate", "open", pod, "--socket", socket(pod))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.wait_until(lambda: cluster.role(pod) == "master", 20, "it starts")
+            self.assertIn("event=gate-opened", lab.log(pod))
+
+
+if __name__ == "__main__":
+    main()
