@@ -210,5 +210,32 @@ class Majority(MusterTestCase):
             self.assertIn("event=gate-opened", lab.log(pod))
 
 
+class Addresses(MusterTestCase):
+    """FAULTS B1, B3: every server is found again by its id, and nobody's role moves."""
+
+    timeout = 240
+
+    def test_pods_that_swap_their_addresses(self) -> None:
+        for server in ("redis-7.0", "valkey-9"):
+            with self.subTest(server=server), Lab(pods=6, server=server) as lab:
+                lab.up()
+                cluster = Cluster(lab)
+                cluster.write()
+                self.wait_until(lambda: len(cluster.primaries()) == 3, 40, "replicas in sync")
+                primaries = cluster.primaries()
+                before = {pod: lab.address(pod) for pod in primaries}
+                begin = time.monotonic()
+                lab.readdress(primaries[0], primaries[1], swap=True)
+                lab.wait("formed", timeout=60)
+                print(f"{server}: two primaries swapped their addresses, whole after "
+                      f"{time.monotonic() - begin:.1f} s")
+                self.assertEqual(lab.address(primaries[0]), before[primaries[1]])
+                self.assertEqual(lab.address(primaries[1]), before[primaries[0]])
+                self.assertEqual(cluster.lost(), 0)
+                self.assertEqual(cluster.primaries(), primaries, "no role moved")
+                for pod in lab.pods():
+                    self.assertNotIn("noaddr", lab.text(pod, "CLUSTER", "NODES"), pod)
+
+
 if __name__ == "__main__":
     main()

@@ -216,9 +216,17 @@ async def delete(lab: "Lab", args: Args, progress: Progress) -> None:
 
 @command("readdress")
 async def readdress(lab: "Lab", args: Args, progress: Progress) -> None:
-    """A new pod with a new address on the old data, whatever --volumes says."""
+    """A new pod with a new address on the old data, whatever --volumes says.
+
+    With --swap each gets the address of the next one named, the last that of the first.
+    """
     names = all_names(lab, args)
     lab.kubelet.keep_data.update(names)
+    if args.get("swap"):
+        if len(names) < 2:
+            raise Refused("--swap needs two pods or more")
+        lab.kubelet.heirs.update({name: worker_of(lab, names[(i + 1) % len(names)])
+                                  for i, name in enumerate(names)})
     await _deleted(lab, names, args, progress)
 
 

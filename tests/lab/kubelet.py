@@ -113,7 +113,7 @@ class PodWorker:
     async def _prepare(self) -> None:
         """The sandbox: an address, directories, the agent's configuration and credentials."""
         await asyncio.sleep(self._chance("lateSeconds"))
-        self.address = self.kubelet.addresses.fresh()
+        self.address = await self.kubelet.next_address(self.name)
         data = self.directory / "data"
         if self.kubelet.volume_is_new(self.name, self._fresh) and data.exists():
             shutil.rmtree(data)
@@ -401,6 +401,7 @@ class Kubelet:
         self.lost: set[str] = set()                  # nodes without power
         self.keep_data: set[str] = set()             # pods whose next incarnation keeps its data
         self.wipe_data: set[str] = set()             # pods whose next incarnation loses its volume
+        self.heirs: dict[str, PodWorker] = {}        # whose address the next incarnation gets
         self._undo = store.subscribe(self._changed)
 
     def _changed(self, change: Change) -> None:
@@ -437,6 +438,14 @@ class Kubelet:
         self.keep_data.discard(name)
         self.wipe_data.discard(name)
         return wipe or (fresh and not self.config.volumes and not keep)
+
+    async def next_address(self, name: str) -> str:
+        """A fresh one, or the one that was promised, once it is free."""
+        former = self.heirs.pop(name, None)
+        if former is None:
+            return self.addresses.fresh()
+        await former.ended.wait()
+        return former.address
 
     def node_address(self, node: str) -> str:
         obj = self.store.find("nodes", "", node)

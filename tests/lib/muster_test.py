@@ -27,7 +27,7 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
 REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / "tests/lab/lab"
@@ -169,13 +169,14 @@ class Lab:
     def delete(self, *pods: str, grace: Optional[int] = None, **options: Any) -> None:
         self._pods("delete", pods, grace, options)
 
-    def readdress(self, *pods: str, grace: Optional[int] = None, **options: Any) -> None:
-        self._pods("readdress", pods, grace, options)
+    def readdress(self, *pods: str, grace: Optional[int] = None, swap: bool = False,
+                  **options: Any) -> None:
+        self._pods("readdress", pods, grace, options, ["--swap"] if swap else [])
 
     def _pods(self, command: str, pods: tuple[str, ...], grace: Optional[int],
-              options: dict[str, Any]) -> None:
+              options: dict[str, Any], more: Sequence[str] = ()) -> None:
         """No pod named: all of them."""
-        args = [*(pods or ("--all",)), *(["--grace", grace] if grace is not None else [])]
+        args = [*(pods or ("--all",)), *(["--grace", grace] if grace is not None else []), *more]
         self._change(command, *args, **options)
 
     def lose_volume(self, *pods: str, **options: Any) -> None:
