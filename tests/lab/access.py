@@ -6,7 +6,7 @@
     ca.crt ca.key     signs the certificate of every pod, whose agent is a client with the same one
     tools.crt .key    the lab's own client certificate
 
-A password is read again for every connection, so whoever rotates it writes the file first.
+All of them are read again when they change, so whoever rotates one writes its file first.
 """
 
 from __future__ import annotations
@@ -32,13 +32,19 @@ class Access:
     def __init__(self, directory: Path) -> None:
         self.secret = directory / "secret"
         self._context: Optional[ssl.SSLContext] = None
+        self._stamps: list[int] = []
 
     @property
     def context(self) -> Optional[ssl.SSLContext]:
         """For TLS, which checks the server's certificate; None without."""
-        if self._context is None and (self.secret / "ca.crt").exists():
-            self._context = ssl.create_default_context(cafile=str(self.secret / "ca.crt"))
-            self._context.load_cert_chain(self.secret / "tools.crt", self.secret / "tools.key")
+        files = [self.secret / name for name in ("ca.crt", "tools.crt", "tools.key")]
+        if not files[0].exists():
+            return None
+        stamps = [file.stat().st_mtime_ns for file in files]
+        if self._context is None or stamps != self._stamps:
+            context = ssl.create_default_context(cafile=str(files[0]))
+            context.load_cert_chain(files[1], files[2])
+            self._context, self._stamps = context, stamps
         return self._context
 
     @property

@@ -112,7 +112,11 @@ class Client:
             raise RespError(f"{host}:{port}: {error}") from error
         self._parser = Parser()
         if access is not None and access.login:
-            self.call(*access.login)
+            try:
+                self.call(*access.login)
+            except RespError:
+                self.close()
+                raise
 
     def __enter__(self) -> "Client":
         return self
