@@ -157,7 +157,11 @@ setup_group() {
             setup_hiredis
             setup_clang_format
             ;;
-        e2e) need "${build_packages[@]}" "${lab_packages[@]}" "${e2e_packages[@]}" ;;
+        e2e)
+            need "${build_packages[@]}" "${lab_packages[@]}" "${e2e_packages[@]}"
+            # Debian 13 keeps it apart from the engine
+            command -v docker >/dev/null || need docker-cli
+            ;;
         *) die "unknown group '$1'; the groups are: build lab test e2e, and 'servers NAME...'" ;;
     esac
 }
