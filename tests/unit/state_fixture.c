@@ -14,10 +14,10 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 
-static void session_on_change(void *ctx)
+static void fixture_on_change(void *ctx)
 {
-    struct state_fixture *session = ctx;
-    session->changes++;
+    struct state_fixture *fixture = ctx;
+    fixture->changes++;
 }
 
 /* ---- the API server ---- */
@@ -221,49 +221,49 @@ void state_fixture_serve(int fd, struct io_shared *shared, int nth)
     }
 }
 
-/* ---- the session ---- */
+/* ---- the fixture ---- */
 
-void state_fixture_open(struct state_fixture *session, const char *stateful_set, int stage)
+void state_fixture_open(struct state_fixture *fixture, const char *stateful_set, int stage)
 {
-    *session = (struct state_fixture){.loop = loop_new(NULL)};
-    io_script_start(&session->script, state_fixture_serve);
-    session->script.shared->stage = stage;
+    *fixture = (struct state_fixture){.loop = loop_new(NULL)};
+    io_script_start(&fixture->script, state_fixture_serve);
+    fixture->script.shared->stage = stage;
     char url[64];
-    text_format(url, sizeof url, "http://127.0.0.1:%u", session->script.port);
+    text_format(url, sizeof url, "http://127.0.0.1:%u", fixture->script.port);
     struct kube_client_config config = {.api_server = url, .ns = "ns"};
-    session->client = kube_client_new(session->loop, &config, NULL);
-    assert_non_null(session->client);
+    fixture->client = kube_client_new(fixture->loop, &config, NULL);
+    assert_non_null(fixture->client);
     struct kube_state_config state = {.pod_name = "db-0",
                                       .stateful_set = stateful_set,
                                       .seed = 1,
-                                      .on_change = session_on_change,
-                                      .ctx = session};
-    session->state = kube_state_new(session->loop, session->client, &state);
+                                      .on_change = fixture_on_change,
+                                      .ctx = fixture};
+    fixture->state = kube_state_new(fixture->loop, fixture->client, &state);
 }
 
-void state_fixture_close(struct state_fixture *session)
+void state_fixture_close(struct state_fixture *fixture)
 {
     assert_int_equal(io_count_threads(), 1);
-    kube_state_free(session->state);
-    kube_client_free(session->client);
-    loop_free(session->loop);
-    io_script_stop(&session->script);
+    kube_state_free(fixture->state);
+    kube_client_free(fixture->client);
+    loop_free(fixture->loop);
+    io_script_stop(&fixture->script);
 }
 
 bool state_fixture_is_complete(void *ctx)
 {
-    const struct state_fixture *session = ctx;
-    return kube_state_seen_ms(session->state) > 0;
+    const struct state_fixture *fixture = ctx;
+    return kube_state_seen_ms(fixture->state) > 0;
 }
 
-const char *state_fixture_zone(const struct state_fixture *session, const char *pod)
+const char *state_fixture_zone(const struct state_fixture *fixture, const char *pod)
 {
-    const struct kube_pod *found = kube_state_find_pod(session->state, pod);
-    return found ? kube_state_zone(session->state, found) : "no such pod";
+    const struct kube_pod *found = kube_state_find_pod(fixture->state, pod);
+    return found ? kube_state_zone(fixture->state, found) : "no such pod";
 }
 
 bool state_fixture_has_four_watches(void *ctx)
 {
-    const struct state_fixture *session = ctx;
-    return io_count_lines(session->script.shared, "watch=true") == 4;
+    const struct state_fixture *fixture = ctx;
+    return io_count_lines(fixture->script.shared, "watch=true") == 4;
 }
