@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ sys.path.insert(0, str(REPO / "tests/lab"))
 
 import resp  # noqa: E402
 from config import server_program  # noqa: E402
+from network import Addresses  # noqa: E402
 
 
 class PlainCluster:
@@ -27,9 +27,9 @@ class PlainCluster:
     def __init__(self, shards: int = 3, replicas: int = 0, server: str = "redis-7.0") -> None:
         self.program = server_program(server)
         self.directory = Path(tempfile.mkdtemp(prefix="muster-plain-", dir="/tmp"))
-        self.prefix = f"127.{random.randint(20, 249)}.{random.randint(0, 250)}"
+        self.addresses = Addresses([6379, 16379])    # nobody else's as long as we live
         self.shards = shards
-        self.hosts = [f"{self.prefix}.{i + 1}" for i in range(shards * (1 + replicas))]
+        self.hosts = [self.addresses.fresh() for _ in range(shards * (1 + replicas))]
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "PlainCluster":

@@ -445,7 +445,7 @@ class Faults(ApiTestCase):
 
     def test_another_certificate_is_shown(self) -> None:
         self.addCleanup(self.lab.api, "cert", "good")
-        for kind in ("other-ca", "expired", "wrong-name", "self-signed", "sha1"):
+        for kind in ("other-ca", "expired", "wrong-name", "self-signed", "sha1", "weak-key"):
             self.lab.api("cert", kind)
             with self.subTest(kind), self.assertRaises(ssl.SSLError):
                 self.pod.get(PODS)

@@ -9,8 +9,8 @@ model is right about order and wrong about kind. Errors and states must be equal
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -25,6 +25,7 @@ sys.path.insert(0, str(REPO / "tests/lab"))
 
 import resp  # noqa: E402
 from config import server_program  # noqa: E402
+from network import Addresses  # noqa: E402
 
 BUILD = Path(os.environ.get("MUSTER_BUILD", str(REPO / "build/dev")))
 SIM = BUILD / "bin/muster-sim"
@@ -41,8 +42,7 @@ class Bench:
         self.program = server_program(server)
         self.node_timeout = node_timeout
         self.directory = Path(tempfile.mkdtemp(prefix="muster-model-", dir="/tmp"))
-        self.net = f"127.{random.randint(20, 249)}"
-        self.next_host = 0
+        self.addresses = Addresses([6379, 16379])    # nobody else's as long as we live
         self.hosts: list[str] = []
         self.processes: list[Optional[subprocess.Popen[bytes]]] = []
 
@@ -54,16 +54,13 @@ class Bench:
             self.stop(i)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def new_host(self) -> str:
-        self.next_host += 1
-        return f"{self.net}.{self.next_host // 250}.{self.next_host % 250 + 1}"
-
     def add(self, count: int) -> None:
         for _ in range(count):
-            self.hosts.append(self.new_host())
+            self.hosts.append(self.addresses.fresh())
             self.processes.append(None)
             self.start(len(self.hosts) - 1)
-        self.wait(lambda: all(self.answers(i) for i in range(count)), 20)
+        if self.wait(lambda: all(map(self.answers, self.everyone())), 30) >= 30000:
+            raise AssertionError("a server does not answer")
 
     def start(self, i: int) -> None:
         data = self.directory / str(i)
@@ -87,7 +84,7 @@ class Bench:
 
     def readdress(self, i: int) -> None:
         self.stop(i)
-        self.hosts[i] = self.new_host()
+        self.hosts[i] = self.addresses.fresh()
         self.start(i)
 
     def call(self, i: int, *args: Any) -> Any:
@@ -181,6 +178,18 @@ class ModelVersusReal(unittest.TestCase):
     def setUpClass(cls) -> None:
         cls.model = model_figures()
 
+    def on_each(self, node_timeout: int, test: Callable[[str, Bench], None],
+                servers: tuple[str, ...] = SERVERS) -> None:
+        """The test on each of the servers, all at once: they mostly wait."""
+        def one(server: str) -> None:
+            with Bench(server, node_timeout) as bench:
+                test(server, bench)
+        with concurrent.futures.ThreadPoolExecutor(len(servers)) as pool:
+            running = {server: pool.submit(one, server) for server in servers}
+            for server, future in running.items():
+                with self.subTest(server):
+                    future.result()
+
     def compare(self, server: str, name: str, real: float) -> None:
         model = self.model[server, name]
         print(f"{server:10} {name:30} model {model:6} real {real:8.0f}", flush=True)
@@ -189,137 +198,137 @@ class ModelVersusReal(unittest.TestCase):
         self.assertTrue(low <= real <= high, f"{server} {name}: model {model}, real {real:.0f}")
 
     def test_formation(self) -> None:
-        for server in SERVERS:
-            with self.subTest(server), Bench(server, 15000) as b:
-                b.add(6)
-                time.sleep(3)
-                for i in b.everyone():
-                    b.call(i, "CONFIG", "SET", "cluster-node-timeout", 500)
-                b.slots()
-                start = time.monotonic()
-                b.meet_all()
-                b.wait(b.known, 20)
-                self.compare(server, "all-pairs-known-ms", (time.monotonic() - start) * 1000)
-                b.replicate()
-                b.wait(b.in_order, 20)
-                self.compare(server, "formed-ms", (time.monotonic() - start) * 1000)
+        def form(server: str, b: Bench) -> None:
+            b.add(6)
+            time.sleep(3)
+            for i in b.everyone():
+                b.call(i, "CONFIG", "SET", "cluster-node-timeout", 500)
+            b.slots()
+            start = time.monotonic()
+            b.meet_all()
+            b.wait(b.known, 20)
+            self.compare(server, "all-pairs-known-ms", (time.monotonic() - start) * 1000)
+            b.replicate()
+            b.wait(b.in_order, 20)
+            self.compare(server, "formed-ms", (time.monotonic() - start) * 1000)
+        self.on_each(15000, form)
 
     def test_addresses(self) -> None:
-        for server in SERVERS:
-            with self.subTest(server), Bench(server, 2000) as b:
-                b.form()
-                ids = [resp.text(b.call(i, "CLUSTER", "MYID")) for i in b.everyone()]
-                b.readdress(0)
-                b.wait(lambda: b.answers(0), 5)
-                self.compare(server, "one-new-address-seen-ms", b.wait(lambda: all(
-                    n.host == b.hosts[0] for i in range(1, 6) for n in b.nodes(i)
-                    if n.id == ids[0]), 20))
-                b.wait(b.in_order, 20)
-                for i in b.everyone():
-                    b.readdress(i)
-                time.sleep(1)
-                b.wait(lambda: all(b.answers(i) for i in b.everyone()), 5)
-                start = time.monotonic()
-                b.meet_all()
-                b.wait(b.in_order, 20)
-                self.compare(server, "all-new-addresses-healed-ms",
-                             (time.monotonic() - start) * 1000)
-                self.assertEqual(ids, [resp.text(b.call(i, "CLUSTER", "MYID"))
-                                       for i in b.everyone()])
+        def move(server: str, b: Bench) -> None:
+            b.form()
+            ids = [resp.text(b.call(i, "CLUSTER", "MYID")) for i in b.everyone()]
+            b.readdress(0)
+            b.wait(lambda: b.answers(0), 5)
+            self.compare(server, "one-new-address-seen-ms", b.wait(lambda: all(
+                n.host == b.hosts[0] for i in range(1, 6) for n in b.nodes(i)
+                if n.id == ids[0]), 20))
+            b.wait(b.in_order, 20)
+            for i in b.everyone():
+                b.readdress(i)
+            time.sleep(1)
+            b.wait(lambda: all(b.answers(i) for i in b.everyone()), 5)
+            start = time.monotonic()
+            b.meet_all()
+            b.wait(b.in_order, 20)
+            self.compare(server, "all-new-addresses-healed-ms",
+                         (time.monotonic() - start) * 1000)
+            self.assertEqual(ids, [resp.text(b.call(i, "CLUSTER", "MYID"))
+                                   for i in b.everyone()])
+        self.on_each(2000, move)
 
     def test_failover(self) -> None:
-        for server in SERVERS:
-            with self.subTest(server), Bench(server, 2000) as b:
-                b.form()
-                b.stop(0)
-                took = b.wait(lambda: b.info(3, ("INFO", "replication"))["role"] == "master", 30)
-                self.compare(server, "failover-at-2000-ms", took)
+        def kill(server: str, b: Bench) -> None:
+            b.form()
+            b.stop(0)
+            took = b.wait(lambda: b.info(3, ("INFO", "replication"))["role"] == "master", 30)
+            self.compare(server, "failover-at-2000-ms", took)
+        self.on_each(2000, kill)
 
     def test_another_id_at_a_primary_s_address(self) -> None:
-        for server in SERVERS:
-            with self.subTest(server), Bench(server, 15000) as b:
-                b.form()
-                old = resp.text(b.call(0, "CLUSTER", "MYID"))
-                b.stop(0)
-                shutil.rmtree(b.directory / "0")
-                b.start(0)
-                b.wait(lambda: b.answers(0), 5)
-                time.sleep(2)
-                flags = [n.flags for n in b.nodes(1) if n.id == old][0]
-                real = ("noaddr" in flags) + ("noaddr" in flags and "fail" in flags)
-                model = self.model[server, "new-id-at-address"]
-                print(f"{server:10} {'new-id-at-address':30} model {model:6} real {real:8}")
-                self.assertEqual(model, real, f"flags {flags}")
+        def replace(server: str, b: Bench) -> None:
+            b.form()
+            old = resp.text(b.call(0, "CLUSTER", "MYID"))
+            b.stop(0)
+            shutil.rmtree(b.directory / "0")
+            b.start(0)
+            b.wait(lambda: b.answers(0), 5)
+            time.sleep(2)
+            flags = [n.flags for n in b.nodes(1) if n.id == old][0]
+            real = ("noaddr" in flags) + ("noaddr" in flags and "fail" in flags)
+            model = self.model[server, "new-id-at-address"]
+            print(f"{server:10} {'new-id-at-address':30} model {model:6} real {real:8}")
+            self.assertEqual(model, real, f"flags {flags}")
+        self.on_each(5000, replace)
 
     def test_errors(self) -> None:
         """The words are the same in the model (tests/sim/model_command.c)."""
-        for server in SERVERS:
-            with self.subTest(server), Bench(server, 15000) as b:
-                b.add(2)
-                node = resp.text(b.call(0, "CLUSTER", "MYID"))
-                self.assertIn("Unknown node", b.error(1, "CLUSTER", "REPLICATE", node))
-                b.call(0, "CLUSTER", "SET-CONFIG-EPOCH", 1)
-                self.assertIn("non-zero", b.error(0, "CLUSTER", "SET-CONFIG-EPOCH", 2))
-                b.call(0, "CLUSTER", "ADDSLOTSRANGE", 0, 99)
-                self.assertIn("busy", b.error(0, "CLUSTER", "ADDSLOTSRANGE", 50, 150))
-                self.assertIn("Invalid node address", b.error(0, "CLUSTER", "MEET", "example", 1))
-                b.meet_all()
-                b.wait(b.known, 10)
-                self.assertIn("does not know any other node",
-                              b.error(1, "CLUSTER", "SET-CONFIG-EPOCH", 2))
-                other = resp.text(b.call(1, "CLUSTER", "MYID"))
-                self.assertIn("must be empty", b.error(0, "CLUSTER", "REPLICATE", other))
-                self.assertIn("forget myself", b.error(0, "CLUSTER", "FORGET", node))
+        def ask(server: str, b: Bench) -> None:
+            b.add(2)
+            node = resp.text(b.call(0, "CLUSTER", "MYID"))
+            self.assertIn("Unknown node", b.error(1, "CLUSTER", "REPLICATE", node))
+            b.call(0, "CLUSTER", "SET-CONFIG-EPOCH", 1)
+            self.assertIn("non-zero", b.error(0, "CLUSTER", "SET-CONFIG-EPOCH", 2))
+            b.call(0, "CLUSTER", "ADDSLOTSRANGE", 0, 99)
+            self.assertIn("busy", b.error(0, "CLUSTER", "ADDSLOTSRANGE", 50, 150))
+            self.assertIn("Invalid node address", b.error(0, "CLUSTER", "MEET", "example", 1))
+            b.meet_all()
+            b.wait(b.known, 10)
+            self.assertIn("does not know any other node",
+                          b.error(1, "CLUSTER", "SET-CONFIG-EPOCH", 2))
+            other = resp.text(b.call(1, "CLUSTER", "MYID"))
+            self.assertIn("must be empty", b.error(0, "CLUSTER", "REPLICATE", other))
+            self.assertIn("forget myself", b.error(0, "CLUSTER", "FORGET", node))
+        self.on_each(15000, ask)
 
     def test_forgotten_node_comes_back_by_meet_only(self) -> None:
         """Redis 7.0. On valkey 9 a living node that is forgotten introduces itself again within
         seconds, which the model leaves out: only dead nodes are forgotten."""
-        for server in ("redis-7.0",):
-            with self.subTest(server), Bench(server, 2000) as b:
-                b.add(3)
-                b.meet_all()
-                b.wait(b.known, 10)
-                node = resp.text(b.call(2, "CLUSTER", "MYID"))
-                for i in (0, 1):
-                    self.assertIn(b.error(i, "CLUSTER", "FORGET", node), ("", "ERR Unknown node"))
-                time.sleep(5)
-                self.assertFalse(any(n.id == node for i in (0, 1) for n in b.nodes(i)))
-                b.call(0, "CLUSTER", "MEET", b.hosts[2], 6379)
-                back = b.wait(lambda: any(n.id == node for n in b.nodes(0)), 10)
-                self.assertLess(back, 5000)
+        def forget(server: str, b: Bench) -> None:
+            b.add(3)
+            b.meet_all()
+            b.wait(b.known, 10)
+            node = resp.text(b.call(2, "CLUSTER", "MYID"))
+            for i in (0, 1):
+                self.assertIn(b.error(i, "CLUSTER", "FORGET", node), ("", "ERR Unknown node"))
+            time.sleep(5)
+            self.assertFalse(any(n.id == node for i in (0, 1) for n in b.nodes(i)))
+            b.call(0, "CLUSTER", "MEET", b.hosts[2], 6379)
+            back = b.wait(lambda: any(n.id == node for n in b.nodes(0)), 10)
+            self.assertLess(back, 5000)
+        self.on_each(2000, forget, ("redis-7.0",))
 
     def test_replication_follows_an_address_that_gossip_has_corrected(self) -> None:
         """On redis 7.0 a replica goes on asking the old address of its primary when gossip, not the
         primary's own ping, brought the new one: an agent has to mend it. Valkey 9 follows."""
-        for server in SERVERS:
-            with self.subTest(server), Bench(server, 1000) as b:
-                b.form()
-                replica = resp.text(b.call(3, "CLUSTER", "MYID"))
-                b.stop(0)
-                b.hosts[0] = b.new_host()
-                conf = b.directory / "0/nodes.conf"
-                lines = conf.read_text().splitlines()
-                for at, line in enumerate(lines):
-                    if line.startswith(replica):
-                        fields = line.split(" ")
-                        fields[1] = ":0@0" + fields[1][fields[1].find(","):] \
-                            if "," in fields[1] else ":0@0"
-                        fields[2] = "noaddr," + fields[2]
-                        lines[at] = " ".join(fields)
-                conf.write_text("\n".join(lines) + "\n")
-                # the replica must suspect its primary, and not have taken over yet
-                b.call(3, "CONFIG", "SET", "cluster-replica-no-failover", "yes")
-                b.wait(lambda: any("fail" in flag for n in b.nodes(3) if n.id != replica
-                                   for flag in n.flags), 10)
-                b.start(0)
-                b.wait(lambda: any(n.host == b.hosts[0] for n in b.nodes(3)), 15)
-                time.sleep(3)
-                listed = any(n.host == b.hosts[0] for n in b.nodes(3))
-                follows = b.info(3, ("INFO", "replication"))["master_host"]
-                print(f"{server:10} gossip corrected the address: {listed}; replicates from "
-                      f"{'the new one' if follows == b.hosts[0] else 'the old one'}", flush=True)
-                self.assertTrue(listed)
-                self.assertEqual(follows == b.hosts[0], server == "valkey-9")
+        def correct(server: str, b: Bench) -> None:
+            b.form()
+            replica = resp.text(b.call(3, "CLUSTER", "MYID"))
+            b.stop(0)
+            b.hosts[0] = b.addresses.fresh()
+            conf = b.directory / "0/nodes.conf"
+            lines = conf.read_text().splitlines()
+            for at, line in enumerate(lines):
+                if line.startswith(replica):
+                    fields = line.split(" ")
+                    fields[1] = ":0@0" + fields[1][fields[1].find(","):] \
+                        if "," in fields[1] else ":0@0"
+                    fields[2] = "noaddr," + fields[2]
+                    lines[at] = " ".join(fields)
+            conf.write_text("\n".join(lines) + "\n")
+            # the replica must suspect its primary, and not have taken over yet
+            b.call(3, "CONFIG", "SET", "cluster-replica-no-failover", "yes")
+            b.wait(lambda: any("fail" in flag for n in b.nodes(3) if n.id != replica
+                               for flag in n.flags), 10)
+            b.start(0)
+            b.wait(lambda: any(n.host == b.hosts[0] for n in b.nodes(3)), 15)
+            time.sleep(3)
+            listed = any(n.host == b.hosts[0] for n in b.nodes(3))
+            follows = b.info(3, ("INFO", "replication"))["master_host"]
+            print(f"{server:10} gossip corrected the address: {listed}; replicates from "
+                  f"{'the new one' if follows == b.hosts[0] else 'the old one'}", flush=True)
+            self.assertTrue(listed)
+            self.assertEqual(follows == b.hosts[0], server == "valkey-9")
+        self.on_each(1000, correct)
 
 
 if __name__ == "__main__":

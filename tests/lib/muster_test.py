@@ -16,11 +16,13 @@ MUSTER_BUILD says which binaries run; MUSTER_TEST_KEEP=1 leaves a failed lab's f
 
 from __future__ import annotations
 
+import concurrent.futures
 import faulthandler
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -135,6 +137,19 @@ class Lab:
                            f"{done.stderr.strip() or done.returncode}")
         return done.stdout
 
+    def ask(self, command: str, **args: Any) -> Any:
+        """As the command line does, without starting it: tests look a hundred times."""
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(self.state / "control.sock"))
+                client.sendall(json.dumps({"command": command, "args": args}).encode() + b"\n")
+                answer = json.loads(client.makefile().readlines()[-1])
+            except (OSError, IndexError) as error:
+                raise LabError(f"lab {command}: no lab is running in {self.state}") from error
+        if "error" in answer:
+            raise LabError(f"lab {command}: {answer['error']}")
+        return answer["result"]
+
     def _change(self, command: str, *args: Any, wait: bool = True, timeout: float = 180) -> str:
         more = ["--timeout", f"{timeout:g}"] + ([] if wait else ["--no-wait"])
         return self.run(command, *args, *more, timeout=timeout + 30)
@@ -199,7 +214,7 @@ class Lab:
         self.run("heal")
 
     def api(self, action: str, spec: Optional[str] = None) -> Any:
-        """down, up, compact, rotate-tokens, stats; fault with a SPEC or "clear"."""
+        """down, cut, up, compact, rotate-tokens, stats; fault with a SPEC or "clear"."""
         output = self.run("api", action, *([spec] if spec else []))
         return json.loads(output) if output.strip() else None
 
@@ -224,7 +239,7 @@ class Lab:
     # -- seeing ----------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = json.loads(self.run("status", "--json"))
+        status: dict[str, Any] = self.ask("status")
         return status
 
     def pods(self) -> dict[str, dict[str, Any]]:
@@ -250,7 +265,7 @@ class Lab:
 
     def get(self, resource: str, name: Optional[str] = None) -> Any:
         """An API object (or all of a resource), as stored."""
-        return json.loads(self.run("get", resource, *([name] if name else [])))
+        return self.ask("get", resource=resource, name=name)
 
     def muster(self, pod: str, *words: str,
                timeout: float = 30) -> "subprocess.CompletedProcess[str]":
@@ -299,6 +314,8 @@ class MusterTestCase(unittest.TestCase):
         def ring(_signal: int, _frame: Any) -> None:
             faulthandler.dump_traceback(all_threads=False)
             raise Timeout(f"{self.id()} took longer than {self.timeout:g} s")
+        began = time.monotonic()
+        self.addCleanup(lambda: print(f"({time.monotonic() - began:.1f} s)", end=" "))
         self._old = signal.signal(signal.SIGALRM, ring)
         signal.setitimer(signal.ITIMER_REAL, self.timeout)
         self.addCleanup(signal.signal, signal.SIGALRM, self._old)
@@ -307,6 +324,14 @@ class MusterTestCase(unittest.TestCase):
     def wait_until(self, check: Callable[[], Any], timeout: float, what: str = "the condition",
                    period: float = 0.1) -> Any:
         return wait_until(check, timeout, what, period)
+
+    def at_once(self, one: Callable[[Any], None], *cases: Any) -> None:
+        """The same with each of the cases, side by side; for what mostly waits."""
+        with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+            running = [pool.submit(one, case) for case in cases]
+            for case, future in zip(cases, running):
+                with self.subTest(case=case):
+                    future.result()
 
 
 def main() -> None:

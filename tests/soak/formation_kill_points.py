@@ -4,7 +4,7 @@
 
 Each point is a lab of its own: six pods of real servers, leaseSeconds 3. The dead agent stays away,
 so another must finish: one complete cluster, one record, all settings given back. The points end
-with the first k that a whole formation does not reach. CI takes ten of them (test_form.py).
+with the first k that a whole formation does not reach. CI takes ten of them (test_dead_leader.py).
 """
 
 from __future__ import annotations

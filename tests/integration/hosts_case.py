@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Six servers without Kubernetes, and what must be true of their cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from muster_test import Lab, MusterTestCase, resp  # noqa: E402
+
+PODS = 6
+KEYS = 100
+
+
+def write_keys(lab: Lab) -> None:
+    entry = lab.address("muster-0")
+    for number in range(KEYS):
+        words = ("SET", f"key:{number}", f"value:{number}")
+        try:
+            resp.command(entry, *words)
+        except resp.RespError as error:
+            if not str(error).startswith("MOVED "):
+                raise
+            resp.command(str(error).split()[2].rpartition(":")[0], *words)
+
+
+def count_keys(lab: Lab) -> int:
+    return sum(int(lab.redis(pod, "DBSIZE")) for pod in lab.pods()
+               if lab.redis(pod, "ROLE")[0] == b"master")
+
+
+def node_ids(lab: Lab) -> dict[str, str]:
+    return {pod: lab.text(pod, "CLUSTER", "MYID") for pod in lab.pods()}
+
+
+def record(lab: Lab, pod: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((lab.state / "pods" / pod / "run/record.json").read_text())
+    return found
+
+
+class HostsCase(MusterTestCase):
+    timeout = 150
+
+    def assert_one_cluster(self, lab: Lab) -> None:
+        """Every server knows the same six, and every agent holds the same record of them."""
+        ids = set(node_ids(lab).values())
+        for pod in lab.pods():
+            lines = [line.split() for line in lab.text(pod, "CLUSTER", "NODES").splitlines()]
+            self.assertEqual({line[0] for line in lines}, ids, pod)
+            self.assertIn("cluster_state:ok", lab.text(pod, "CLUSTER", "INFO"), pod)
+            timeout = lab.redis(pod, "CONFIG", "GET", "cluster-node-timeout")[1]
+            self.assertEqual(timeout, b"15000", f"{pod}: settings given back")
+        self.wait_until(lambda: len({json.dumps(record(lab, pod)) for pod in lab.pods()}) == 1,
+                        15, "all agents hold one record")
+        self.assertEqual({m["id"] for m in record(lab, "muster-0")["members"]}, ids)
+        self.wait_until(lambda: lab.muster("muster-0", "check").returncode == 0, 20,
+                        "muster check exits 0")
+
+    def assert_nothing_formed(self, lab: Lab) -> None:
+        for pod in lab.pods():
+            info = lab.text(pod, "CLUSTER", "INFO")
+            self.assertIn("cluster_known_nodes:1\r\n", info, pod)
+            self.assertIn("cluster_slots_assigned:0\r\n", info, pod)

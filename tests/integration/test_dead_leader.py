@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The agent that forms the cluster dies; another finishes what it began."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from muster_test import Lab, MusterTestCase, main  # noqa: E402
+
+PODS = 6
+# Of a formation of six: the intent (1), settings, epochs and slots (2-22), MEET (23-37), REPLICATE
+# (38-40), settings back (41-52), formed (53).
+KILL_AFTER = (1, 2, 9, 17, 23, 30, 37, 39, 44, 53)
+
+
+class DeadLeader(MusterTestCase):
+    """The agent that forms the cluster dies right after its k-th command; another finishes."""
+
+    timeout = 480
+
+    def died(self, lab: Lab) -> list[str]:
+        return [pod for pod in lab.pods() if " starts, restart 1" in lab.log(pod)]
+
+    def one(self, after: int) -> float:
+        mark = Path(f"/tmp/mlt-mark-{after}-{time.monotonic_ns()}")
+        settings: dict[str, Any] = {
+            "kubernetes.leaseSeconds": 3, "lab.backoff": 30,
+            "lab.agentEnv": f"MUSTER_TEST_EXIT_AFTER={after} MUSTER_TEST_EXIT_MARK={mark}"}
+        try:
+            with Lab(pods=PODS, server="redis-7.0", settings=settings) as lab:
+                begin = time.monotonic()
+                lab.up(wait="running")
+                self.wait_until(mark.exists, 30, f"an agent dies after its command {after}")
+                lab.wait("formed", timeout=60)
+                took = time.monotonic() - begin
+                log = "".join(lab.log(pod) for pod in lab.pods())
+                leaders = set(re.findall(r"pod=(\S+) event=leading", log))
+                self.assertTrue(self.died(lab), "the dead agent was restarted")
+                records = [cm for cm in lab.get("configmaps") if "muster" in cm["metadata"]["name"]]
+                self.assertEqual(len(records), 1)
+                print(f"after command {after:2}: formed {took:.1f} s later, led by {leaders}")
+                return took
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def test_another_finishes_from_ten_points(self) -> None:
+        for after in KILL_AFTER:
+            with self.subTest(after=after):
+                self.one(after)
+
+
+if __name__ == "__main__":
+    main()
