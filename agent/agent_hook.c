@@ -171,12 +171,13 @@ void agent_answer_hook(struct agent *agent)
     agent->gate_asks = verdict == GATE_WAIT;
     struct err err = {0};
     if (hook_server_answer_start(agent->hook, &answer, &err) < 0) {
-        LOG(LOG_WARN, "gate", LOG_S("msg", "the hook could not be answered"),
+        LOG(LOG_WARN, "gate", LOG_ABOUT("gate"), LOG_S("msg", "the hook could not be answered"),
             LOG_S("why", err.msg));
         return;
     }
     if (verdict != GATE_WAIT || strcmp(agent->gate_said, reason) != 0)
-        LOG(LOG_INFO, "gate", LOG_S("verdict", verdict == GATE_WAIT ? "wait" : "go"),
-            LOG_S("msg", reason), LOG_S("node", claim.id.hex));
+        LOG(LOG_INFO, "gate", LOG_ABOUT("gate"),
+            LOG_S("verdict", verdict == GATE_WAIT ? "wait" : "go"), LOG_S("msg", reason),
+            LOG_S("node", claim.id.hex));
     text_format(agent->gate_said, sizeof agent->gate_said, "%s", reason);
 }
