@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/rng.h"
 #include "io/clock.h"
 #include "io/kube_watch.h"
 #include "unit/io_pods.h"
@@ -467,6 +468,22 @@ static void test_a_server_that_ends_every_watch_is_not_stormed(void **state)
     }
 }
 
+/* Whatever happened before: who waits for the API to form a cluster waits so much longer at most. */
+static void test_tries_are_at_most_ten_seconds_apart(void **state)
+{
+    (void)state;
+    struct rng rng = {.state = 7};
+    int64_t least_ms = INT64_MAX;
+    for (unsigned failures = 1; failures < 1000; failures++) {
+        int64_t delay_ms =
+            backoff_ms(&rng, failures, KUBE_WATCH_BACKOFF_MS, KUBE_WATCH_BACKOFF_CAP_MS);
+        assert_true(delay_ms <= 10000);
+        if (failures > 10 && delay_ms < least_ms)
+            least_ms = delay_ms;
+    }
+    assert_true(least_ms >= 5000); /* 400 watches of a hundred agents: 80 requests a second */
+}
+
 static void test_a_watch_may_be_freed_by_its_own_store(void **state)
 {
     (void)state;
@@ -492,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_a_list_from_the_past_is_refused),
         cmocka_unit_test(test_missing_rights_are_told_and_retried_slowly),
         cmocka_unit_test(test_a_server_that_ends_every_watch_is_not_stormed),
+        cmocka_unit_test(test_tries_are_at_most_ten_seconds_apart),
         cmocka_unit_test(test_a_watch_may_be_freed_by_its_own_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
