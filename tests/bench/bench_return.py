@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""How long until a cluster serves again whose pods were all deleted at once and came back elsewhere.
+
+    bench_return.py [--sizes 6,30] [--rounds 10,3] [--server redis-7.0]
+
+Every address is new, every volume is kept, NT is 15000. Counted from the last server's first PONG
+until each primary has taken a write; every server is asked each 10 ms. Each round also sees that
+every key is there and that no role has moved. A Redis primary does not serve within 2 s of its start
+(CLUSTER_WRITABLE_DELAY), which is the floor of every figure. The limit is the project's promise, on the
+median; exit 1 when it is not kept.
+"""
+import argparse
+import pathlib
+import statistics
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/lib"))
+
+from muster_test import Lab, resp  # noqa: E402
+
+LIMIT_SECONDS = 3.0
+GIVE_UP_SECONDS = 120
+KEYS = 300
+CRC16 = [0] * 256
+for _i in range(256):
+    _crc = _i << 8
+    for _ in range(8):
+        _crc = (_crc << 1 ^ (0x1021 if _crc & 0x8000 else 0)) & 0xffff
+    CRC16[_i] = _crc
+
+
+def slot_of(key):
+    crc = 0
+    for byte in key.encode():
+        crc = (crc << 8 & 0xffff) ^ CRC16[crc >> 8 ^ byte]
+    return crc % 16384
+
+
+def ask(address, *words):
+    """The reply, or None when there is none or an error."""
+    try:
+        return resp.command(address, *words, timeout=0.5)
+    except (OSError, resp.RespError):
+        return None
+
+
+def addresses(lab, but):
+    """By pod, once every one has an address that is not in `but`."""
+    end = time.monotonic() + GIVE_UP_SECONDS
+    while time.monotonic() < end:
+        found = {name: pod["ip"] for name, pod in lab.pods().items()}
+        if len(found) == len(but) and all(ip and ip not in but for ip in found.values()):
+            return found
+    raise SystemExit("the pods did not come back")
+
+
+def owners(lab):
+    """By pod: the slots of each primary, as it says itself."""
+    found = {}
+    for name in lab.pods():
+        for node in resp.parse_nodes(lab.redis(name, "CLUSTER", "NODES")):
+            if "myself" in node.flags and "master" in node.flags:
+                found[name] = node.slots
+    return found
+
+
+def keys_for(shards):
+    """A key for each shard, which the test may overwrite."""
+    found = {}
+    for number in range(100000):
+        slot = slot_of(f"probe:{number}")
+        for name, ranges in shards.items():
+            if name not in found and any(a <= slot <= b for a, b in ranges):
+                found[name] = f"probe:{number}"
+        if len(found) == len(shards):
+            return found
+    raise SystemExit("no key for some shard")
+
+
+def write_all(lab, shards, found):
+    for number in range(KEYS):
+        slot = slot_of(f"key:{number}")
+        name = next(n for n, ranges in shards.items() if any(a <= slot <= b for a, b in ranges))
+        lab_reply = ask(found[name], "SET", f"key:{number}", f"value:{number}")
+        if lab_reply is None:
+            raise SystemExit(f"key:{number} was not written")
+
+
+def lost(shards, found):
+    count = 0
+    for number in range(KEYS):
+        slot = slot_of(f"key:{number}")
+        name = next(n for n, ranges in shards.items() if any(a <= slot <= b for a, b in ranges))
+        count += ask(found[name], "GET", f"key:{number}") != f"value:{number}".encode()
+    return count
+
+
+def one_round(lab, shards, probes):
+    before = {name: pod["ip"] for name, pod in lab.pods().items()}
+    lab.delete(wait=False)
+    found = addresses(lab, set(before.values()))
+    silent, last = set(found), 0.0
+    unwritten = dict(probes)
+    end = time.monotonic() + GIVE_UP_SECONDS
+    while (silent or unwritten) and time.monotonic() < end:
+        for name in sorted(silent):
+            if ask(found[name], "PING") is not None:
+                silent.discard(name)
+                last = time.monotonic()
+        for name, key in list(unwritten.items()):
+            if name not in silent and ask(found[name], "SET", key, "1") == "OK":
+                del unwritten[name]
+        done = time.monotonic()
+        time.sleep(0.01)
+    if silent or unwritten:
+        raise SystemExit(f"silent: {sorted(silent)}, not written: {sorted(unwritten)}")
+    lab.wait("formed", timeout=GIVE_UP_SECONDS)
+    moved = owners(lab) != shards
+    return done - last, lost(shards, found), moved
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="6,30")
+    parser.add_argument("--rounds", default="10,3")
+    parser.add_argument("--server", default="redis-7.0")
+    args = parser.parse_args()
+    bad = False
+    print(f"{args.server}: every pod deleted at once, new addresses, volumes kept; seconds from the "
+          "last server's first PONG to a write on every shard")
+    for size, rounds in zip(map(int, args.sizes.split(",")), map(int, args.rounds.split(","))):
+        with Lab(pods=size, server=args.server, node_timeout=15000) as lab:
+            lab.up(timeout=GIVE_UP_SECONDS)
+            shards = owners(lab)
+            found = {name: pod["ip"] for name, pod in lab.pods().items()}
+            write_all(lab, shards, found)
+            took = []
+            for _ in range(rounds):
+                seconds, missing, moved = one_round(lab, shards, keys_for(shards))
+                took.append(seconds)
+                if missing or moved:
+                    bad = True
+                    print(f"  {missing} keys lost, roles {'moved' if moved else 'kept'}")
+        median = statistics.median(took)
+        ok = median <= LIMIT_SECONDS
+        bad = bad or not ok
+        print(f"  {size:3} pods: median {median:.2f} of {rounds} (limit {LIMIT_SECONDS:.1f}), "
+              f"from {min(took):.2f} to {max(took):.2f}{'' if ok else '  NOT KEPT'}")
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
