@@ -41,6 +41,7 @@ static const struct rule {
     {"meet", "members that do not know each other's address are introduced", rule_meet},
     {"follow", "a replica that asks its primary's old address is pointed to the new one",
      rule_follow},
+    {"chain", "a replica of a replica is pointed to the primary", rule_chain},
     {"form-acquaint", "every member must know all the others", rule_form_acquaint},
     {"form-roles", "the replicas follow their primaries", rule_form_roles},
     {"form-verify", "every member must see the whole cluster in order", rule_form_verify},

@@ -186,3 +186,52 @@ enum rule_verdict rule_follow(struct planner *p)
     }
     return RULE_PASS;
 }
+
+/* The primary at the end of a chain of replicas that begins with `id`; NULL if there is no chain. */
+static const struct view_node *roles_end_of_chain(const struct view *view, const struct node_id *id)
+{
+    const struct view_node *n = view_find(view, id);
+    if (!n || n->flags & NODE_PRIMARY)
+        return NULL;
+    /* Each step is another node, or it is a circle. */
+    for (size_t i = 0; n && i < view->node_count; i++) {
+        if (n->flags & NODE_PRIMARY)
+            return n;
+        n = view_find(view, &n->primary);
+    }
+    return NULL;
+}
+
+/*
+ * A replica of a replica has its data second hand, and stands in no election. It comes about when a
+ * primary with followers is made a replica. Seen: Redis 7.0.15 and 8.0 leave it so; Valkey 8.1 and
+ * 9.1 mend it by themselves within a second.
+ */
+enum rule_verdict rule_chain(struct planner *p)
+{
+    const struct world *w = p->world;
+    const struct facts *f = p->facts;
+    if (!planner_formed(p) || !f->reference_ours || f->reference_votes <= f->views / 2)
+        return RULE_PASS;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct server *s = &w->pods[i].server;
+        if (!planner_belongs(p, i) || !world_view_fresh(w, &w->pods[i]) || s->primary ||
+            w->pods[i].terminating)
+            continue;
+        const struct node_id *followed = &s->view->myself->primary;
+        const struct view_node *end = roles_end_of_chain(f->reference, followed);
+        const struct view_node *known = end ? view_find(s->view, &end->id) : NULL;
+        const uint32_t unfit = NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL | NODE_PFAIL;
+        if (!known || known->flags & unfit || !(known->flags & NODE_PRIMARY) || !end->slot_count)
+            continue;
+        struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
+        a.require = REQUIRE_REPLICA;
+        a.subject = end->id;
+        (void)planner_add(p, a);
+        size_t top = facts_pod_of(f, &end->id);
+        planner_say(p, "%s follows %.8s, which is a replica itself: pointing it to %s",
+                    w->pods[i].name, followed->hex,
+                    top == NO_POD ? end->id.hex : w->pods[top].name);
+    }
+    return RULE_PASS;
+}

@@ -135,6 +135,7 @@ enum rule_verdict rule_strangers(struct planner *p);
 enum rule_verdict rule_forget(struct planner *p);
 enum rule_verdict rule_replicate(struct planner *p);
 enum rule_verdict rule_follow(struct planner *p);
+enum rule_verdict rule_chain(struct planner *p);
 enum rule_verdict rule_steady(struct planner *p);
 
 #endif
