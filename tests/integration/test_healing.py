@@ -89,7 +89,7 @@ class Healing(MusterTestCase):
         self.whole(ids)
 
     def test_an_empty_primary_gets_a_shard(self) -> None:
-        lab, ids = self.lab, self.ids()
+        ids = self.ids()
         pod = next(p for p in reversed(list(ids)) if not self.myself(p).is_primary)
         self.agents("pause")
         try:
