@@ -99,6 +99,35 @@ class StatefulSets(LabTestCase):
             self.assertEqual(len(lab.get("pods")), 4)
 
 
+    def test_a_deleted_set_leaves_orphans_or_nothing_and_a_new_one_adopts(self) -> None:
+        with fake_lab(pods=2) as lab:
+            lab.up(wait="ready", timeout=30)
+            uid = lab.get("statefulsets", "muster")["metadata"]["uid"]
+            pods = {name: pod["uid"] for name, pod in lab.pods().items()}
+            with self.assertRaisesRegex(LabError, "the StatefulSet muster is there"):
+                lab.create_set()
+            lab.delete_set(orphan=True)
+            with self.assertRaisesRegex(LabError, "there is no StatefulSet muster"):
+                lab.delete_set()
+            self.assertEqual({name: pod["uid"] for name, pod in lab.pods().items()}, pods)
+            self.assertFalse(any("ownerReferences" in p["metadata"] for p in lab.get("pods")))
+            foreign = {**lab.get("pods", "muster-0"), "spec": {"nodeName": "not-of-the-lab"}}
+            for name, labels in (("other-0", foreign["metadata"]["labels"]), ("muster-x", {})):
+                lab.create("pods", {**foreign, "metadata": {"name": name, "labels": labels}})
+            lab.create_set()
+            new = lab.get("statefulsets", "muster")["metadata"]["uid"]
+            self.assertNotEqual(new, uid)
+            owners = {p["metadata"]["name"]: [o["uid"] for o in p["metadata"].get(
+                "ownerReferences", [])] for p in lab.get("pods")}
+            self.assertEqual(owners, {"muster-0": [new], "muster-1": [new], "other-0": [],
+                                      "muster-x": []})
+            self.assertEqual({name: pod["uid"] for name, pod in lab.pods().items()}, pods)
+            lab.delete_set()
+            self.assertEqual({p["metadata"]["name"] for p in lab.get("pods")},
+                             {"other-0", "muster-x"})
+            self.assertNotIn("Traceback", (lab.state / "daemon.log").read_text())
+
+
 class Endpoints(LabTestCase):
     def test_slices_carry_zone_node_uid_and_conditions(self) -> None:
         with fake_lab(pods=3) as lab:

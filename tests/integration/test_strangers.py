@@ -176,7 +176,7 @@ class Lookalikes(MusterTestCase):
             lab.pause(victim, "redis")
             (lab.state / "pods" / victim / "data/nodes.conf").write_text("nonsense")
             old = next(line for line in lab.text(leader, "CLUSTER", "NODES").splitlines()
-                       if lab.address(victim) in line).split()[0]
+                       if f"{lab.address(victim)}:" in line).split()[0]
             lab.kill(victim, wait=False)
             self.wait_until(lambda: lab.text(victim, "CLUSTER", "MYID") != old and lab.redis(
                 victim, "ROLE")[0] == b"slave", 60, f"{victim} is a replica under a new id")

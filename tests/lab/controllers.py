@@ -241,7 +241,7 @@ class EndpointSliceController(Controller):
         pods = sorted((p for p in self.store.list("pods", NAMESPACE)
                        if p["status"].get("podIP") and p["spec"].get("nodeName")
                        and p["status"].get("phase") not in ("Failed", "Succeeded")),
-                      key=workloads.ordinal_of)
+                      key=lambda p: (len(p["metadata"]["name"]), p["metadata"]["name"]))
         for service in (HEADLESS, CLIENT_SERVICE):
             entries = [workloads.endpoint(p, zones.get(p["spec"]["nodeName"], ""),
                                           service == HEADLESS) for p in pods]
