@@ -109,6 +109,7 @@ struct agent {
     bool was_leader;
     bool woken;                       /* a turn is due within AGENT_DEBOUNCE_MS */
     bool gate_asks;                   /* a server at the gate waits for what the others say */
+    int64_t gate_told_ms;             /* an Event told of what waits since then; 0 = of nothing */
     int64_t gate_opened_ms;           /* a person opened it to what waits since then; 0 = nobody */
     bool stopping;                    /* SIGTERM came: leave as soon as the server is gone */
     char said[PLAN_REASON_SIZE];      /* the last sentence that was logged */

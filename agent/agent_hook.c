@@ -11,6 +11,9 @@
 #include "core/gate.h"
 #include "io/clock.h"
 
+/* Shorter holds are the ordinary wait for addresses. */
+#define HOLD_TELL_MS 5000
+
 static void agent_on_start(void *ctx)
 {
     agent_wake(ctx);
@@ -147,6 +150,26 @@ static void hook_put_settings(const struct agent *agent, struct hook_answer *ans
     text_format(migration->value, sizeof migration->value, "no");
 }
 
+/* A hold that is more than a moment is told where `kubectl describe` shows it, and so is its end. */
+static void hook_post_hold(struct agent *agent, bool held, int64_t since_ms, const char *reason)
+{
+    char message[2 * GATE_REASON_SIZE];
+    bool told = agent->gate_told_ms == since_ms;
+    if (!agent->events || (held ? told || agent->world.now_ms - since_ms < HOLD_TELL_MS : !told))
+        return;
+    if (held)
+        text_format(
+            message, sizeof message,
+            "%s is held back before its start: %s; `muster gate open %s` starts it as it is",
+            agent->identity.pod_name, reason, agent->identity.pod_name);
+    else
+        text_format(message, sizeof message, "%s starts after %d s at its gate: %s",
+                    agent->identity.pod_name, (int)((agent->world.now_ms - since_ms) / 1000),
+                    reason);
+    agent->gate_told_ms = held ? since_ms : 0;
+    event_client_post(agent->events, held, held ? "ServerHeld" : "ServerStarts", message);
+}
+
 void agent_answer_hook(struct agent *agent)
 {
     int64_t since_ms;
@@ -175,6 +198,7 @@ void agent_answer_hook(struct agent *agent)
             LOG_S("why", err.msg));
         return;
     }
+    hook_post_hold(agent, verdict == GATE_WAIT, since_ms, reason);
     if (verdict != GATE_WAIT || strcmp(agent->gate_said, reason) != 0)
         LOG(LOG_INFO, "gate", LOG_ABOUT("gate"),
             LOG_S("verdict", verdict == GATE_WAIT ? "wait" : "go"), LOG_S("msg", reason),

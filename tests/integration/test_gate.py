@@ -198,6 +198,9 @@ class Majority(MusterTestCase):
             pod = self.held(lab, cluster)
             self.wait_until(lambda: f"{pod}  waits at its gate without its data"
                             in lab.muster(pod, "gate", "list").stdout, 20, "gate list names it")
+            self.wait_until(lambda: any(
+                event["reason"] == "ServerHeld" and f"{pod} is held back" in event["message"]
+                for event in lab.get("events")), 20, "an Event tells it")
             other = next(p for p in lab.pods() if p != pod)
             wrong = lab.muster(other, "gate", "open", pod, "--socket", socket(other))
             self.assertEqual(wrong.returncode, 2)
@@ -208,6 +211,8 @@ class Majority(MusterTestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.wait_until(lambda: cluster.role(pod) == "master", 20, "it starts")
             self.assertIn("event=gate-opened", lab.log(pod))
+            self.wait_until(lambda: any(event["reason"] == "ServerStarts" for event in
+                                        lab.get("events")), 20, "and so the end")
 
 
 class Addresses(MusterTestCase):
