@@ -281,6 +281,12 @@ class Objects(ChartTest):
                 self.assertEqual(port["port"], ports[port["targetPort"]])
         self.assertEqual({p["name"] for p in headless["spec"]["ports"]}, {"redis", "bus", "http"})
 
+    def test_evictions_of_pods_that_are_not_ready_count_where_kubernetes_can_say_so(self):
+        for kube, policy in (("1.25.0", None), ("1.26.9", None), ("1.27.0", "IfHealthyBudget"),
+                             ("1.34.0", "IfHealthyBudget")):
+            budget = self.render(kube=kube).one("PodDisruptionBudget")["spec"]
+            self.assertEqual(budget.get("unhealthyPodEvictionPolicy"), policy, kube)
+
     def test_selector_never_changes_with_a_release(self):
         """A StatefulSet's selector and claims are immutable: no version may be in them."""
         spec = self.render(commonLabels={"team": "a"}).one("StatefulSet")["spec"]

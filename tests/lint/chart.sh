@@ -51,6 +51,9 @@ with_lock kube-schemas make_schemas
 "$kubeconform" -strict -summary -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
     "$made"/*.yaml manifests/namespace.yaml manifests/redis-cluster.yaml manifests/with-password/redis-cluster.yaml
 
+# kube-linter is run by .github/workflows/chart.yml only: its module comes from its authors' own site, which a machine that
+# reaches nothing but the package registries cannot ask.
+#
 # What kube-score would have otherwise, and why it is not so:
 #   CPU limits: a throttled server is late for its elections, a throttled agent for its Lease; memory is limited.
 #   container-image-pull-policy: IfNotPresent, so that a node starts a pod while the registry is away; tags are releases,
