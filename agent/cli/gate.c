@@ -34,7 +34,7 @@ void gate_help(FILE *to)
 static int gate_list(const struct cli *cli, const char *address)
 {
     struct cli_target target;
-    struct cli_answer answer;
+    struct cli_answer answer = {.note = ""};
     struct err err = {0};
     struct arena arena;
     size_t held = 0;

@@ -74,7 +74,7 @@ static bool part_is_ours(const struct world *world, const struct view_node *node
 static bool part_is_viewer(const struct world *world, const struct pod *pod)
 {
     const struct record *record = gate_record(world);
-    if (!world_view_fresh(world, pod))
+    if (!world_view_fresh(world, pod) || !pod->server.view)
         return false;
     return record ? record_find_id(record, &pod->server.id) != NULL
                   : pod->server.view->node_count > 1;
@@ -141,10 +141,10 @@ static bool holder_says(const struct world *world, const struct pod *pod, const 
         *ret_holds = word->data;
         return true;
     }
-    if (!world_view_fresh(world, pod))
+    const struct view *view = pod->server.view;
+    if (!view || !world_view_fresh(world, pod))
         return false;
-    const struct view_node *myself = pod->server.view->myself;
-    *ret_holds = pod->server.keys != 0 && node_id_eq(&myself->primary, id);
+    *ret_holds = pod->server.keys != 0 && node_id_eq(&view->myself->primary, id);
     return true;
 }
 
@@ -165,13 +165,18 @@ static bool holder_is_denied(const struct world *world, const struct node_id *me
     return heard > part_others(world) / 2;
 }
 
+/* A member that says nothing itself. */
+static bool holder_is_silent(const struct world *world, const struct node_id *member,
+                             const struct node_id *id)
+{
+    return !node_id_is_set(member) || !holder_is_denied(world, member, id);
+}
+
 static bool holder_may_be(const struct world *world, const struct pod *pod,
                           const struct node_id *member, const struct node_id *id)
 {
     bool holds;
-    if (pod && holder_says(world, pod, id, &holds))
-        return holds;
-    return !node_id_is_set(member) || !holder_is_denied(world, member, id);
+    return holder_says(world, pod, id, &holds) ? holds : holder_is_silent(world, member, id);
 }
 
 const char *gate_find_holder(const struct world *world, const struct node_id *id)
@@ -180,8 +185,9 @@ const char *gate_find_holder(const struct world *world, const struct node_id *id
     for (size_t i = 0; record && i < record->member_count; i++) {
         const struct record_member *m = &record->members[i];
         const struct pod *pod = world_pod_by_name(world, m->pod);
-        if (!node_id_eq(&m->id, id) && strcmp(m->pod, world->my_pod) != 0 &&
-            holder_may_be(world, pod, &m->id, id))
+        if (node_id_eq(&m->id, id) || strcmp(m->pod, world->my_pod) == 0)
+            continue;
+        if (pod ? holder_may_be(world, pod, &m->id, id) : holder_is_silent(world, &m->id, id))
             return m->pod;
     }
     for (size_t i = 0; i < world->pod_count; i++) {
