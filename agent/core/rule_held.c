@@ -32,6 +32,18 @@ static size_t held_count(const struct planner *p)
     return count;
 }
 
+/*
+ * A follower that answers as a primary is taking the slots already, whatever views say that were read
+ * before: another one must not take them from it.
+ */
+static bool held_is_taken(const struct planner *p, const struct shard *shard)
+{
+    for (size_t r = 0; r < shard->replica_count; r++)
+        if (p->world->pods[shard->replica_pods[r]].server.primary)
+            return true;
+    return false;
+}
+
 /* The follower that has most; NO_POD with the reason said when that cannot be told. */
 static size_t held_heir(struct planner *p, const struct shard *shard, const struct pod *held)
 {
@@ -39,7 +51,7 @@ static size_t held_heir(struct planner *p, const struct shard *shard, const stru
     size_t heir = NO_POD;
     for (size_t r = 0; r < shard->replica_count; r++) {
         const struct pod *pod = &w->pods[shard->replica_pods[r]];
-        if (!world_view_fresh(w, pod) || pod->server.primary || !pod->server.keys ||
+        if (!world_view_fresh(w, pod) || pod->server.view_outdated || !pod->server.keys ||
             pod->terminating || !node_id_eq(&pod->server.view->myself->primary, &shard->primary))
             continue;
         if (heir == NO_POD || pod->server.offset > w->pods[heir].server.offset)
@@ -68,6 +80,10 @@ enum rule_verdict rule_held(struct planner *p)
         return RULE_PASS;
     for (size_t s = 0; s < f->shard_count; s++) {
         const struct pod *held = held_primary(p, &f->shards[s]);
+        if (held && held_is_taken(p, &f->shards[s])) {
+            planner_say(p, "the slots of %s are being taken over", held->name);
+            return RULE_PASS;
+        }
         size_t heir = held ? held_heir(p, &f->shards[s], held) : NO_POD;
         if (heir == NO_POD)
             continue;
