@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "core/observe.h"
 #include "sim.h"
 
@@ -90,9 +91,11 @@ void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan 
 {
     bool wanted[PODS_MAX] = {0};
     const struct world *w = &agent->world;
-    const struct observe_ask *asks =
-        observe_choose(w, plan, w->leader, sim->setup.sweep_max, &sim->turn_arena);
-    struct observe_ask own = {.rhythm = observe_own_rhythm(w->pod_count, w->leader)};
+    /* The gate judges by the views of all (agent_follow_pods). */
+    bool watch = w->leader || agent->gate_asks;
+    size_t sweep_max = agent->gate_asks ? NODES_MAX : sim->setup.sweep_max;
+    const struct observe_ask *asks = observe_choose(w, plan, watch, sweep_max, &sim->turn_arena);
+    struct observe_ask own = {.rhythm = observe_own_rhythm(w->pod_count, watch)};
     wanted[agent->index] = true;
     peer_follow(sim, agent, agent->index, agent->pod_uid, agent->addr);
     peer_obey(sim, agent, &agent->peers[agent->index], w->me == NO_POD ? &own : &asks[w->me]);

@@ -111,8 +111,8 @@ static void on_resume(struct sim *sim, const struct event *event)
     agent_wake(sim, agent);
 }
 
-static void turn_put_pod(struct agent *agent, const struct api_pod *from, int ordinal,
-                         struct pod *pod)
+static void turn_put_pod(const struct sim *sim, struct agent *agent, const struct api_pod *from,
+                         int ordinal, struct pod *pod)
 {
     *pod = (struct pod){.ordinal = ordinal,
                         .port = MODEL_PORT,
@@ -125,7 +125,12 @@ static void turn_put_pod(struct agent *agent, const struct api_pod *from, int or
         text_format(pod->node, sizeof pod->node, "node-%d", from->node);
         text_format(pod->zone, sizeof pod->zone, "zone-%d", from->zone);
     }
-    pod->agent = strcmp(from->uid, agent->pod_uid) == 0 ? AGENT_OK : AGENT_UNKNOWN;
+    const struct agent_mate *mate = &agent->mates[ordinal];
+    pod->told = agent_told_of(sim, agent, ordinal, from->uid);
+    if (strcmp(from->uid, agent->pod_uid) == 0)
+        pod->agent = AGENT_OK;
+    else if (strcmp(mate->uid, from->uid) == 0)
+        pod->agent = mate->state;
     const struct agent_peer *peer = &agent->peers[ordinal];
     if (peer->used && strcmp(peer->uid, from->uid) == 0)
         pod->server = peer->server;
@@ -159,8 +164,12 @@ static void turn_observe(struct sim *sim, struct agent *agent)
     text_format(w->set.name, sizeof w->set.name, "%s", SET_NAME);
     if (!agent->synced[API_SET])
         return;
-    w->set.known = true;
     const struct api_state *state = &sim->api.history[agent->cursor[API_SET]];
+    w->set.absent = state->set_absent;
+    agent->set_seen = agent->set_seen || !state->set_absent;
+    if (!agent->set_seen)
+        return;
+    w->set.known = true;
     api_set_uid(state->set_uid, w->set.uid);
     w->set.replicas = state->replicas;
     w->set.volumes = sim->setup.volumes;
@@ -174,7 +183,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
             continue;
         if (strcmp(pods[i].uid, agent->pod_uid) == 0)
             w->me = w->pod_count;
-        turn_put_pod(agent, &pods[i], i, &agent->pods[w->pod_count++]);
+        turn_put_pod(sim, agent, &pods[i], i, &agent->pods[w->pod_count++]);
     }
     w->gone_since_ms = rebirth_look(&agent->rebirth, w);
 }
@@ -203,12 +212,15 @@ static void on_turn(struct sim *sim, const struct event *event)
     if (!current)
         return;
     turn_observe(sim, agent);
+    agent_remember(agent);
     arena_reset(&sim->turn_arena);
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);
     sim->stats->turns++;
     turn_publish(sim, agent, &plan);
+    agent_answer_gate(sim, agent);
     agent_peers_follow(sim, agent, &plan); /* after it, which reads the views of who is left */
+    agent_ask_mates(sim, agent);
     agent->turn_us = 0;
     if (plan.action_count)
         agent_execute(sim, agent, &plan);

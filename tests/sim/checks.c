@@ -126,9 +126,50 @@ void check_full_sync(struct sim *sim, const struct redis *r, const struct redis 
             sim_violation(sim, "I8: our REPLICATE replaced the data of %s by the empty %s", r->name,
                           primary->name);
         else
-            sim_trace(sim, r->name, "data replaced by the empty %s, by Redis itself",
-                      primary->name);
+            sim_violation(sim, "I8: the data of %s was replaced by the empty %s, by Redis itself",
+                          r->name, primary->name);
         return;
+    }
+}
+
+void check_takeover(struct sim *sim, const struct redis *r, const struct redis_node *primary)
+{
+    for (int i = 0; i < sim->redis_count; i++) {
+        const struct redis *other = &sim->redis[i];
+        if (other != r && other->phase != REDIS_DOWN && other->nodes[0].id == primary->id)
+            sim_violation(sim, "I13: %s takes over %s, which runs", r->name, other->name);
+    }
+}
+
+void check_keep_copies(struct sim *sim, const struct redis *primary)
+{
+    for (int k = 0; k < sim->atom_count; k++) {
+        if (!(claims(primary) >> k & 1))
+            continue;
+        sim->checks.kept[k] = 0;
+        for (int i = 0; i < sim->api.now.replicas; i++) {
+            const struct redis *r = &sim->redis[i];
+            if (r->nodes[0].primary == primary->nodes[0].id && r->repl.state == REPL_UP &&
+                r->data[k] > sim->checks.kept[k])
+                sim->checks.kept[k] = r->data[k];
+        }
+    }
+}
+
+void check_kept(struct sim *sim)
+{
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        const struct redis *r = &sim->redis[i];
+        for (int k = 0; k < sim->atom_count; k++) {
+            if (!(claims(r) >> k & 1) || r->data[k] >= sim->checks.kept[k])
+                continue;
+            sim_violation(sim,
+                          "I8: %s has write %llu to slots %d-%d, and a replica had write %llu "
+                          "when its primary lost its data",
+                          r->name, (unsigned long long)r->data[k], sim->atoms[k].first,
+                          sim->atoms[k].last, (unsigned long long)sim->checks.kept[k]);
+            return;
+        }
     }
 }
 

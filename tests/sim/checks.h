@@ -8,9 +8,11 @@
  *        a cluster that is gone is formed again only where no volume could bring it back, or by word
  *   I2   hence no slot has two owners by our doing
  *   I3   at the end every slot has one owner in every view
- *   I8   a REPLICATE of ours never replaces data by nothing; nobody copies a stranger's data
+ *   I8   no data is replaced by nothing, by our REPLICATE or by Redis itself; nobody copies a stranger's
+ *        data; what a replica had when its primary came back without it is there in the end
  *   I9   implied: agents crash, pause and restart at any event
  *   I10  converged within a limit after the last fault, and nothing is sent after that
+ *   I13  TAKEOVER only of a primary that does not run
  *   I14  only what FACTS 4 allows is forgotten
  *   and  two agents never may act at once, unless the Lease was deleted by hand; nothing is sent while settling; a record is only ever
  *        replaced by its successor; the formation's settings are given back
@@ -23,11 +25,10 @@
 
 #include "core/action.h"
 #include "core/record.h"
+#include "model_redis.h"
 
 struct sim;
 struct agent;
-struct redis;
-struct redis_node;
 
 #define FOREIGN_IDS_MAX 32
 
@@ -35,8 +36,9 @@ struct checks {
     char record_uid[UID_SIZE]; /* of the first record; "" = none yet */
     uint32_t foreign_ids[FOREIGN_IDS_MAX];
     int foreign_count;
-    uint32_t met_by_hand; /* a stranger that a person has introduced; 0 = none */
-    bool quiet;           /* nothing may be sent any more (I10) */
+    uint32_t met_by_hand;     /* a stranger that a person has introduced; 0 = none */
+    uint64_t kept[ATOMS_MAX]; /* writes that replicas had when their primary lost its data */
+    bool quiet;               /* nothing may be sent any more (I10) */
     /* A Lease deleted by hand makes two leaders, until the first one's renewal fails: harmlessness is
      * what then must hold (DESIGN 4), and all the other checks. */
     int64_t two_leaders_until_us;
@@ -50,12 +52,17 @@ const char *check_and_command(struct sim *sim, const struct agent *agent, struct
                               const struct action *action, const struct action_args *args);
 void check_add_slots(struct sim *sim, const struct redis *r, uint64_t atoms);
 void check_forget(struct sim *sim, const struct redis *r, const struct redis_node *n);
+void check_takeover(struct sim *sim, const struct redis *r, const struct redis_node *primary);
 void check_node_added(struct sim *sim, const struct redis *r, uint32_t id);
 void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary);
+void check_keep_copies(struct sim *sim, const struct redis *primary); /* it loses its data now */
 void check_record(struct sim *sim, const struct record *before, const struct record *after);
 
 /* Every server of ours up, in sync and content: faults that lose data wait for it. */
 bool check_healthy(struct sim *sim);
+
+/* In the end, when check_converged() is content: nothing is gone that was kept. */
+void check_kept(struct sim *sim);
 
 /* NULL if the cluster is as it should be in the end; else what is missing, in a static buffer. */
 const char *check_converged(struct sim *sim);

@@ -37,5 +37,9 @@ bool fault_foreign_volume(struct sim *sim);
 bool fault_everything_lost(struct sim *sim);
 bool fault_cloned_volume(struct sim *sim);
 bool fault_stranger_met(struct sim *sim);
+bool fault_data_lost(struct sim *sim);
+bool fault_data_lost_moved(struct sim *sim);
+bool fault_volume_lost_in_place(struct sim *sim);
+bool fault_primaries_lost(struct sim *sim);
 
 #endif

@@ -174,12 +174,26 @@ static bool fault_scale_out(struct sim *sim)
     return true;
 }
 
-/* Deleted with its pods left running, and made again: the new one takes them over (--cascade=orphan). */
-static bool fault_set_made_anew(struct sim *sim)
+static void on_set_made(struct sim *sim, const struct event *event)
 {
+    (void)event;
+    sim->api.now.set_absent = false;
     sim->api.now.set_uid++;
     sim_trace(sim, "api", "the StatefulSet was made anew");
     api_changed(sim, API_SET);
+    pods_scale(sim, sim->api.now.replicas); /* what went meanwhile comes back */
+}
+
+/* Deleted with its pods left running, and made again: the new one takes them over (--cascade=orphan). */
+static bool fault_set_made_anew(struct sim *sim)
+{
+    if (sim->api.now.set_absent)
+        return false;
+    int64_t absence = sim_chance(sim, 500) ? MS(5) : sim_between(sim, SECONDS(1), SECONDS(15));
+    sim->api.now.set_absent = true;
+    api_changed(sim, API_SET);
+    sim_after(sim, absence, on_set_made, 0, 0, 0, NULL);
+    fault_lasts(sim, absence);
     return true;
 }
 
@@ -219,6 +233,10 @@ static const struct fault_kind {
     {"cloned-volume", fault_cloned_volume},
     {"stranger-met", fault_stranger_met},
     {"set-made-anew", fault_set_made_anew},
+    {"data-lost", fault_data_lost},
+    {"data-lost-moved", fault_data_lost_moved},
+    {"volume-lost-in-place", fault_volume_lost_in_place},
+    {"primaries-lost", fault_primaries_lost},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

@@ -43,6 +43,7 @@ bool fault_everything_lost(struct sim *sim)
         pods_delete(sim, i, graceful);
     }
     memset(sim->acked, 0, sizeof sim->acked);
+    memset(sim->checks.kept, 0, sizeof sim->checks.kept);
     int64_t wait = SECONDS(30);
     if (sim->setup.volumes && !sim->setup.reform_lost) {
         wait += sim_between(sim, SECONDS(10), SECONDS(60));

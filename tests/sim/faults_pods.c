@@ -43,16 +43,32 @@ static bool anything_written(const struct sim *sim)
     return false;
 }
 
+/* Some server's view has an owner of slots that no server of ours is any more. */
+static bool owner_is_gone(const struct sim *sim)
+{
+    for (int i = 0; i < PODS_MAX; i++) {
+        const struct redis *r = &sim->redis[i];
+        for (int n = 1; r->phase != REDIS_DOWN && n < r->node_high; n++) {
+            bool here = !r->nodes[n].used || !r->nodes[n].slots;
+            for (int k = 0; k < PODS_MAX && !here; k++)
+                here = sim->redis[k].has_conf && sim->redis[k].nodes[0].id == r->nodes[n].id;
+            if (!here)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Redis mends the loss of this pod's data by itself: it holds none, or others can take over. */
 static bool may_lose_data(struct sim *sim, int pod)
 {
     if (!anything_written(sim) && !sim->api.now.record)
         return true;
-    if (!fault_record_formed(sim))
-        return !anything_written(sim);
+    const struct redis_node *me = redis_myself(&sim->redis[pod]);
+    if (!fault_record_formed(sim)) /* the followers of a second one would wait for votes for ever */
+        return !anything_written(sim) && !(me->slots && owner_is_gone(sim));
     if (!check_healthy(sim) || sim->faults.cuts)
         return false;
-    const struct redis_node *me = redis_myself(&sim->redis[pod]);
     if (me->flags & NODE_REPLICA)
         return true;
     if (!me->slots)
@@ -205,8 +221,23 @@ bool fault_pod_late(struct sim *sim)
     return false;
 }
 
+/*
+ * With OrderedReady a first pod that cannot prove its data waits for the word of others, which are
+ * not made before it is ready: a person must open its gate.
+ */
+static bool order_needs_person(const struct sim *sim)
+{
+    for (int i = 0; i < sim->api.now.replicas; i++)
+        if (sim->setup.ordered_ready && sim->redis[i].nodes[0].slots &&
+            !redis_has_data(sim, &sim->redis[i]))
+            return true;
+    return false;
+}
+
 bool fault_all_pods(struct sim *sim)
 {
+    if (order_needs_person(sim))
+        return false;
     if (!sim->setup.volumes && anything_written(sim))
         return false;
     if (!sim->setup.volumes && sim->api.now.record && fault_record_formed(sim))

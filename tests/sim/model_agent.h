@@ -12,6 +12,7 @@
 
 #include "core/action.h"
 #include "core/attempts.h"
+#include "core/gate.h"
 #include "core/lease.h"
 #include "core/plan.h"
 #include "core/rebirth.h"
@@ -55,6 +56,18 @@ struct agent_peer {
     struct agent_run run;
 };
 
+/* The agent beside another server (agent_gossip.c). */
+struct agent_mate {
+    char uid[UID_SIZE]; /* of its pod */
+    uint64_t asking;    /* number of the question under way; 0 = none */
+    int64_t asked_ms;
+    int host; /* who was reached when it was sent; -1 = nobody */
+    unsigned failures;
+    enum agent_state state;
+    int64_t seen_ms;
+    struct told told;
+};
+
 struct agent {
     int index; /* its pod */
     bool alive;
@@ -71,6 +84,7 @@ struct agent {
     int64_t seen_ms[API_KINDS];
     unsigned missed; /* kinds whose events were lost: a new list is due */
     bool relisting;
+    bool set_seen;                      /* the StatefulSet was there once */
     const struct stored_record *record; /* NULL = absent, when synced */
     const struct stored_record *record_copy;
     bool record_busy;
@@ -85,7 +99,14 @@ struct agent {
     struct world world;
     uint64_t entropy[2];
     int64_t settle_until_ms;
-    int64_t turn_us;  /* of the turn in the queue */
+    int64_t turn_us; /* of the turn in the queue */
+    struct own_past past;
+    uint64_t gate_asked; /* the server that waits at the gate since gate_asked_ms */
+    int64_t gate_asked_ms;
+    bool gate_asks; /* the gate needs to know more: all views, all agents' words */
+    char gate_said[GATE_REASON_SIZE];
+    struct agent_mate mates[PODS_MAX];
+    uint64_t mate_questions;
     const char *rule; /* of the last plan */
     char reason[PLAN_REASON_SIZE];
     bool idle; /* the last plan had no actions */
@@ -115,6 +136,14 @@ int64_t agent_api_seen_ms(const struct agent *agent);
 /* agent_peers.c: which servers are asked, and when. */
 void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan *plan);
 void agent_peer_drop(struct agent_peer *peer);
+
+/* agent_gate.c: the gate, and the other agents. */
+void agent_remember(struct agent *agent);
+void agent_answer_gate(struct sim *sim, struct agent *agent);
+void agent_ask_mates(struct sim *sim, struct agent *agent);
+struct told agent_told_of(const struct sim *sim, const struct agent *agent, int pod,
+                          const char *uid);
+bool gate_opens_alone(const struct sim *sim, const struct redis *r); /* the hook's own rule */
 
 /* agent_exec.c */
 void agent_execute(struct sim *sim, struct agent *agent, const struct plan *plan);

@@ -43,6 +43,7 @@ struct api_state {
     struct api_pod pods[PODS_MAX];
     int replicas;
     int set_uid;                        /* +1 for each StatefulSet of this name */
+    bool set_absent;                    /* deleted, its pods left running */
     const struct stored_record *record; /* NULL = absent */
 };
 
@@ -88,12 +89,20 @@ void api_delete_record(struct sim *sim);
  * A pod of the set and what runs in it: its server is redis[i], its agent is agents[i]. The kubelet
  * starts agent and server, restarts them, and keeps the address until the pod is gone.
  */
+struct gate_model { /* a server's hook that asks whether it may start (agent/hook/start.c) */
+    bool waiting;
+    uint64_t asked;   /* +1 for each server that came to the gate */
+    int64_t heard_us; /* when its agent last answered, or since when it did not */
+};
+
 struct pod_model {
     uint64_t run; /* +1 for each pod of this name */
     bool wanted_late;
     int64_t late_us; /* the next pod of this name stays pending so much longer */
     int reuse_addr;  /* the next pod of this name gets this address; 0 = a fresh one */
     bool lose_volume;
+    bool lose_data; /* with this pod, but not its nodes.conf */
+    struct gate_model gate;
 };
 
 void pods_init(struct sim *sim, int replicas);
@@ -101,6 +110,7 @@ void pods_delete(struct sim *sim, int pod, bool graceful);
 void pods_scale(struct sim *sim, int replicas);
 void pods_crash_server(struct sim *sim, int pod);
 void pods_crash_agent(struct sim *sim, int pod);
+void pods_open_gate(struct sim *sim, int pod); /* the server that waits there starts */
 bool pods_all_running(const struct sim *sim);
 
 #endif

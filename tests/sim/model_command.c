@@ -130,6 +130,33 @@ static const char *command_forget(struct sim *sim, struct redis *r, const char *
     return NULL;
 }
 
+/*
+ * Without a vote and without the primary (FACTS 3): clusterBumpConfigEpochWithoutConsensus, then its
+ * slots are taken and everybody is told.
+ */
+static const char *command_takeover(struct sim *sim, struct redis *r)
+{
+    const struct redis_node *me = redis_myself(r);
+    struct redis_node *primary = redis_find(r, me->primary);
+    if (me->flags & NODE_PRIMARY)
+        return "ERR You should send CLUSTER FAILOVER to a replica";
+    if (!primary)
+        return "ERR I'm a replica but my master is unknown to me";
+    check_takeover(sim, r, primary);
+    uint64_t highest = r->current_epoch;
+    for (int i = 0; i < r->node_high; i++)
+        if (r->nodes[i].used && r->nodes[i].epoch > highest)
+            highest = r->nodes[i].epoch;
+    uint64_t epoch = me->epoch;
+    if (!epoch || epoch != highest)
+        epoch = ++r->current_epoch;
+    sim->stats->takeovers++;
+    sim_trace(sim, r->name, "takes over %s, epoch %llu", redis_name_of(sim, primary->id),
+              (unsigned long long)epoch);
+    election_take_over(sim, r, primary, epoch);
+    return NULL;
+}
+
 static const char *command_cluster(struct sim *sim, struct redis *r, const struct action_args *args)
 {
     if (word_is(args, 1, "MEET") && args->count >= 4)
@@ -142,6 +169,8 @@ static const char *command_cluster(struct sim *sim, struct redis *r, const struc
         return command_replicate(sim, r, args->words[2]);
     if (word_is(args, 1, "FORGET") && args->count == 3)
         return command_forget(sim, r, args->words[2]);
+    if (word_is(args, 1, "FAILOVER") && word_is(args, 2, "TAKEOVER") && args->count == 3)
+        return command_takeover(sim, r);
     return "ERR unknown subcommand or wrong number of arguments";
 }
 

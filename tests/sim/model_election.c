@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Config epochs: who owns a slot, collisions, automatic failover and its votes (FACTS 0.3, 3).
- * Manual failover comes with the issue that orders it.
+ * Of manual failover only TAKEOVER is here (model_command.c); the others come with the issue that
+ * orders them.
  */
 #include <assert.h>
 
@@ -93,11 +94,12 @@ static int64_t election_delay(struct sim *sim, struct redis *r, uint32_t primary
     return MS(500) + sim_between(sim, 0, MS(500)) + rank * SECONDS(1);
 }
 
-static void election_win(struct sim *sim, struct redis *r, struct redis_node *old)
+/* clusterFailoverReplaceYourMaster, under the epoch that was won or taken. */
+void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old, uint64_t epoch)
 {
     struct redis_node *me = redis_myself(r);
-    if (me->epoch < r->election.epoch)
-        me->epoch = r->election.epoch;
+    if (me->epoch < epoch)
+        me->epoch = epoch;
     uint64_t slots = old->slots;
     redis_set_primary_flag(r, me);
     repl_unset(sim, r);
@@ -105,10 +107,15 @@ static void election_win(struct sim *sim, struct redis *r, struct redis_node *ol
         if (slots >> k & 1)
             redis_set_owner(r, k, me);
     redis_touch(r);
-    sim->stats->elections++;
-    sim_trace(sim, r->name, "won the election, epoch %llu", (unsigned long long)me->epoch);
     redis_update_state(sim, r);
     bus_broadcast(sim, r, BUS_PONG);
+}
+
+static void election_win(struct sim *sim, struct redis *r, struct redis_node *old)
+{
+    sim->stats->elections++;
+    sim_trace(sim, r->name, "won the election, epoch %llu", (unsigned long long)r->election.epoch);
+    election_take_over(sim, r, old, r->election.epoch);
 }
 
 /* clusterHandleSlaveFailover. */

@@ -7,10 +7,13 @@
 #include "sim.h"
 
 #define LEASE_LIFE_US SECONDS(15)
+#define HOOK_SILENT_US SECONDS(30) /* hook.silentSeconds */
 
 static void on_scheduled(struct sim *sim, const struct event *event);
 static void on_address(struct sim *sim, const struct event *event);
 static void on_server_start(struct sim *sim, const struct event *event);
+static void on_hook(struct sim *sim, const struct event *event);
+static void on_gate_open(struct sim *sim, const struct event *event);
 static void on_agent_start(struct sim *sim, const struct event *event);
 static void on_removed(struct sim *sim, const struct event *event);
 static void on_control(struct sim *sim, const struct event *event);
@@ -22,7 +25,7 @@ static void pods_control(struct sim *sim, int64_t delay_us)
 
 static bool pods_may_create(const struct sim *sim, int pod)
 {
-    if (sim->api.now.pods[pod].exists || pod >= sim->api.now.replicas)
+    if (sim->api.now.pods[pod].exists || pod >= sim->api.now.replicas || sim->api.now.set_absent)
         return false;
     return !sim->setup.ordered_ready || pod == 0 || sim->api.now.pods[pod - 1].ready;
 }
@@ -111,7 +114,44 @@ static void on_ready(struct sim *sim, const struct event *event)
     pods_control(sim, MS(100));
 }
 
+/* Its hook asks first; the agent beside it answers in its turns (agent_gate.c). */
 static void on_server_start(struct sim *sim, const struct event *event)
+{
+    struct gate_model *gate = &sim->pods[event->who].gate;
+    struct agent *agent = &sim->agents[event->who];
+    if (pod_gone(sim, event) || sim->api.now.pods[event->who].terminating ||
+        sim->redis[event->who].phase != REDIS_DOWN || gate->waiting)
+        return;
+    *gate = (struct gate_model){true, gate->asked + 1, sim->now_us};
+    if (agent->alive && sim->now_us >= agent->paused_until_us)
+        agent_wake(sim, agent);
+    sim_after(sim, HOOK_SILENT_US, on_hook, event->who, (int)gate->asked, event->run, NULL);
+}
+
+/* A silent agent: the hook goes by its own rule. */
+static void on_hook(struct sim *sim, const struct event *event)
+{
+    const struct gate_model *gate = &sim->pods[event->who].gate;
+    if (pod_gone(sim, event) || !gate->waiting || gate->asked != (uint64_t)event->other)
+        return;
+    int64_t wait = gate->heard_us + HOOK_SILENT_US - sim->now_us;
+    if (wait <= 0 && gate_opens_alone(sim, &sim->redis[event->who])) {
+        sim_trace(sim, sim->redis[event->who].name, "gate opens: its agent is silent");
+        sim->stats->hooks_alone++;
+        pods_open_gate(sim, event->who);
+        return;
+    }
+    sim_after(sim, wait > MS(500) ? wait : MS(500), on_hook, event->who, event->other, event->run,
+              NULL);
+}
+
+void pods_open_gate(struct sim *sim, int pod)
+{
+    sim->pods[pod].gate.waiting = false;
+    sim_after(sim, sim_between(sim, MS(2), MS(50)), on_gate_open, pod, 0, sim->pods[pod].run, NULL);
+}
+
+static void on_gate_open(struct sim *sim, const struct event *event)
 {
     struct redis *r = &sim->redis[event->who];
     const struct api_pod *p = &sim->api.now.pods[event->who];
@@ -158,6 +198,7 @@ static void on_removed(struct sim *sim, const struct event *event)
     bool reset = event->other || sim_chance(sim, 500);
     redis_stop(sim, r, reset);
     r->addr = 0;
+    sim->pods[event->who].gate.waiting = false;
     agent_stop(sim, &sim->agents[event->who]);
     if (p->addr) {
         sim->host_of_addr[p->addr] = 0;
@@ -165,7 +206,10 @@ static void on_removed(struct sim *sim, const struct event *event)
     }
     if (!sim->setup.volumes || sim->pods[event->who].lose_volume)
         redis_lose_volume(sim, r);
+    if (sim->pods[event->who].lose_data)
+        redis_lose_data(r);
     sim->pods[event->who].lose_volume = false;
+    sim->pods[event->who].lose_data = false;
     faults_volume_swapped(sim, event->who);
     *p = (struct api_pod){.node = -1};
     api_changed(sim, API_PODS);

@@ -177,6 +177,12 @@ void redis_lose_volume(struct sim *sim, struct redis *r)
     (void)sim;
 }
 
+void redis_lose_data(struct redis *r)
+{
+    assert(r->phase == REDIS_DOWN);
+    memset(r->data, 0, sizeof r->data);
+}
+
 void redis_pause(struct sim *sim, struct redis *r, int64_t for_us)
 {
     if (r->phase == REDIS_DOWN)

@@ -178,6 +178,7 @@ void redis_init(struct sim *sim, int index, const char *name, bool ours);
 void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us);
 void redis_stop(struct sim *sim, struct redis *r, bool reset_peers);
 void redis_lose_volume(struct sim *sim, struct redis *r);
+void redis_lose_data(struct redis *r); /* its nodes.conf stays */
 void redis_pause(struct sim *sim, struct redis *r, int64_t for_us);
 bool redis_running(const struct sim *sim, const struct redis *r); /* up and not paused */
 
@@ -243,6 +244,7 @@ void gossip_mark_failing(struct sim *sim, struct redis *r, struct redis_node *n)
 void election_step(struct sim *sim, struct redis *r);
 void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
                    const struct bus_packet *p);
+void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old, uint64_t epoch);
 void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *sender, uint64_t epoch,
                        uint64_t slots);
 void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender);
@@ -251,6 +253,7 @@ void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender
 void repl_follow(struct sim *sim, struct redis *r, int addr, bool by_command);
 void repl_unset(struct sim *sim, struct redis *r);
 void repl_lost(struct sim *sim, int peer, uint64_t peer_run);
+void repl_drain(struct sim *sim, struct redis *r); /* replicas get what they lack, as at SIGTERM */
 void repl_write(struct sim *sim, struct redis *r, int atom, uint64_t version);
 void redis_set_primary(struct sim *sim, struct redis *r, struct redis_node *n, bool by_command);
 

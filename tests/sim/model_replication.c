@@ -162,6 +162,20 @@ static void on_replicated(struct sim *sim, const struct event *event)
     r->repl.offset = primary->repl.offset;
 }
 
+/* A stop by SIGTERM waits until the replicas have everything (FACTS 3). */
+void repl_drain(struct sim *sim, struct redis *r)
+{
+    for (int i = 0; i < sim->redis_count; i++) {
+        struct redis *replica = &sim->redis[i];
+        if (replica->phase == REDIS_UP && replica->repl.state == REPL_UP &&
+            replica->repl.peer == r->index && replica->repl.peer_run == r->run &&
+            sim_linked(sim, i, r->index)) {
+            memcpy(replica->data, r->data, sizeof r->data);
+            replica->repl.offset = r->repl.offset;
+        }
+    }
+}
+
 /* An acknowledged write; its replicas get it a moment later. */
 void repl_write(struct sim *sim, struct redis *r, int atom, uint64_t version)
 {

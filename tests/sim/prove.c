@@ -40,6 +40,14 @@ static const struct proof {
      GUARD_GATE,
      {"cloned-volume", "pod-delete"},
      "I8: "},
+    {"without DATA a primary that comes back empty empties its replicas",
+     GUARD_DATA,
+     {"data-lost", "data-lost-moved"},
+     "I8: "},
+    {"without DATA an empty server at a primary's address empties its replicas",
+     GUARD_DATA,
+     {"volume-lost-in-place"},
+     "I8: "},
 };
 
 static uint64_t proof_faults(const struct proof *proof)

@@ -130,6 +130,7 @@ static bool schedule_finish(struct sim *sim)
 {
     if (!schedule_converge(sim))
         return false;
+    check_kept(sim);
     sim->checks.quiet = true;
     sim_trace(sim, "sim", "in order: from here on nothing may be sent");
     int64_t end = sim->now_us + QUIET_US;

@@ -318,17 +318,21 @@ static void test_forget(void)
 }
 
 /* FACTS 0.2: another node answers at the address of a primary. */
-static void test_same_address(const struct redis_traits *traits)
+static const struct redis_node *bench_stranger(const struct redis_traits *traits)
 {
     bench_form(traits, 15000);
     struct redis *r = &sim->redis[0];
     uint32_t old = r->nodes[0].id;
-    int addr = r->addr;
     redis_stop(sim, r, true);
     redis_lose_volume(sim, r);
-    redis_start(sim, r, addr, MS(10));
+    redis_start(sim, r, r->addr, MS(10));
     sim_run(sim, sim->now_us + SECONDS(2));
-    const struct redis_node *n = redis_find(&sim->redis[1], old);
+    return redis_find(&sim->redis[1], old);
+}
+
+static void test_same_address(const struct redis_traits *traits)
+{
+    const struct redis_node *n = bench_stranger(traits);
     expect_true("FACTS 0.2: a new id at the address: the old one is noaddr",
                 n && n->flags & NODE_NOADDR);
     expect_true(traits->noaddr_fails ? "FACTS 0.2: and failed, too (valkey)"
@@ -366,6 +370,35 @@ static void test_restart(void)
     expect_true("nodes.conf keeps id and slots",
                 r->nodes[0].id == id && r->nodes[0].slots == slots);
     expect_true("CONFIG SET does not survive", r->set.node_timeout_ms == 15000);
+    sim_deinit(sim);
+}
+
+static bool others_see_heir(void)
+{
+    return redis_find(&sim->redis[2], sim->redis[3].nodes[0].id)->slots;
+}
+
+static void test_takeover(void)
+{
+    bench_form(&redis_traits_70, 15000);
+    redis_stop(sim, &sim->redis[0], true);
+    redis_stop(sim, &sim->redis[1], true);
+    expect_true("FACTS 3: TAKEOVER asks nobody", !bench_do(3, "CLUSTER FAILOVER TAKEOVER"));
+    expect("FACTS 3: the others see it at once", bench_wait(others_see_heir, 5000), 0, 100);
+    sim_deinit(sim);
+}
+
+static void test_empty_restart(void)
+{
+    bench_form(&redis_traits_70, 15000);
+    repl_write(sim, &sim->redis[0], 0, 1);
+    sim_run(sim, sim->now_us + MS(10));
+    redis_stop(sim, &sim->redis[0], true);
+    redis_lose_data(&sim->redis[0]);
+    redis_start(sim, &sim->redis[0], sim->redis[0].addr, MS(10));
+    sim_run(sim, sim->now_us + SECONDS(10));
+    expect_true("FACTS 0.1: a primary back without its data empties its replica",
+                !redis_has_data(sim, &sim->redis[3]) && holds(sim->violation, "I8: "));
     sim_deinit(sim);
 }
 
@@ -419,14 +452,7 @@ static void figures_failover(const char *server, const struct redis_traits *trai
 /* 0 = nothing, 1 = noaddr, 2 = noaddr and failed. */
 static void figures_same_address(const char *server, const struct redis_traits *traits)
 {
-    bench_form(traits, 15000);
-    struct redis *r = &sim->redis[0];
-    uint32_t old = r->nodes[0].id;
-    redis_stop(sim, r, true);
-    redis_lose_volume(sim, r);
-    redis_start(sim, r, r->addr, MS(10));
-    sim_run(sim, sim->now_us + SECONDS(2));
-    const struct redis_node *n = redis_find(&sim->redis[1], old);
+    const struct redis_node *n = bench_stranger(traits);
     bool noaddr = n && n->flags & NODE_NOADDR;
     figure(server, "new-id-at-address", noaddr + (noaddr && n->flags & NODE_FAIL));
     sim_deinit(sim);
@@ -466,6 +492,8 @@ int selftest_run(void)
     test_same_address(&redis_traits_valkey9);
     test_epochs();
     test_restart();
+    test_takeover();
+    test_empty_restart();
     free(sim);
     printf("%u facts failed\n", failures);
     return failures ? 1 : 0;

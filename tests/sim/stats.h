@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "core/gate.h"
+
 #define STATS_RULES_MAX 48
 #define STATS_FAULTS_MAX 40
 
@@ -21,6 +23,9 @@ struct stats {
     uint64_t elections;
     uint64_t syncs;
     uint64_t wipes; /* data replaced by nothing, by Redis itself */
+    uint64_t takeovers;
+    uint64_t verdicts[GATE_GO_EMPTY + 1]; /* of the gate, by enum gate_verdict */
+    uint64_t hooks_alone;                 /* started without a word of their agent */
     uint64_t converge_ms_max;
     uint64_t converge_ms_sum;
     uint64_t

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Servers that come back without what they held (FACTS 0.1, 0.2; NOTES J3): the data set gone and
+ * nodes.conf kept, or the whole volume gone and the address kept. What their replicas have must
+ * stay; what nobody else has is lost.
+ */
+#include <string.h>
+
+#include "fault_kinds.h"
+
+enum loss {
+    LOSS_DATA,       /* the container restarts, with its nodes.conf, at the same address */
+    LOSS_VOLUME,     /* the container restarts with nothing, at the same address */
+    LOSS_DATA_MOVED, /* the pod is made anew: its nodes.conf comes back at a new address */
+};
+
+/*
+ * Whoever is lost is needed by nobody else's loss: all are in order, and no agent is about to die,
+ * for a silent one's server starts as new after 30 s (agent/hook/verdict.c).
+ */
+static bool loss_possible(struct sim *sim)
+{
+    return check_healthy(sim) && !sim->faults.cuts && !sim->faults.act_at_send;
+}
+
+/* A new node cannot take up the slots of one whose data nobody has: a person must decide then. */
+static bool loss_mendable(const struct sim *sim, int pod, enum loss loss)
+{
+    const struct redis_node *me = &sim->redis[pod].nodes[0];
+    if (loss != LOSS_VOLUME || me->flags & NODE_REPLICA || !me->slots)
+        return true;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        const struct redis *r = &sim->redis[i];
+        if (r->nodes[0].primary == me->id && redis_has_data(sim, r))
+            return true;
+    }
+    return false;
+}
+
+static void loss_happens(struct sim *sim, int pod, enum loss loss)
+{
+    struct redis *r = &sim->redis[pod];
+    bool stopped = sim_chance(sim, 400); /* by SIGTERM, not killed */
+    check_keep_copies(sim, r);
+    if (stopped)
+        repl_drain(sim, r);
+    if (loss == LOSS_DATA_MOVED) {
+        sim->pods[pod].lose_data = true;
+        pods_delete(sim, pod, stopped);
+    } else {
+        pods_crash_server(sim, pod);
+        if (loss == LOSS_DATA)
+            redis_lose_data(r);
+        else
+            redis_lose_volume(sim, r);
+    }
+    sim_trace(sim, r->name, "has lost its %s", loss == LOSS_VOLUME ? "volume" : "data");
+    sim->faults.hold_us = sim->now_us + ELECTION_US(sim->setup.node_timeout_ms);
+    fault_lasts(sim, SECONDS(25));
+}
+
+static bool loss_of_one(struct sim *sim, enum loss loss)
+{
+    int pod = fault_any_pod(sim);
+    if (!loss_possible(sim) || !loss_mendable(sim, pod, loss))
+        return false;
+    loss_happens(sim, pod, loss);
+    return true;
+}
+
+bool fault_data_lost(struct sim *sim)
+{
+    return loss_of_one(sim, LOSS_DATA);
+}
+
+bool fault_data_lost_moved(struct sim *sim)
+{
+    return sim->setup.volumes && loss_of_one(sim, LOSS_DATA_MOVED);
+}
+
+bool fault_volume_lost_in_place(struct sim *sim)
+{
+    return loss_of_one(sim, LOSS_VOLUME);
+}
+
+/*
+ * Half of the primaries or more at once: no election can name their heirs (DESIGN 5.4). All come back
+ * at their addresses: a primary that starts before the pod of another has one loads that one as
+ * noaddr, and on all servers takes no part in finding it failed (tests/sim/README.md).
+ */
+bool fault_primaries_lost(struct sim *sim)
+{
+    int primaries[PODS_MAX];
+    int count = 0;
+    /* Who waits for the API longer than a replica stays electable waits for a person. */
+    if (!loss_possible(sim) || fault_api_troubled(sim))
+        return false;
+    for (int i = 0; i < sim->api.now.replicas; i++)
+        if (sim->redis[i].nodes[0].flags & NODE_PRIMARY && sim->redis[i].nodes[0].slots)
+            primaries[count++] = i;
+    int lost = count ? (int)sim_between(sim, (count + 1) / 2, count) : 0;
+    for (int i = 0; i < lost; i++) {
+        int pick = (int)sim_between(sim, i, count - 1);
+        int pod = primaries[pick];
+        primaries[pick] = primaries[i];
+        bool volume = sim_chance(sim, 500) && loss_mendable(sim, pod, LOSS_VOLUME);
+        /* A newcomer is placed while former primaries are on their way back as replicas. */
+        sim->faults.uneven |= volume && lost > 1;
+        loss_happens(sim, pod, volume ? LOSS_VOLUME : LOSS_DATA);
+    }
+    return lost > 0;
+}
