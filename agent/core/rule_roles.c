@@ -17,6 +17,36 @@ static bool roles_is_idle(const struct planner *p, size_t pod)
     return n && n->flags & NODE_PRIMARY && !n->slot_count;
 }
 
+/* The primary at the end of a chain of replicas that begins with `id`; NULL if there is no chain. */
+static const struct view_node *roles_end_of_chain(const struct view *view, const struct node_id *id)
+{
+    const struct view_node *n = view_find(view, id);
+    if (!n || n->flags & NODE_PRIMARY)
+        return NULL;
+    /* Each step is another node, or it is a circle. */
+    for (size_t i = 0; n && i < view->node_count; i++) {
+        if (n->flags & NODE_PRIMARY)
+            return n;
+        n = view_find(view, &n->primary);
+    }
+    return NULL;
+}
+
+/* Who follows a replica of the shard will be pointed to its primary: rule_chain(). */
+static unsigned roles_chained(const struct planner *p, const struct shard *shard)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        const struct pod *pod = &p->world->pods[i];
+        if (!planner_belongs(p, i) || !world_view_fresh(p->world, pod) || pod->server.primary)
+            continue;
+        const struct view_node *end =
+            roles_end_of_chain(p->facts->reference, &pod->server.view->myself->primary);
+        count += end && node_id_eq(&end->id, &shard->primary);
+    }
+    return count;
+}
+
 /* The shards as placement sees them: where their copies run. */
 static struct placement_shard *roles_shards(const struct planner *p)
 {
@@ -24,7 +54,7 @@ static struct placement_shard *roles_shards(const struct planner *p)
     struct placement_shard *shards = ARENA_NEW(p->arena, struct placement_shard, f->shard_count);
     struct place *places = ARENA_NEW(p->arena, struct place, p->world->pod_count + f->shard_count);
     for (size_t s = 0; s < f->shard_count; s++) {
-        unsigned replicas = f->shards[s].replicas_known;
+        unsigned replicas = f->shards[s].replicas_known + roles_chained(p, &f->shards[s]);
         /* Without its primary the shard is about to promote one of its replicas. */
         if (f->shards[s].primary_pod == NO_POD && replicas)
             replicas--;
@@ -187,21 +217,6 @@ enum rule_verdict rule_follow(struct planner *p)
     return RULE_PASS;
 }
 
-/* The primary at the end of a chain of replicas that begins with `id`; NULL if there is no chain. */
-static const struct view_node *roles_end_of_chain(const struct view *view, const struct node_id *id)
-{
-    const struct view_node *n = view_find(view, id);
-    if (!n || n->flags & NODE_PRIMARY)
-        return NULL;
-    /* Each step is another node, or it is a circle. */
-    for (size_t i = 0; n && i < view->node_count; i++) {
-        if (n->flags & NODE_PRIMARY)
-            return n;
-        n = view_find(view, &n->primary);
-    }
-    return NULL;
-}
-
 /*
  * A replica of a replica has its data second hand, and stands in no election. It comes about when a
  * primary with followers is made a replica. Seen: Redis 7.0.15 and 8.0 leave it so; Valkey 8.1 and
@@ -220,9 +235,10 @@ enum rule_verdict rule_chain(struct planner *p)
             continue;
         const struct node_id *followed = &s->view->myself->primary;
         const struct view_node *end = roles_end_of_chain(f->reference, followed);
-        const struct view_node *known = end ? view_find(s->view, &end->id) : NULL;
+        /* In its own eyes, too: after a hand-over the others' views are the old ones for a moment. */
+        const struct view_node *known = end ? roles_end_of_chain(s->view, followed) : NULL;
         const uint32_t unfit = NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL | NODE_PFAIL;
-        if (!known || known->flags & unfit || !(known->flags & NODE_PRIMARY) || !end->slot_count)
+        if (!known || known->flags & unfit || !node_id_eq(&known->id, &end->id) || !end->slot_count)
             continue;
         struct action a = planner_action(p, ACTION_REPLICATE, i, AUTHORITY_LEADER);
         a.require = REQUIRE_REPLICA;
