@@ -125,6 +125,8 @@ void check_full_sync(struct sim *sim, const struct redis *r, const struct redis 
         if (r->repl.by_command)
             sim_violation(sim, "I8: our REPLICATE replaced the data of %s by the empty %s", r->name,
                           primary->name);
+        else if (!primary->emptied) /* written to a minority only, while another was elected */
+            sim_trace(sim, r->name, "data replaced by the empty %s", primary->name);
         else
             sim_violation(sim, "I8: the data of %s was replaced by the empty %s, by Redis itself",
                           r->name, primary->name);

@@ -41,5 +41,6 @@ bool fault_data_lost(struct sim *sim);
 bool fault_data_lost_moved(struct sim *sim);
 bool fault_volume_lost_in_place(struct sim *sim);
 bool fault_primaries_lost(struct sim *sim);
+bool fault_chain(struct sim *sim);
 
 #endif

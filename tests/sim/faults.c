@@ -237,6 +237,7 @@ static const struct fault_kind {
     {"data-lost-moved", fault_data_lost_moved},
     {"volume-lost-in-place", fault_volume_lost_in_place},
     {"primaries-lost", fault_primaries_lost},
+    {"chain", fault_chain},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

@@ -98,3 +98,21 @@ bool fault_stranger_met(struct sim *sim)
     fault_lasts(sim, life + SECONDS(10));
     return true;
 }
+
+/* A replica follows its mate, which was a primary when it was told so: Redis leaves it like that. */
+bool fault_chain(struct sim *sim)
+{
+    struct redis *r = &sim->redis[fault_any_pod(sim)];
+    if (!check_healthy(sim) || sim->faults.cuts || sim->setup.traits->kind != SERVER_REDIS ||
+        !(r->nodes[0].flags & NODE_REPLICA))
+        return false;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        const struct redis *mate = &sim->redis[i];
+        struct redis_node *n = redis_find(r, mate->nodes[0].id);
+        if (mate == r || !n || mate->nodes[0].primary != r->nodes[0].primary)
+            continue;
+        redis_set_primary(sim, r, n, true);
+        return true;
+    }
+    return false;
+}

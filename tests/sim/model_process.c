@@ -170,6 +170,7 @@ void redis_lose_volume(struct sim *sim, struct redis *r)
 {
     assert(r->phase == REDIS_DOWN);
     r->has_conf = false;
+    r->emptied = true;
     memset(r->data, 0, sizeof r->data);
     memset(r->owner, -1, sizeof r->owner);
     memset(r->nodes, 0, sizeof r->nodes);
@@ -181,6 +182,7 @@ void redis_lose_data(struct redis *r)
 {
     assert(r->phase == REDIS_DOWN);
     memset(r->data, 0, sizeof r->data);
+    r->emptied = true;
 }
 
 void redis_pause(struct sim *sim, struct redis *r, int64_t for_us)

@@ -137,6 +137,7 @@ struct redis {
     uint64_t current_epoch;
     uint64_t vote_epoch;
     uint64_t data[ATOMS_MAX];
+    bool emptied; /* lost it all, and has copied nobody's since */
 
     bool state_ok;
     int64_t minority_us;

@@ -84,6 +84,7 @@ static void repl_up(struct sim *sim, struct redis *r, struct redis *primary)
     if (!primary->repl.lineage)
         primary->repl.lineage = ++sim->next_gen;
     memcpy(r->data, primary->data, sizeof r->data);
+    r->emptied = primary->emptied;
     r->repl.lineage = primary->repl.lineage;
     r->repl.offset = primary->repl.offset;
     r->repl.state = REPL_UP;
