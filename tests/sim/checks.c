@@ -178,6 +178,8 @@ void check_kept(struct sim *sim)
 void check_record(struct sim *sim, const struct record *before, const struct record *after)
 {
     struct checks *c = &sim->checks;
+    char set_uid[UID_SIZE]; /* another StatefulSet's pods: formed anew (DESIGN 5.2) */
+    api_set_uid(sim->api.now.set_uid, set_uid);
     bool lives = false;
     for (int i = 0; i < sim->redis_count; i++)
         lives |= holds_conf(&sim->redis[i]) && !is_stranger(sim, &sim->redis[i]) &&
@@ -193,7 +195,7 @@ void check_record(struct sim *sim, const struct record *before, const struct rec
     if (before && before->state == RECORD_FORMED && after->state == RECORD_FORMING && lives)
         sim_violation(sim, "I1: a formed cluster is to be formed again");
     if (before && before->state == RECORD_FORMED && after->state == RECORD_FORMING &&
-        sim->setup.volumes && !sim->setup.reform_lost)
+        sim->setup.volumes && !sim->setup.reform_lost && strcmp(before->set_uid, set_uid) == 0)
         sim_violation(sim, "I1: lost volumes are given up and nobody has said so");
     text_format(c->record_uid, sizeof c->record_uid, "%s", after->uid);
 }
