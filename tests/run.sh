@@ -7,7 +7,7 @@
 #   unit         tests/unit by gcc and by clang, with sanitizers; coverage of agent/core and agent/wire
 #   plan sim     the planner's cases; the simulator's seeds
 #   integration  tests/integration: real servers
-#   fuzz         each target for FUZZ_SECONDS (20; 60 in CI)
+#   fuzz         each target for FUZZ_SECONDS (10; 60 in CI)
 #   bench        figures, from the release build
 #   e2e soak     the chart's checks and tests/e2e/run.sh; tests/soak/run.sh: not part of the default
 # run.sh --self-test: shows that a failing, a missing and an unbuildable test each make run.sh fail.
@@ -23,7 +23,7 @@ set +e
 jobs=${MUSTER_JOBS:-2}
 root=${MUSTER_BUILD_ROOT:-$repo/build}
 logs=$root/logs
-fuzz_seconds=${FUZZ_SECONDS:-20}
+fuzz_seconds=${FUZZ_SECONDS:-10}
 coverage_lines=${COVERAGE_LINES:-90}
 integration_jobs=${INTEGRATION_JOBS:-4} # they mostly wait
 passed=0

@@ -22,7 +22,7 @@ PODS = 6
 NAMES = [f"muster-{i}" for i in range(PODS)]
 # Per agent: what a start takes, and per second. A calm agent sends 1.2/s at leaseSeconds 3.
 REQUESTS_START, REQUESTS_SECOND = 40, 4.0
-LINES_START, LINES_SECOND = 60, 2.0
+LINES_START, LINES_SECOND = 80, 2.0
 
 
 class Formation:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -18,7 +19,7 @@ from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
 KEYS = 300
 SERVERS = ("redis-7.0", "redis-8.0", "valkey-8.1", "valkey-9")
 NODE_TIMEOUT = 2000
-PARALLEL = 4
+PARALLEL = 3
 GUARD_OFF = {"lab.agentEnv": "MUSTER_TEST_START_WITHOUT_DATA=1"}
 
 
@@ -127,8 +128,14 @@ class Data(MusterTestCase):
         return told
 
     def test_a_primary_without_its_data_empties_nobody(self) -> None:
-        """Every persistence mode and server, with nodes.conf and without, same address and new."""
+        """Every persistence mode and server, with nodes.conf and without, same address and new.
+
+        Each mode and each server at least once; all twelve pairs with GATE_ALL=1 (3 minutes).
+        """
         wanted = [(server, mode) for mode in ("aof", "rdb", "none") for server in SERVERS]
+        if not os.environ.get("GATE_ALL"):
+            wanted = [("redis-7.0", "aof"), ("redis-8.0", "rdb"), ("valkey-8.1", "none"),
+                      ("redis-7.0", "none"), ("valkey-9", "aof"), ("valkey-9", "rdb")]
         with ThreadPoolExecutor(PARALLEL) as pool:
             told = [line for lines in pool.map(lambda w: self.server(*w), wanted) for line in lines]
         print("\n" + "\n".join(told))
