@@ -193,6 +193,7 @@ static int agent_open_ears(struct agent *agent, struct err *err)
     int r = hook_server_new(&hook, &agent->hook, err);
     if (r < 0)
         return r;
+    agent_resume_past(agent);
     /* Our predecessor's verdict stands while its server runs. */
     if (hook_server_server_running(agent->hook) && hook_server_last_ready(agent->hook))
         readiness_resume(&agent->readiness);

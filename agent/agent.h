@@ -143,6 +143,9 @@ void agent_on_outcome(void *ctx, const struct action *action, const char *pod_ui
 /* agent_hook.c: the gate's verdict for the hook, made anew in each turn while a server waits. */
 struct hook_server_config agent_hook_config(struct agent *agent);
 void agent_answer_hook(struct agent *agent);
+/* What the server beside us is: kept beside the socket for our successor and for the hook. */
+void agent_keep_past(struct agent *agent, const struct own_past *past);
+void agent_resume_past(struct agent *agent);
 /* What waits at the gate, for the other agents; false if nothing does. */
 bool agent_gate_digest(const struct agent *agent, struct digest *digest);
 

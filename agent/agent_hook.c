@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "core/gate.h"
 #include "io/clock.h"
+#include "io/hook_files.h"
 
 /* Shorter holds are the ordinary wait for addresses. */
 #define HOLD_TELL_MS 5000
@@ -75,6 +76,28 @@ static struct gate_claim gate_claim_of(const struct hook_facts *facts, int64_t s
         claim.owner = facts->myself.flags & NODE_PRIMARY && facts->myself.slot_count;
     }
     return claim;
+}
+
+void agent_keep_past(struct agent *agent, const struct own_past *past)
+{
+    char path[HOOK_FILE_PATH_SIZE];
+    struct err err = {0};
+    bool same = past->part == agent->past.part && node_id_eq(&past->id, &agent->past.id);
+    agent->past = *past;
+    if (same || !hook_file_path(agent->config->hook.socket, "part", path))
+        return;
+    if (hook_part_write(path, past->part ? &past->id : NULL, &err) < 0)
+        LOG(LOG_WARN, "gate", LOG_ABOUT("part"),
+            LOG_S("msg", "what the server beside has cannot be noted"), LOG_S("why", err.msg));
+}
+
+void agent_resume_past(struct agent *agent)
+{
+    char path[HOOK_FILE_PATH_SIZE];
+    if (!hook_file_path(agent->config->hook.socket, "part", path))
+        return;
+    agent->past.id = hook_part_read(path);
+    agent->past.part = node_id_is_set(&agent->past.id);
 }
 
 bool agent_gate_digest(const struct agent *agent, struct digest *digest)

@@ -153,9 +153,10 @@ static void agent_remember(struct agent *agent)
     const struct pod *me = w->me == NO_POD ? NULL : &w->pods[w->me];
     if (me && world_view_fresh(w, me)) {
         const struct view *view = me->server.view;
-        agent->past = (struct own_past){me->server.id, view->myself->slot_count > 0};
-        for (size_t i = 0; !agent->past.part && i < view->node_count; i++)
-            agent->past.part = node_id_eq(&view->nodes[i].primary, &view->myself->id);
+        struct own_past past = {me->server.id, view->myself->slot_count > 0};
+        for (size_t i = 0; !past.part && i < view->node_count; i++)
+            past.part = node_id_eq(&view->nodes[i].primary, &view->myself->id);
+        agent_keep_past(agent, &past);
     }
     w->past = agent->past;
 }

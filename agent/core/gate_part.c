@@ -182,6 +182,10 @@ static bool holder_may_be(const struct world *world, const struct pod *pod,
 const char *gate_find_holder(const struct world *world, const struct node_id *id)
 {
     const struct record *record = gate_record(world);
+    /* Nobody tells then who the members are: those that are not listed may be some. */
+    bool listed = world->me != NO_POD && world->pod_count >= (size_t)world->set.replicas;
+    if (!record && !listed)
+        return "a pod that is not listed yet";
     for (size_t i = 0; record && i < record->member_count; i++) {
         const struct record_member *m = &record->members[i];
         const struct pod *pod = world_pod_by_name(world, m->pod);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/limits.h"
 #include "hook/aside.h"
 #include "hook/command.h"
 #include "hook/data_files.h"
@@ -61,6 +62,22 @@ static void find_data_dir(struct gate *gate, char ret_dir[HOOK_PATH_SIZE])
         text_format(ret_dir, HOOK_PATH_SIZE, "%s", dir);
 }
 
+/* What the agent noted of the server that ran in this pod before. */
+static void read_part(struct gate *gate)
+{
+    char path[PATHS_SIZE];
+    struct err err = {0};
+    auto_buf struct buf text;
+    buf_init(&text, KIB(1));
+    if (paths_beside(gate->options->socket_path, "part", path, &err) < 0 ||
+        file_read(path, &text, &err) < 0)
+        return;
+    struct span rest = {buf_str(&text), text.len};
+    struct span line;
+    if (span_line(&rest, &line))
+        (void)node_id_parse(line, &gate->request.facts.part);
+}
+
 static void collect_facts(struct gate *gate)
 {
     struct hook_facts *facts = &gate->request.facts;
@@ -70,6 +87,7 @@ static void collect_facts(struct gate *gate)
     data_files_read(dir, &gate->conf, facts);
     text_format(facts->hook_version, sizeof facts->hook_version, "%s", MUSTER_VERSION);
     facts->pid = getpid();
+    read_part(gate);
     memcpy(facts->server, gate->conf.server, sizeof facts->server);
     text_format(facts->argv0, sizeof facts->argv0, "%s", gate->options->command[0]);
     memcpy(facts->config_error, gate->conf.error, sizeof facts->config_error);

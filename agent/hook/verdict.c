@@ -22,6 +22,15 @@ static bool say_so(char reason[HOOK_REASON_SIZE], bool verdict, const char *sent
 
 bool verdict_without_agent(const struct hook_facts *facts, char reason[HOOK_REASON_SIZE])
 {
+    bool same =
+        facts->nodes_conf == HOOK_NODES_CONF_PRESENT && node_id_eq(&facts->myself.id, &facts->part);
+    if (node_id_is_set(&facts->part) && !same) {
+        text_format(reason, HOOK_REASON_SIZE,
+                    "node %.8s ran here with slots or replicas and this is not its volume: its "
+                    "replicas would copy from a stranger",
+                    facts->part.hex);
+        return false;
+    }
     switch (facts->nodes_conf) {
     case HOOK_NODES_CONF_ABSENT:
         /* its directory was never read: there may be a file on a volume that is not mounted */

@@ -45,26 +45,53 @@ bool hook_lock_is_held(const char *path)
     return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
-int hook_ready_write(const char *path, const struct hook_answer *answer, struct err *err)
+/* In one step; anybody may read it. */
+static int file_replace(const char *path, const struct buf *text, struct err *err)
 {
-    auto_buf struct buf text;
-    buf_init(&text, READY_MAX);
-    int r = hook_answer_format(answer, &text, err);
-    if (r < 0)
-        return r;
     char made[HOOK_FILE_PATH_SIZE + 8];
     text_format(made, sizeof made, "%s.new", path);
     auto_close int fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, READY_MODE);
     if (fd < 0)
         return err_errno(err, errno, "open %s", made);
-    ssize_t n = write(fd, buf_str(&text), text.len);
-    if (n != (ssize_t)text.len)
+    ssize_t n = write(fd, text->bytes, text->len);
+    if (n != (ssize_t)text->len)
         return err_errno(err, n < 0 ? errno : ENOSPC, "write %s", made);
     if (fchmod(fd, READY_MODE) < 0)
         return err_errno(err, errno, "chmod %s", made);
     if (rename(made, path) < 0)
         return err_errno(err, errno, "rename %s", made);
     return 0;
+}
+
+int hook_ready_write(const char *path, const struct hook_answer *answer, struct err *err)
+{
+    auto_buf struct buf text;
+    buf_init(&text, READY_MAX);
+    int r = hook_answer_format(answer, &text, err);
+    return r < 0 ? r : file_replace(path, &text, err);
+}
+
+int hook_part_write(const char *path, const struct node_id *id, struct err *err)
+{
+    if (!id)
+        return unlink(path) == 0 || errno == ENOENT ? 0 : err_errno(err, errno, "remove %s", path);
+    auto_buf struct buf text;
+    buf_init(&text, READY_MAX);
+    (void)buf_format(&text, "%s\n", id->hex);
+    return file_replace(path, &text, err);
+}
+
+struct node_id hook_part_read(const char *path)
+{
+    char text[sizeof(struct node_id) + 1];
+    struct node_id id = {""};
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text);
+    struct span rest = {text, n > 0 ? (size_t)n : 0};
+    struct span line;
+    if (!span_line(&rest, &line) || !node_id_parse(line, &id))
+        return (struct node_id){""};
+    return id;
 }
 
 enum hook_verdict hook_ready_read(const char *path)

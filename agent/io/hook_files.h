@@ -35,6 +35,16 @@ bool hook_lock_is_held(const char *path);
 must_check int hook_ready_write(const char *path, const struct hook_answer *answer,
                                 struct err *err);
 
+/*
+ * The file `part`: the id of the server beside us as long as it owns slots or is followed, NULL when it
+ * does not. It outlives container and agent, but not the pod, and with it the address: so the gate
+ * of a restarted agent knows what must not come back empty, and so does a hook whose agent is silent.
+ */
+must_check int hook_part_write(const char *path, const struct node_id *id, struct err *err);
+
+/* "" when there is no such file, or none that can be read. */
+struct node_id hook_part_read(const char *path);
+
 /* The verdict in the file, HOOK_VERDICT_NONE when there is none that can be read. */
 enum hook_verdict hook_ready_read(const char *path);
 

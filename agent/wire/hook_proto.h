@@ -112,6 +112,9 @@ struct hook_facts {
     int64_t aof_base_bytes;
     int64_t aof_incr_bytes;
     enum hook_truth aof_keys;
+
+    /* Not sent: what the agent noted beside its socket of the server that ran here last (io/hook_files.h). */
+    struct node_id part; /* it owned slots or was followed; "" = nothing is noted */
 };
 
 struct hook_request {

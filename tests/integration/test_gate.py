@@ -222,6 +222,32 @@ class Majority(MusterTestCase):
                                         lab.get("events")), 20, "and so the end")
 
 
+class Silent(MusterTestCase):
+    timeout = 180
+
+    def test_the_volume_and_the_agent_are_gone(self) -> None:
+        """The hook goes by what the agent noted beside its socket (found by the simulator)."""
+        with Lab(pods=6, node_timeout=15000, settings={"hook.silentSeconds": 5}) as lab:
+            lab.up()
+            cluster = Cluster(lab)
+            cluster.write()
+            self.wait_until(lambda: len(cluster.primaries()) == 3, 40, "replicas in sync")
+            pod = cluster.primaries()[0]
+            note = lab.state / "pods" / pod / "run/part"
+            self.wait_until(note.exists, 10, "the agent notes whom it runs beside")
+            lab.pause(pod, "agent")
+            cluster.forget_data(pod, nodes_conf=False)
+            lab.kill(pod, "redis", 9, wait=False)
+            self.wait_until(lambda: "ran here with slots or replicas and this is not its volume"
+                            in lab.log(pod, "redis"), 20, "the hook says why it waits")
+            time.sleep(7)                   # longer than it waits for a silent agent
+            self.assertEqual(cluster.role(pod), "none", "it is held")
+            lab.resume(pod, "agent")
+            self.wait_until(lambda: cluster.role(pod) == "slave", 90, "it follows its heir")
+            lab.wait("formed", timeout=60)
+            self.assertEqual(cluster.lost(), 0)
+
+
 class Addresses(MusterTestCase):
     """FAULTS B1, B3: every server is found again by its id, and nobody's role moves."""
 

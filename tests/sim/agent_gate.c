@@ -61,6 +61,7 @@ bool gate_opens_alone(const struct sim *sim, const struct redis *r)
         facts.myself.flags = r->nodes[0].flags;
         facts.myself.slot_count = gate_owner(r);
     }
+    facts.part = sim->pods[r->index].part;
     char reason[HOOK_REASON_SIZE];
     return verdict_without_agent(&facts, reason);
 }
@@ -132,7 +133,7 @@ void agent_answer_gate(struct sim *sim, struct agent *agent)
 }
 
 /* agent_remember(): what ran beside us stays known after its end. */
-void agent_remember(struct agent *agent)
+void agent_remember(struct sim *sim, struct agent *agent)
 {
     struct world *w = &agent->world;
     const struct pod *me = w->me == NO_POD ? NULL : &w->pods[w->me];
@@ -142,6 +143,11 @@ void agent_remember(struct agent *agent)
         for (size_t i = 0; !agent->past.part && i < view->node_count; i++)
             agent->past.part = node_id_eq(&view->nodes[i].primary, &view->myself->id);
     }
+    struct node_id *part = &sim->pods[agent->index].part;
+    if (me && world_view_fresh(w, me))
+        *part = agent->past.part ? agent->past.id : (struct node_id){""};
+    else if (!node_id_is_set(&agent->past.id) && node_id_is_set(part))
+        agent->past = (struct own_past){*part, true}; /* as an agent does that begins */
     w->past = agent->past;
 }
 

@@ -212,7 +212,7 @@ static void on_turn(struct sim *sim, const struct event *event)
     if (!current)
         return;
     turn_observe(sim, agent);
-    agent_remember(agent);
+    agent_remember(sim, agent);
     arena_reset(&sim->turn_arena);
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);

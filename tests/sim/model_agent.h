@@ -138,7 +138,7 @@ void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan 
 void agent_peer_drop(struct agent_peer *peer);
 
 /* agent_gate.c: the gate, and the other agents. */
-void agent_remember(struct agent *agent);
+void agent_remember(struct sim *sim, struct agent *agent);
 void agent_answer_gate(struct sim *sim, struct agent *agent);
 void agent_ask_mates(struct sim *sim, struct agent *agent);
 struct told agent_told_of(const struct sim *sim, const struct agent *agent, int pod,

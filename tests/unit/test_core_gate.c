@@ -406,6 +406,12 @@ static void test_the_memory_of_what_ran_here(void **state)
     assert_int_equal(judge(b, claim), GATE_GO);
     b->world.past = (struct own_past){b->nodes[0].id, true};
     assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->world.record = b->world.record_copy = NULL; /* deleted, and the pods are not listed yet */
+    b->world.record_presence = PRESENCE_ABSENT;
+    b->world.pod_count = 0;
+    b->world.me = NO_POD;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, "a pod that is not listed yet may have it"));
     b->world.past.part = false;
     assert_int_equal(judge(b, claim), GATE_GO);
 }

@@ -404,6 +404,9 @@ static void test_only_those_that_cannot_harm_start_alone(void **state)
     (void)state;
     struct hook_facts f = {.nodes_conf = HOOK_NODES_CONF_ABSENT};
     judge(f, true, "new node");
+    (void)TEXT_COPY(f.part.hex, span_of("0123456789abcdef0123456789abcdef01234567"));
+    judge(f, false, "node 01234567 ran here with slots or replicas and this is not its volume");
+    f.part = (struct node_id){""};
     text_format(f.data_dir_error, sizeof f.data_dir_error, "Input/output error");
     judge(f, false, "Input/output error");
     f = (struct hook_facts){.nodes_conf = HOOK_NODES_CONF_CORRUPT, .nodes_conf_error = "cut"};
