@@ -80,6 +80,9 @@ class Ipv6(MusterTestCase):
             self.wait_until(lambda: any(
                 "has no IPv6 address, and this cluster speaks IPv6 only" in lab.log(pod)
                 for pod in lab.pods()), 30, "the reason")
+            # an error counts as "not yet": a pod runs before its server listens
+            self.wait_until(lambda: all(lab.redis(pod, "PING") for pod in lab.pods()), 40,
+                            "every server answers")
             for pod in lab.pods():
                 self.assertIn("cluster_known_nodes:1\r", lab.text(pod, "CLUSTER", "INFO"), pod)
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import CLIENT_PORT, Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import CLIENT_PORT, REPO, Lab, MusterTestCase, main, resp  # noqa: E402
 
 from access import Access  # noqa: E402  (of the lab)
 
@@ -68,7 +67,8 @@ class Announced(MusterTestCase):
 
     def follow(self, lab: Lab, *options: str) -> None:
         """As people do: redis-cli goes where MOVED points, for keys of all shards."""
-        program = shutil.which("redis-cli") or "redis-cli"
+        program = subprocess.run([str(REPO / "tests/lib/server.sh"), "--cli"], text=True, check=True,
+                                 stdout=subprocess.PIPE, timeout=60).stdout.strip()
         words = [program, "-c", "-h", lab.address("muster-0"), *options]
         done = subprocess.run(words, input="".join(f"SET {key} 1\n" for key in KEYS), text=True,
                               capture_output=True, timeout=20, check=False)
