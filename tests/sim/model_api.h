@@ -98,8 +98,8 @@ struct gate_model { /* a server's hook that asks whether it may start (agent/hoo
 struct pod_model {
     uint64_t run; /* +1 for each pod of this name */
     bool wanted_late;
-    int64_t late_us; /* the next pod of this name stays pending so much longer */
-    int reuse_addr;  /* the next pod of this name gets this address; 0 = a fresh one */
+    int64_t late_us;     /* the next pod of this name stays pending so much longer */
+    int reuse_addr;      /* the next pod of this name gets this address; 0 = a fresh one */
     struct node_id part; /* the file of io/hook_files.h; "" = none */
     bool lose_volume;
     bool lose_data; /* with this pod, but not its nodes.conf */
