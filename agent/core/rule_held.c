@@ -15,11 +15,14 @@
 static const struct pod *held_primary(const struct planner *p, const struct shard *shard)
 {
     const struct world *w = p->world;
-    const struct record_member *m = record_find_id(w->record, &shard->primary);
-    const struct pod *pod = m ? world_pod_by_name(w, m->pod) : NULL;
-    const struct gate_word *word = pod ? world_gate_word(w, pod) : NULL;
-    bool refused = pod && pod->server.reach == REACH_REFUSED &&
-                   w->now_ms - pod->server.asked_ms <= WORLD_FRESH_MS;
+    size_t member = index_find(&p->facts->members, shard->primary.hex);
+    size_t at = member == INDEX_NONE ? NO_POD : p->facts->pod_of_member[member];
+    if (at == NO_POD)
+        return NULL;
+    const struct pod *pod = &w->pods[at];
+    const struct gate_word *word = world_gate_word(w, pod);
+    bool refused =
+        pod->server.reach == REACH_REFUSED && w->now_ms - pod->server.asked_ms <= WORLD_FRESH_MS;
     return word && !word->data && refused ? pod : NULL;
 }
 
