@@ -32,19 +32,21 @@ static const struct view_node *roles_end_of_chain(const struct view *view, const
     return NULL;
 }
 
-/* Who follows a replica of the shard will be pointed to its primary: rule_chain(). */
-static unsigned roles_chained(const struct planner *p, const struct shard *shard)
+/* By shard: who follows a replica of it and will be pointed to its primary, rule_chain(). */
+static unsigned *roles_chained(const struct planner *p)
 {
-    unsigned count = 0;
+    const struct facts *f = p->facts;
+    unsigned *chained = ARENA_NEW(p->arena, unsigned, f->shard_count);
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
         if (!planner_belongs(p, i) || !world_view_fresh(p->world, pod) || pod->server.primary)
             continue;
         const struct view_node *end =
-            roles_end_of_chain(p->facts->reference, &pod->server.view->myself->primary);
-        count += end && node_id_eq(&end->id, &shard->primary);
+            roles_end_of_chain(f->reference, &pod->server.view->myself->primary);
+        for (size_t s = 0; end && s < f->shard_count; s++)
+            chained[s] += node_id_eq(&end->id, &f->shards[s].primary);
     }
-    return count;
+    return chained;
 }
 
 /* The shards as placement sees them: where their copies run. */
@@ -53,8 +55,9 @@ static struct placement_shard *roles_shards(const struct planner *p)
     const struct facts *f = p->facts;
     struct placement_shard *shards = ARENA_NEW(p->arena, struct placement_shard, f->shard_count);
     struct place *places = ARENA_NEW(p->arena, struct place, p->world->pod_count + f->shard_count);
+    const unsigned *chained = roles_chained(p);
     for (size_t s = 0; s < f->shard_count; s++) {
-        unsigned replicas = f->shards[s].replicas_known + roles_chained(p, &f->shards[s]);
+        unsigned replicas = f->shards[s].replicas_known + chained[s];
         /* Without its primary the shard is about to promote one of its replicas. */
         if (f->shards[s].primary_pod == NO_POD && replicas)
             replicas--;
