@@ -285,19 +285,29 @@ static const struct nodes_conf_address *find_address(const struct nodes_conf_add
     return NULL;
 }
 
-/* The flags with noaddr set or cleared; all others, also unknown ones, stay as they are. */
+/*
+ * The flags of a peer at another address than the file's: what was found about the old one, failed
+ * and unreachable, says nothing of the new. One without an address is not reached, which is "fail?":
+ * servers do not look after a mere "noaddr" (FACTS 0.2), count it as present, and do not learn its
+ * address from others either.
+ */
 static void append_flags(struct buf *out, struct span flags, bool noaddr)
 {
     size_t start = out->len;
+    bool fails = false;
     while (flags.len) {
         struct span name = span_until(&flags, ',');
-        if (span_is(name, "noaddr") || span_is(name, "noflags"))
+        bool failing = span_is(name, "fail?") || span_is(name, "fail");
+        if (span_is(name, "noaddr") || span_is(name, "noflags") || (failing && !noaddr))
             continue;
+        fails = fails || failing;
         (void)buf_append(out, ",", out->len > start ? 1 : 0);
         (void)buf_append(out, name.ptr, name.len);
     }
+    if (noaddr && !fails)
+        (void)buf_append_str(out, out->len > start ? ",fail?" : "fail?");
     if (noaddr)
-        (void)buf_append_str(out, out->len > start ? ",noaddr" : "noaddr");
+        (void)buf_append_str(out, ",noaddr");
     else if (out->len == start)
         (void)buf_append_str(out, "noflags");
 }
@@ -306,19 +316,25 @@ static void append_node(struct buf *out, struct span text, const struct node_lin
                         const struct nodes_conf_address *to)
 {
     const struct nodes_conf_node *node = &line->node;
-    bool noaddr = (node->flags & NODE_NOADDR) != 0;
+    const uint32_t unreached = NODE_NOADDR | NODE_PFAIL;
+    const struct nodes_conf_address none = {0};
     const char *at = text.ptr;
-    struct nodes_conf_address none = {0};
-    if (!to)
+    bool noaddr = !to;
+    if (noaddr)
         to = &none;
-    if (strcmp(node->ip, to->ip) != 0 || node->port != to->port || node->bus_port != to->bus_port) {
+    bool moved =
+        strcmp(node->ip, to->ip) != 0 || node->port != to->port || node->bus_port != to->bus_port;
+    if (moved) {
         (void)buf_append(out, at, (size_t)(line->address.ptr - at));
         (void)buf_format(out, "%s:%u@%u", to->ip, to->port, to->bus_port);
         at = line->address.ptr + line->address.len;
     }
-    if (noaddr != (to == &none)) {
+    bool told = noaddr ? (node->flags & unreached) == unreached ||
+                             (node->flags & NODE_NOADDR && node->flags & NODE_FAIL)
+                       : !moved && !(node->flags & NODE_NOADDR);
+    if (!told) {
         (void)buf_append(out, at, (size_t)(line->flags.ptr - at));
-        append_flags(out, line->flags, to == &none);
+        append_flags(out, line->flags, noaddr);
         at = line->flags.ptr + line->flags.len;
     }
     (void)buf_append(out, at, (size_t)(text.ptr + text.len - at));

@@ -71,9 +71,10 @@ void nodes_conf_deinit(struct nodes_conf *conf);
 
 /*
  * Appends to `out` the file with the address of every peer but `myself` replaced: by the one given,
- * without the flag noaddr, or by ":0@0" and the flag noaddr when none is given or its ip is "". The
- * same addresses give the same bytes. Fails like nodes_conf_parse(), with nothing appended;
- * E_INVALID also for an address that is not one.
+ * or by ":0@0" and the flags "fail?,noaddr" when none is given or its ip is "". At another address
+ * than the file's a peer is not flagged as failing or noaddr. The same addresses give the same
+ * bytes. Fails like nodes_conf_parse(), with nothing appended; E_INVALID also for an address that is
+ * not one.
  */
 must_check int nodes_conf_rewrite(struct span text, const struct nodes_conf_address *addresses,
                                   size_t count, struct buf *out, struct err *err);
