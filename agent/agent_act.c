@@ -31,6 +31,7 @@ static enum log_level agent_action_level(const struct action *action)
     case ACTION_REPLICATE:
     case ACTION_FORGET:
     case ACTION_TAKEOVER:
+    case ACTION_FORCE:
     case ACTION_RECORD_PUT:
         return LOG_INFO;
     case ACTION_NONE:
@@ -62,6 +63,7 @@ static const char *agent_event_reason(const struct action *action)
     case ACTION_FORGET:
         return "NodeForgotten";
     case ACTION_TAKEOVER:
+    case ACTION_FORCE:
         return "ReplicaTookOver";
     case ACTION_NONE:
     case ACTION_CONFIG_SET:

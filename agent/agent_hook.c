@@ -109,6 +109,7 @@ bool agent_gate_digest(const struct agent *agent, struct digest *digest)
     struct gate_claim claim = gate_claim_of(facts, since_ms);
     digest->gate = DIGEST_GATE_HELD;
     digest->id = claim.id;
+    digest->waits_ms = agent->world.now_ms - since_ms;
     if (claim.corrupt || claim.unreadable)
         return true; /* what it has is not known */
     if (claim.owner)

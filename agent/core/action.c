@@ -89,6 +89,9 @@ int64_t action_quiet_ms(const struct action *action)
     case ACTION_FORGET:
     case ACTION_TAKEOVER:
         return 1000;
+    case ACTION_FORCE:
+        /* OK says that it has begun; a second attempt would spoil the votes of the first (FACTS 3). */
+        return action->value;
     }
     return 0;
 }
@@ -168,6 +171,10 @@ void action_command(const struct action *action, struct action_args *ret_args)
     case ACTION_TAKEOVER:
         action_word(ret_args, "FAILOVER");
         action_word(ret_args, "TAKEOVER");
+        break;
+    case ACTION_FORCE:
+        action_word(ret_args, "FAILOVER");
+        action_word(ret_args, "FORCE");
         break;
     }
 }

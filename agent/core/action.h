@@ -24,6 +24,7 @@
     X(ACTION_REPLICATE, "CLUSTER REPLICATE")               \
     X(ACTION_FORGET, "CLUSTER FORGET")                     \
     X(ACTION_TAKEOVER, "CLUSTER FAILOVER TAKEOVER")        \
+    X(ACTION_FORCE, "CLUSTER FAILOVER FORCE")              \
     X(ACTION_RECORD_PUT, "record")
 
 enum action_kind {
@@ -61,14 +62,15 @@ struct action {
     struct node_id node; /* precondition: the id that the server must answer with */
     uint32_t require;    /* of enum require */
 
-    struct node_id subject;  /* REPLICATE, TAKEOVER: the primary; FORGET and MEET: the other node */
-    char ip[IP_SIZE];        /* MEET, SETTING_ANNOUNCE_IP */
-    uint16_t port;           /* MEET */
-    uint16_t bus_port;       /* MEET; 0 = not known: 10000 above the port */
-    struct slot_range slots; /* ADD_SLOTS */
-    uint64_t epoch;          /* SET_CONFIG_EPOCH */
-    enum setting setting;    /* CONFIG_SET */
-    int64_t value;
+    struct node_id
+        subject;       /* REPLICATE, TAKEOVER, FORCE: the primary; FORGET, MEET: the other node */
+    char ip[IP_SIZE];  /* MEET, SETTING_ANNOUNCE_IP */
+    uint16_t port;     /* MEET */
+    uint16_t bus_port; /* MEET; 0 = not known: 10000 above the port */
+    struct slot_range slots;     /* ADD_SLOTS */
+    uint64_t epoch;              /* SET_CONFIG_EPOCH */
+    enum setting setting;        /* CONFIG_SET */
+    int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms */
     const struct record *record; /* RECORD_PUT: what to write; lives as long as the plan */
 };
 

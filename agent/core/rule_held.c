@@ -6,6 +6,8 @@
  * the leader orders CLUSTER FAILOVER TAKEOVER on the best replica, one shard at a time. What makes
  * that safe is the gate: the one who could own the slots as well is not running, by the word of its
  * agent and by the refusal of its port, and does not start before it has seen another own them.
+ *
+ * Where most could elect but do not, the best replica is told to ask for the votes (FORCE).
  */
 #include <string.h>
 
@@ -73,32 +75,88 @@ static size_t held_heir(struct planner *p, const struct shard *shard, const stru
     return heir;
 }
 
+/* For how long its agent has held it, as it says. */
+static int64_t held_for_ms(const struct planner *p, const struct pod *pod)
+{
+    return p->world->now_ms - pod->told.heard_ms + pod->told.gate.waits_ms;
+}
+
+static int64_t held_node_timeout_ms(const struct planner *p)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < p->world->pod_count; i++)
+        if (p->facts->belongs[i] && p->world->pods[i].server.node_timeout_ms > longest)
+            longest = p->world->pods[i].server.node_timeout_ms;
+    return longest;
+}
+
+/*
+ * Most primaries answer and could elect, and did not: the replica has waited for longer than
+ * cluster-replica-validity-factor lets it ask for votes, or too few have found the primary failed.
+ * FORCE asks for the same votes without either question. Redis tries for 4 x NT; the rest is for
+ * gossip and the clocks (DESIGN 5.3).
+ */
+static bool held_may_force(const struct planner *p, const struct pod *held, int64_t *ret_after_ms)
+{
+    *ret_after_ms = 4 * held_node_timeout_ms(p) + 10000;
+    return held_for_ms(p, held) >= *ret_after_ms;
+}
+
+static size_t held_voters(const struct planner *p)
+{
+    size_t count = 0;
+    for (size_t s = 0; s < p->facts->shard_count; s++) {
+        size_t pod = p->facts->shards[s].primary_pod;
+        count += pod != NO_POD && p->facts->belongs[pod];
+    }
+    return count;
+}
+
+/* True when this turn's one act for a held primary was found. */
+static bool held_replace(struct planner *p, const struct shard *shard, bool by_vote)
+{
+    const struct pod *held = held_primary(p, shard);
+    int64_t again_ms = 0;
+    if (!held || (by_vote && !held_may_force(p, held, &again_ms)))
+        return false;
+    if (held_is_taken(p, shard)) {
+        planner_say(p, "the slots of %s are being taken over", held->name);
+        return true;
+    }
+    size_t heir = held_heir(p, shard, held);
+    if (heir == NO_POD)
+        return false;
+    struct action a =
+        planner_action(p, by_vote ? ACTION_FORCE : ACTION_TAKEOVER, heir, AUTHORITY_LEADER);
+    a.require = REQUIRE_REPLICA;
+    a.subject = shard->primary;
+    a.value = again_ms;
+    (void)planner_add(p, a);
+    if (by_vote)
+        planner_say(p,
+                    "%s is held without its data for %d s and nobody was elected: %s asks for the "
+                    "votes for its %u slots",
+                    held->name, (int)(held_for_ms(p, held) / 1000), p->world->pods[heir].name,
+                    shard->slot_count);
+    else
+        planner_say(p,
+                    "%s is held without its data and no majority can elect: %s takes over its "
+                    "%u slots",
+                    held->name, p->world->pods[heir].name, shard->slot_count);
+    return true;
+}
+
 enum rule_verdict rule_held(struct planner *p)
 {
     const struct facts *f = p->facts;
     if (!planner_formed(p) || p->world->arbiter != ARBITER_LEASE || !f->reference_ours)
         return RULE_PASS;
     size_t held_all = held_count(p);
-    if (!held_all || f->shard_count - held_all > f->shard_count / 2)
+    bool can_elect = f->shard_count - held_all > f->shard_count / 2;
+    if (!held_all || (can_elect && held_voters(p) <= f->shard_count / 2))
         return RULE_PASS;
-    for (size_t s = 0; s < f->shard_count; s++) {
-        const struct pod *held = held_primary(p, &f->shards[s]);
-        if (held && held_is_taken(p, &f->shards[s])) {
-            planner_say(p, "the slots of %s are being taken over", held->name);
-            return RULE_PASS;
-        }
-        size_t heir = held ? held_heir(p, &f->shards[s], held) : NO_POD;
-        if (heir == NO_POD)
-            continue;
-        struct action a = planner_action(p, ACTION_TAKEOVER, heir, AUTHORITY_LEADER);
-        a.require = REQUIRE_REPLICA;
-        a.subject = f->shards[s].primary;
-        (void)planner_add(p, a);
-        planner_say(p,
-                    "%s is held without its data and no majority can elect: %s takes over its "
-                    "%u slots",
-                    held->name, p->world->pods[heir].name, f->shards[s].slot_count);
-        return RULE_PASS; /* one at a time */
-    }
+    for (size_t s = 0; s < f->shard_count; s++)
+        if (held_replace(p, &f->shards[s], can_elect))
+            break; /* one at a time */
     return RULE_PASS;
 }

@@ -60,6 +60,8 @@ int digest_format(struct buf *out, const struct digest *digest)
     (void)buf_format(out, " open=%" PRIu32, digest->open_slots);
     put_name(out, "gate", GATES[digest->gate]);
     put_name(out, "volume", VOLUMES[digest->volume]);
+    if (digest->gate == DIGEST_GATE_HELD)
+        put_known(out, "waits", digest->waits_ms);
     put_name(out, "drain", DRAINS[digest->drain]);
     put_known(out, "quiet", digest->quiet_ms);
     put_known(out, "age", digest->age_ms);
@@ -79,6 +81,7 @@ struct gate_word digest_gate_word(const struct digest *digest)
         .id = digest->id,
         .owner = volume == DIGEST_VOLUME_SLOTS || volume == DIGEST_VOLUME_SLOTS_DATA,
         .data = volume == DIGEST_VOLUME_DATA || volume == DIGEST_VOLUME_SLOTS_DATA,
+        .waits_ms = digest->waits_ms > 0 ? digest->waits_ms : 0,
     };
 }
 
@@ -201,6 +204,11 @@ static bool read_quiet(struct span value, struct digest *d)
     return text_to_i64(value, 0, INT64_MAX, &d->quiet_ms);
 }
 
+static bool read_waits(struct span value, struct digest *d)
+{
+    return text_to_i64(value, 0, INT64_MAX, &d->waits_ms);
+}
+
 static bool read_age(struct span value, struct digest *d)
 {
     return text_to_i64(value, 0, INT64_MAX, &d->age_ms);
@@ -242,7 +250,7 @@ static const struct {
     {"epoch", read_epoch},     {"view", read_view},     {"open", read_open},
     {"gate", read_gate},       {"drain", read_drain},   {"quiet", read_quiet},
     {"age", read_age},         {"set", read_set},       {"rec", read_record},
-    {"zone", read_zone},       {"volume", read_volume},
+    {"zone", read_zone},       {"volume", read_volume}, {"waits", read_waits},
 };
 
 static int read_field(struct span word, struct digest *d, uint32_t *seen, struct err *err)
@@ -279,7 +287,7 @@ int digest_parse(struct span text, struct digest *ret_digest, struct err *err)
     struct span line;
     struct span word;
     uint32_t seen = 0;
-    struct digest digest = {.offset = -1, .quiet_ms = -1, .age_ms = -1};
+    struct digest digest = {.offset = -1, .waits_ms = -1, .quiet_ms = -1, .age_ms = -1};
     if (!span_line(&text, &line) || text.len)
         return err_set(err, E_PROTO, "digest: not one line");
     if (!span_token(&line, &word) || !read_version(word))

@@ -52,6 +52,7 @@ struct digest {
     uint32_t open_slots;    /* half-done slot moves it shows of itself */
     enum digest_gate gate;
     enum digest_volume volume; /* of a server that is held */
+    int64_t waits_ms;          /* for how long it is; -1 = unknown */
     enum digest_drain drain;
     int64_t quiet_ms; /* for how long the server made no election attempt; -1 = unknown */
     int64_t age_ms;   /* of the server's answer that all this is from; -1 = never */

@@ -203,6 +203,10 @@ static bool read_pod(struct reader *r, size_t pod, struct span words)
             .heard_ms = r->truth->world.now_ms,
             .gate = {.held = true, .owner = true, .data = strcmp(held, "data") == 0},
         };
+    char waits[12] = "";
+    case_copy(words, "waits", waits, sizeof waits);
+    if (waits[0] && !text_to_i64(span_of(waits), 0, INT64_MAX, &p->told.gate.waits_ms))
+        return false;
     return true;
 }
 

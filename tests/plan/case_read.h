@@ -19,6 +19,7 @@
  *     forget @N                           on the record's list
  *     pod NAME [ip=IP|-] [other-family] [node=N|-] [zone=Z|-] [zone-pending] [terminating] [gone]
  *          [held=empty|data]          its server waits at its agent's gate, with or without its data
+ *          [waits=MS]                 for so long
  *     new-id NAME @N                      the pod's server lost its volume: alone, under this id
  *     node @N [pod=NAME|-] [component=N] [role=primary|@N] [epoch=N] [flags=a,b] [slots=1-2,3|-]
  *             [ip=IP]                     the truth of one node, also of one that is nobody's

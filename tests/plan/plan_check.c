@@ -169,6 +169,7 @@ static const char *check_command(const struct world *world, const struct action 
     case ACTION_FORGET:
         return node_id_eq(&a->subject, &a->node) ? "itself" : check_forget(world, a);
     case ACTION_TAKEOVER:
+    case ACTION_FORCE:
         return check_takeover(world, pod, a);
     }
     return NULL;

@@ -148,6 +148,7 @@ bool truth_apply(struct truth *truth, const struct world *world, const struct ac
     case ACTION_FORGET:
         return apply_forget(truth, node, action);
     case ACTION_TAKEOVER:
+    case ACTION_FORCE:
         return apply_takeover(truth, node);
     }
     return false;

@@ -12,7 +12,7 @@
  *        data; what a replica had when its primary came back without it is there in the end
  *   I9   implied: agents crash, pause and restart at any event
  *   I10  converged within a limit after the last fault, and nothing is sent after that
- *   I13  TAKEOVER only of a primary that does not run
+ *   I13  TAKEOVER and FORCE only of a primary that does not run
  *   I14  only what FACTS 4 allows is forgotten
  *   and  two agents never may act at once, unless the Lease was deleted by hand; nothing is sent while settling; a record is only ever
  *        replaced by its successor; the formation's settings are given back

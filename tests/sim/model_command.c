@@ -157,6 +157,22 @@ static const char *command_takeover(struct sim *sim, struct redis *r)
     return NULL;
 }
 
+/* An election without the question whether the primary has failed, or how old the data is (FACTS 3). */
+static const char *command_force(struct sim *sim, struct redis *r)
+{
+    const struct redis_node *me = redis_myself(r);
+    if (me->flags & NODE_PRIMARY)
+        return "ERR You should send CLUSTER FAILOVER to a replica";
+    struct redis_node *primary = redis_find(r, me->primary);
+    if (!primary)
+        return "ERR I'm a replica but my master is unknown to me";
+    check_takeover(sim, r, primary);
+    sim->stats->forced++;
+    sim_trace(sim, r->name, "asks for the votes for %s", redis_name_of(sim, primary->id));
+    r->election.forced_until_us = sim->now_us + SECONDS(5); /* CLUSTER_MF_TIMEOUT */
+    return NULL;
+}
+
 static const char *command_cluster(struct sim *sim, struct redis *r, const struct action_args *args)
 {
     if (word_is(args, 1, "MEET") && args->count >= 4)
@@ -171,6 +187,8 @@ static const char *command_cluster(struct sim *sim, struct redis *r, const struc
         return command_forget(sim, r, args->words[2]);
     if (word_is(args, 1, "FAILOVER") && word_is(args, 2, "TAKEOVER") && args->count == 3)
         return command_takeover(sim, r);
+    if (word_is(args, 1, "FAILOVER") && word_is(args, 2, "FORCE") && args->count == 3)
+        return command_force(sim, r);
     return "ERR unknown subcommand or wrong number of arguments";
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Config epochs: who owns a slot, collisions, automatic failover and its votes (FACTS 0.3, 3).
- * Of manual failover only TAKEOVER is here (model_command.c); the others come with the issue that
- * orders them.
+ * Of manual failover TAKEOVER (model_command.c) and FORCE are here; the one that the primary agrees to
+ * comes with the issue that orders it.
  */
 #include <assert.h>
 
@@ -114,6 +114,7 @@ void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old
 static void election_win(struct sim *sim, struct redis *r, struct redis_node *old)
 {
     sim->stats->elections++;
+    r->election.forced_until_us = 0;
     sim_trace(sim, r->name, "won the election, epoch %llu", (unsigned long long)r->election.epoch);
     election_take_over(sim, r, old, r->election.epoch);
 }
@@ -126,14 +127,17 @@ void election_step(struct sim *sim, struct redis *r)
     if (!(me->flags & NODE_REPLICA) || me->flags & NODE_NOFAILOVER)
         return;
     struct redis_node *primary = redis_find(r, me->primary);
-    if (!election_wanted(sim, r, primary))
+    bool forced = sim->now_us < e->forced_until_us;
+    if (forced ? !primary || !primary->slots : !election_wanted(sim, r, primary))
         return;
     int64_t timeout = 2 * MS(r->set.node_timeout_ms);
     if (timeout < SECONDS(2))
         timeout = SECONDS(2);
     int64_t age = sim->now_us - e->at_us;
     if (!e->at_us || age > 2 * timeout) {
-        *e = (struct redis_election){.at_us = sim->now_us + election_delay(sim, r, primary->id)};
+        int64_t delay = forced ? 0 : election_delay(sim, r, primary->id);
+        *e = (struct redis_election){.at_us = sim->now_us + delay,
+                                     .forced_until_us = e->forced_until_us};
         return;
     }
     if (sim->now_us < e->at_us || age > timeout)
@@ -160,7 +164,7 @@ void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
         return;
     struct redis_node *primary =
         sender->flags & NODE_REPLICA ? redis_find(r, sender->primary) : NULL;
-    if (!primary || !(primary->flags & NODE_FAIL))
+    if (!primary || !(primary->flags & NODE_FAIL || p->forced))
         return;
     int64_t wait = 2 * MS(r->set.node_timeout_ms);
     if (r->traits->votes_wait_2nt && primary->voted_us && sim->now_us - primary->voted_us < wait)

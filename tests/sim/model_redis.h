@@ -98,6 +98,7 @@ struct redis_election {
     uint64_t epoch;
     unsigned votes;
     bool sent;
+    int64_t forced_until_us; /* CLUSTER FAILOVER FORCE */
 };
 
 struct redis_replication {
@@ -222,6 +223,7 @@ struct bus_packet {
     uint64_t slots;
     int announced; /* address in the header, else the source's */
     int64_t offset;
+    bool forced;        /* AUTH_REQUEST: of a primary that may not be failed */
     uint32_t subject;   /* FAIL, UPDATE */
     uint32_t forgotten; /* FORGOTTEN_NODE extension */
     int gossip_count;

@@ -40,9 +40,11 @@ void stats_print(const struct stats *s, double seconds)
     printf("elections %" PRIu64 ", syncs %" PRIu64 ", data wiped by Redis itself %" PRIu64 "\n",
            s->elections, s->syncs, s->wipes);
     printf("gate: waits %" PRIu64 ", go %" PRIu64 ", rewritten %" PRIu64 ", alone %" PRIu64
-           ", empty %" PRIu64 ", without its agent %" PRIu64 "; takeovers %" PRIu64 "\n",
+           ", empty %" PRIu64 ", without its agent %" PRIu64 "; takeovers %" PRIu64
+           ", forced %" PRIu64 "\n",
            s->verdicts[GATE_WAIT], s->verdicts[GATE_GO], s->verdicts[GATE_GO_REWRITTEN],
-           s->verdicts[GATE_GO_ALONE], s->verdicts[GATE_GO_EMPTY], s->hooks_alone, s->takeovers);
+           s->verdicts[GATE_GO_ALONE], s->verdicts[GATE_GO_EMPTY], s->hooks_alone, s->takeovers,
+           s->forced);
     if (s->schedules)
         printf("converged after the last fault within: mean %.1f s, longest %.1f s\n",
                (double)s->converge_ms_sum / 1000 / (double)s->schedules,

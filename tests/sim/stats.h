@@ -24,6 +24,7 @@ struct stats {
     uint64_t syncs;
     uint64_t wipes; /* data replaced by nothing, by Redis itself */
     uint64_t takeovers;
+    uint64_t forced;
     uint64_t verdicts[GATE_GO_EMPTY + 1]; /* of the gate, by enum gate_verdict */
     uint64_t hooks_alone;                 /* started without a word of their agent */
     uint64_t converge_ms_max;
