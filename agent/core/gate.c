@@ -6,6 +6,9 @@
 #include "base/text.h"
 #include "core/gate_part.h"
 
+/* Times the limit: how long a server waits that would be one of few. */
+#define GATE_MINORITY_LIMITS 4
+
 static bool gate_told(const struct world *world)
 {
     return world->api_seen_ms && world->set.known &&
@@ -32,7 +35,7 @@ static const char *gate_whose(const struct world *world, const struct view_node 
 static bool gate_holds_for_part(const struct world *world, const struct gate_claim *claim,
                                 const struct gate_part *part, char reason[GATE_REASON_SIZE])
 {
-    const char *holder = gate_find_holder(world, &part->node->id);
+    const char *holder = gate_find_holder(world, &part->node->id, claim->asked_ms);
     if (!holder)
         return false;
     const char *whose = gate_whose(world, part->node, claim);
@@ -51,7 +54,8 @@ static bool gate_holds_for_part(const struct world *world, const struct gate_cla
 
 /* What ran here last had a part, as its volume or our memory says, and the others are not heard. */
 static bool gate_holds_unheard(const struct world *world, const struct node_id *lost,
-                               const struct gate_part *part, char reason[GATE_REASON_SIZE])
+                               int64_t since_ms, const struct gate_part *part,
+                               char reason[GATE_REASON_SIZE])
 {
     if (!gate_told(world)) {
         text_format(reason, GATE_REASON_SIZE,
@@ -60,7 +64,7 @@ static bool gate_holds_unheard(const struct world *world, const struct node_id *
                     lost->hex, gate_teller(world));
         return true;
     }
-    const char *holder = gate_find_holder(world, lost);
+    const char *holder = gate_find_holder(world, lost, since_ms);
     if (!holder || part->heard > part->others / 2)
         return false;
     text_format(reason, GATE_REASON_SIZE,
@@ -84,21 +88,22 @@ static bool gate_holds_data(const struct world *world, const struct gate_claim *
 {
     if (world->guards_off & GUARD_DATA)
         return false;
-    struct gate_part part = gate_find_part(world, &claim->id);
+    struct gate_part part = gate_find_part(world, &claim->id, claim->asked_ms);
     if (part.node)
         return !(claim->data && node_id_eq(&part.node->id, &claim->id)) &&
                gate_holds_for_part(world, claim, &part, reason);
     const struct node_id *lost = gate_lost(world, claim);
-    return lost && gate_holds_unheard(world, lost, &part, reason);
+    return lost && gate_holds_unheard(world, lost, claim->asked_ms, &part, reason);
 }
 
 /* ---- a start from nothing ---- */
 
 /* An empty start needs the word of most others, and none of them against it (DESIGN 5.4). */
 static enum gate_verdict gate_judge_empty(const struct world *world, const struct node_id *claimed,
-                                          const char *what, char reason[GATE_REASON_SIZE])
+                                          int64_t since_ms, const char *what,
+                                          char reason[GATE_REASON_SIZE])
 {
-    struct gate_part part = gate_find_former(world, claimed);
+    struct gate_part part = gate_find_former(world, claimed, since_ms);
     if (part.node && part.node->slot_count)
         text_format(reason, GATE_REASON_SIZE,
                     "%s; node %.8s still owns %u slots in the view of %s: waiting for a replica "
@@ -124,7 +129,7 @@ static enum gate_verdict gate_judge_empty(const struct world *world, const struc
 }
 
 /* A file that no server would take does not tell which node it was. */
-static enum gate_verdict gate_judge_corrupt(const struct world *world,
+static enum gate_verdict gate_judge_corrupt(const struct world *world, int64_t since_ms,
                                             char reason[GATE_REASON_SIZE])
 {
     const char *what = "its nodes.conf is corrupt";
@@ -133,7 +138,7 @@ static enum gate_verdict gate_judge_corrupt(const struct world *world,
                     gate_teller(world));
         return GATE_WAIT;
     }
-    return gate_judge_empty(world, &(struct node_id){""}, what, reason);
+    return gate_judge_empty(world, &(struct node_id){""}, since_ms, what, reason);
 }
 
 static enum gate_verdict gate_judge_untold(const struct world *world,
@@ -185,19 +190,6 @@ static enum gate_verdict gate_open_by_hand(const struct world *world,
     return claim->has_nodes && gate_told(world) ? GATE_GO_REWRITTEN : GATE_GO;
 }
 
-/* Everyone who could tell whose address this is was asked. */
-static bool gate_asked_all(const struct world *world)
-{
-    for (size_t i = 0; i < world->pod_count; i++) {
-        const struct pod *pod = &world->pods[i];
-        bool silent = pod->server.reach == REACH_UNKNOWN && !world_gate_word(world, pod);
-        if (i != world->me && pod->ip[0] &&
-            (silent || (world_server_fresh(world, pod) && !world_view_fresh(world, pod))))
-            return false;
-    }
-    return true;
-}
-
 /* Without a volume that tells what it was: only its address can be mistaken for another's. */
 static enum gate_verdict gate_judge_new(const struct world *world, const struct gate_claim *claim,
                                         int64_t limit_ms, char reason[GATE_REASON_SIZE])
@@ -206,7 +198,7 @@ static enum gate_verdict gate_judge_new(const struct world *world, const struct 
                            ? "its nodes.conf cannot be read: the server itself must judge it"
                            : "a new server, with no peers to find";
     bool first = world->record_presence == PRESENCE_ABSENT && !gate_record(world);
-    bool asked = gate_told(world) && gate_asked_all(world);
+    bool asked = gate_told(world) && gate_asked_all(world, claim->asked_ms);
     if (first || asked || world->arbiter == ARBITER_HOSTS ||
         world->now_ms - claim->asked_ms >= limit_ms) {
         text_format(reason, GATE_REASON_SIZE, "%s", what);
@@ -219,13 +211,40 @@ static enum gate_verdict gate_judge_new(const struct world *world, const struct 
     return GATE_WAIT;
 }
 
+/*
+ * A peer whose address is not known is noaddr to this server, which neither looks after it nor votes
+ * for its heir. So it waits for peers that are on their way, and longer while most are: the few would
+ * serve nothing, and having been a minority keeps a server back for another 5 s (CLUSTER_MAX_REJOIN_DELAY).
+ */
+static bool gate_awaits_peers(const struct world *world, const struct gate_claim *claim,
+                              int64_t limit_ms, char reason[GATE_REASON_SIZE])
+{
+    struct gate_absent absent = gate_find_absent(world);
+    int64_t waited_ms = world->now_ms - claim->asked_ms;
+    size_t known = absent.members - absent.most;
+    if (known <= absent.members / 2 && waited_ms < GATE_MINORITY_LIMITS * limit_ms)
+        text_format(reason, GATE_REASON_SIZE,
+                    "only %zu of the %zu members have an address, itself included, and would serve "
+                    "nothing: waiting for most of them (at most %d s)",
+                    known, absent.members, (int)(GATE_MINORITY_LIMITS * limit_ms / 1000));
+    else if (absent.count && waited_ms < limit_ms)
+        text_format(reason, GATE_REASON_SIZE,
+                    absent.count == 1
+                        ? "%s has no address yet: waiting for it (at most %d s)"
+                        : "%s and others have no address yet: waiting for them (at most %d s)",
+                    absent.first, (int)(limit_ms / 1000));
+    else
+        return false;
+    return true;
+}
+
 enum gate_verdict gate_judge(const struct world *world, const struct gate_claim *claim,
                              int64_t limit_ms, char reason[GATE_REASON_SIZE])
 {
     if (claim->opened)
         return gate_open_by_hand(world, claim, reason);
     if (claim->corrupt)
-        return gate_judge_corrupt(world, reason);
+        return gate_judge_corrupt(world, claim->asked_ms, reason);
     if (gate_holds_data(world, claim, reason))
         return GATE_WAIT;
     if (!claim->has_nodes)
@@ -235,12 +254,15 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
     const struct record *record = gate_record(world);
     struct node_id recorded = gate_recorded_id(world, &claim->id);
     if (!record || node_id_eq(&recorded, &claim->id)) {
+        if (record && gate_awaits_peers(world, claim, limit_ms, reason))
+            return GATE_WAIT;
         text_format(reason, GATE_REASON_SIZE, "the current addresses of its peers are known");
         return GATE_GO_REWRITTEN;
     }
     if (record_forgets(record, &claim->id)) {
-        enum gate_verdict verdict = gate_judge_empty(
-            world, &claim->id, "its volume is that of a node which has left the cluster", reason);
+        enum gate_verdict verdict =
+            gate_judge_empty(world, &claim->id, claim->asked_ms,
+                             "its volume is that of a node which has left the cluster", reason);
         /* Its data is needed yet, or that cannot be told in time: as any volume that came back. */
         if (verdict == GATE_GO_EMPTY || world->now_ms - claim->asked_ms < limit_ms)
             return verdict;

@@ -10,7 +10,8 @@
  * slots, nobody has the data any more, or a person opens the gate.
  *
  * Where are its peers? A server that brings a nodes.conf is held until their addresses can be told,
- * at most until the caller's limit: then it starts with its file unchanged. One whose file is
+ * at most until the caller's limit, or four times that while most of them have none: then it starts
+ * with those that are known, or with its file unchanged when nobody tells any. One whose file is
  * corrupt, or that has left the cluster, starts from an empty directory, once nobody says that its
  * node still has a part.
  */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 const struct record *gate_record(const struct world *world)
 {
     return world->record ? world->record : world->record_copy;
@@ -25,16 +27,28 @@ static bool part_is_followed(const struct view *view, const struct node_id *id)
     return false;
 }
 
+static const struct gate_word *part_word(const struct world *world, const struct pod *pod,
+                                         int64_t since_ms)
+{
+    return pod->told.heard_ms >= since_ms ? world_gate_word(world, pod) : NULL;
+}
+
+static bool part_view_is_new(const struct world *world, const struct pod *pod, int64_t since_ms)
+{
+    return pod->server.view && world_view_fresh(world, pod) && pod->server.view_ms >= since_ms;
+}
+
 /* Its server answers at another pod, or waits at that one's gate with its data. */
-static bool part_is_elsewhere(const struct world *world, const struct node_id *id)
+static bool part_is_elsewhere(const struct world *world, const struct node_id *id, int64_t since_ms)
 {
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
         if (i == world->me)
             continue;
-        const struct gate_word *word = world_gate_word(world, pod);
+        const struct gate_word *word = part_word(world, pod, since_ms);
+        bool answers = world_server_fresh(world, pod) && pod->server.seen_ms >= since_ms;
         if (word ? word->data && node_id_eq(&word->id, id)
-                 : world_server_fresh(world, pod) && node_id_eq(&pod->server.id, id))
+                 : answers && node_id_eq(&pod->server.id, id))
             return true;
     }
     return false;
@@ -45,6 +59,7 @@ struct part_of {
     struct node_id claimed;  /* the volume's */
     struct node_id recorded; /* the record's for the own pod */
     bool former;             /* gate_find_former() */
+    int64_t since_ms;
 };
 
 static bool part_is_answered(const struct world *world, const struct node_id *id)
@@ -63,7 +78,7 @@ static bool part_is_ours(const struct world *world, const struct view_node *node
         return true;
     if (!of->former)
         return (addressed || node_id_eq(&node->id, &world->past.id)) &&
-               !part_is_elsewhere(world, &node->id);
+               !part_is_elsewhere(world, &node->id, of->since_ms);
     if (addressed || node_id_eq(&node->id, &of->recorded))
         return true;
     return !node_id_is_set(&of->claimed) && !node_id_is_set(&of->recorded) &&
@@ -101,22 +116,24 @@ static void part_look(const struct world *world, const struct pod *pod, const st
     }
 }
 
-struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed)
+struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed,
+                                int64_t since_ms)
 {
-    struct part_of of = {.claimed = *claimed};
+    struct part_of of = {.claimed = *claimed, .since_ms = since_ms};
     struct gate_part part = {.others = part_others(world)};
     for (size_t i = 0; i < world->pod_count; i++) {
         if (i == world->me || !part_is_viewer(world, &world->pods[i]))
             continue;
-        part.heard++;
+        part.heard += part_view_is_new(world, &world->pods[i], since_ms);
         part_look(world, &world->pods[i], &of, &part);
     }
     return part;
 }
 
-struct gate_part gate_find_former(const struct world *world, const struct node_id *claimed)
+struct gate_part gate_find_former(const struct world *world, const struct node_id *claimed,
+                                  int64_t since_ms)
 {
-    struct part_of of = {*claimed, gate_recorded_id(world, claimed), true};
+    struct part_of of = {*claimed, gate_recorded_id(world, claimed), true, since_ms};
     struct gate_part part = {0};
     for (size_t i = 0; i < world->pod_count; i++) {
         if (i == world->me)
@@ -124,7 +141,7 @@ struct gate_part gate_find_former(const struct world *world, const struct node_i
         part.others++;
         if (!world_view_fresh(world, &world->pods[i]))
             continue;
-        part.heard++;
+        part.heard += part_view_is_new(world, &world->pods[i], since_ms);
         part_look(world, &world->pods[i], &of, &part);
     }
     return part;
@@ -134,15 +151,15 @@ struct gate_part gate_find_former(const struct world *world, const struct node_i
 
 /* Its own word; true if it gave one. */
 static bool holder_says(const struct world *world, const struct pod *pod, const struct node_id *id,
-                        bool *ret_holds)
+                        int64_t since_ms, bool *ret_holds)
 {
-    const struct gate_word *word = world_gate_word(world, pod);
+    const struct gate_word *word = part_word(world, pod, since_ms);
     if (word) {
         *ret_holds = word->data;
         return true;
     }
     const struct view *view = pod->server.view;
-    if (!view || !world_view_fresh(world, pod))
+    if (!part_view_is_new(world, pod, since_ms) || pod->server.seen_ms < since_ms)
         return false;
     *ret_holds = pod->server.keys != 0 && node_id_eq(&view->myself->primary, id);
     return true;
@@ -150,12 +167,13 @@ static bool holder_says(const struct world *world, const struct pod *pod, const 
 
 /* Most members were asked whom `member` follows, and none says it is the node. */
 static bool holder_is_denied(const struct world *world, const struct node_id *member,
-                             const struct node_id *id)
+                             const struct node_id *id, int64_t since_ms)
 {
     size_t heard = 0;
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
-        if (i == world->me || !part_is_viewer(world, pod))
+        if (i == world->me || !part_is_viewer(world, pod) ||
+            !part_view_is_new(world, pod, since_ms))
             continue;
         const struct view_node *node = view_find(pod->server.view, member);
         if (node && node_id_eq(&node->primary, id))
@@ -167,19 +185,21 @@ static bool holder_is_denied(const struct world *world, const struct node_id *me
 
 /* A member that says nothing itself. */
 static bool holder_is_silent(const struct world *world, const struct node_id *member,
-                             const struct node_id *id)
+                             const struct node_id *id, int64_t since_ms)
 {
-    return !node_id_is_set(member) || !holder_is_denied(world, member, id);
+    return !node_id_is_set(member) || !holder_is_denied(world, member, id, since_ms);
 }
 
 static bool holder_may_be(const struct world *world, const struct pod *pod,
-                          const struct node_id *member, const struct node_id *id)
+                          const struct node_id *member, const struct node_id *id, int64_t since_ms)
 {
     bool holds;
-    return holder_says(world, pod, id, &holds) ? holds : holder_is_silent(world, member, id);
+    return holder_says(world, pod, id, since_ms, &holds)
+               ? holds
+               : holder_is_silent(world, member, id, since_ms);
 }
 
-const char *gate_find_holder(const struct world *world, const struct node_id *id)
+const char *gate_find_holder(const struct world *world, const struct node_id *id, int64_t since_ms)
 {
     const struct record *record = gate_record(world);
     /* Nobody tells then who the members are: those that are not listed may be some. */
@@ -191,14 +211,79 @@ const char *gate_find_holder(const struct world *world, const struct node_id *id
         const struct pod *pod = world_pod_by_name(world, m->pod);
         if (node_id_eq(&m->id, id) || strcmp(m->pod, world->my_pod) == 0)
             continue;
-        if (pod ? holder_may_be(world, pod, &m->id, id) : holder_is_silent(world, &m->id, id))
+        if (pod ? holder_may_be(world, pod, &m->id, id, since_ms)
+                : holder_is_silent(world, &m->id, id, since_ms))
             return m->pod;
     }
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
         if (i != world->me && !(record && record_find_pod(record, pod->name)) &&
-            holder_may_be(world, pod, &pod->server.id, id))
+            holder_may_be(world, pod, &pod->server.id, id, since_ms))
             return pod->name;
     }
     return NULL;
+}
+
+/* ---- who was asked ---- */
+
+bool gate_asked_all(const struct world *world, int64_t since_ms)
+{
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        if (i == world->me || !pod->ip[0] || part_word(world, pod, since_ms))
+            continue;
+        bool answers = world_server_fresh(world, pod);
+        if (pod->server.reach == REACH_UNKNOWN || pod->server.asked_ms < since_ms ||
+            (answers && !part_view_is_new(world, pod, since_ms)))
+            return false;
+    }
+    return true;
+}
+
+/* ---- who is to come ---- */
+
+/* Those that answer have done without it: nobody waits for it now. */
+static bool absent_is_failed(const struct world *world, const struct node_id *id)
+{
+    size_t heard = 0;
+    size_t failed = 0;
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        if (i == world->me || !part_is_viewer(world, pod))
+            continue;
+        const struct view_node *node = view_find(pod->server.view, id);
+        heard++;
+        failed += !node || node->flags & (NODE_FAIL | NODE_NOADDR);
+    }
+    return failed > heard / 2;
+}
+
+/* Its pod is there, or will be without this one being ready. */
+static bool absent_is_expected(const struct world *world, const char *pod)
+{
+    char beyond[POD_NAME_SIZE]; /* the lowest name that a smaller set leaves over */
+    text_format(beyond, sizeof beyond, "%s-%d", world->set.name, world->set.replicas);
+    if (!world->seats && record_name_cmp(pod, beyond) >= 0)
+        return false;
+    return !world->set.ordered_ready || world_pod_by_name(world, pod);
+}
+
+struct gate_absent gate_find_absent(const struct world *world)
+{
+    struct gate_absent absent = {0};
+    const struct record *record = gate_record(world);
+    for (size_t i = 0; record && i < record->member_count; i++) {
+        const struct record_member *m = &record->members[i];
+        if (!absent_is_expected(world, m->pod))
+            continue;
+        absent.members++;
+        if (strcmp(m->pod, world->my_pod) == 0 || gate_address(world, &m->id))
+            continue;
+        absent.most++;
+        if (absent_is_failed(world, &m->id))
+            continue;
+        absent.first = absent.first ? absent.first : m->pod;
+        absent.count++;
+    }
+    return absent;
 }

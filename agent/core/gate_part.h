@@ -10,7 +10,7 @@
 
 struct gate_part {
     size_t others;                /* servers beside the own one */
-    size_t heard;                 /* of them: those whose view of the cluster was read lately */
+    size_t heard;                 /* of them: those whose view of the cluster was read since */
     const struct view_node *node; /* owns slots or is followed, NULL if none does */
     const struct pod *viewer;     /* that says so */
 };
@@ -25,22 +25,46 @@ const struct record *gate_record(const struct world *world);
 struct node_id gate_recorded_id(const struct world *world, const struct node_id *claimed);
 
 /*
+ * What lets a server go must have been asked since its hook asked, `since_ms`: before, the one that
+ * ended here may have given its data to a replica that said until then that it had none.
+ */
+
+/*
  * The node for which a server that starts with this volume would be taken: by its id, by what ran
  * beside this agent before, or by its address; unless that node is proven to be elsewhere now.
  * Heard are members only: a newcomer's view says nothing of anybody's part.
  */
-struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed);
+struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed,
+                                int64_t since_ms);
 
 /*
  * The node whose volume is to be given up: by the file's id, by the record's for this pod, by our
  * address; or, when neither tells an id, any that nobody answers for.
  */
-struct gate_part gate_find_former(const struct world *world, const struct node_id *claimed);
+struct gate_part gate_find_former(const struct world *world, const struct node_id *claimed,
+                                  int64_t since_ms);
 
 /*
  * Someone who may have data of the node: a follower that is not known to be empty, or a member that
  * nobody tells of. NULL when every member is known and none has any.
  */
-const char *gate_find_holder(const struct world *world, const struct node_id *id);
+const char *gate_find_holder(const struct world *world, const struct node_id *id, int64_t since_ms);
+
+/* Everyone who could tell whose address this is was asked. */
+bool gate_asked_all(const struct world *world, int64_t since_ms);
+
+/* Members that are to come, and whose address is not known. */
+struct gate_absent {
+    const char *first; /* the first one's pod, NULL when there is none */
+    size_t count;
+    size_t most;    /* so many have no address, those included that others hold for failed... */
+    size_t members; /* ...of so many that could have one, the own pod included */
+};
+
+/*
+ * Whose address a server that starts now would lack. Not counted: who is held for failed by those
+ * that answer, and pods that an OrderedReady set makes only after this one.
+ */
+struct gate_absent gate_find_absent(const struct world *world);
 
 #endif

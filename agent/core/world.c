@@ -62,7 +62,8 @@ const struct gate_word *world_gate_word(const struct world *world, const struct 
 {
     const struct told *told = &pod->told;
     bool lately = told->heard_ms && world->now_ms - told->heard_ms <= WORLD_TOLD_FRESH_MS;
-    return lately && told->gate.held && !world_server_fresh(world, pod) ? &told->gate : NULL;
+    bool answered_since = pod->server.seen_ms >= told->heard_ms;
+    return lately && told->gate.held && !answered_since ? &told->gate : NULL;
 }
 
 bool world_api_fresh(const struct world *world)

@@ -93,11 +93,12 @@ struct gate_word {
     struct node_id id; /* of its nodes.conf; "" = there is none */
     bool owner;        /* which says that it owned slots */
     bool data;         /* the data set that it would load is there and holds keys */
+    int64_t waits_ms;  /* for how long, when this was told */
 };
 
 /*
  * What the agent beside a server told by its digest: never a reason to act, only to read. What it
- * says of its gate is believed only of a server that does not answer itself.
+ * says of its gate is believed only until the server answers itself.
  */
 struct told {
     int64_t heard_ms;   /* 0 = nothing */

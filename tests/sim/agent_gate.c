@@ -78,10 +78,12 @@ static void gate_rewrite(struct sim *sim, const struct agent *agent, struct redi
         struct node_id id;
         redis_id_hex(n->id, &id);
         const struct pod *pod = n->used && !alone ? gate_address(&agent->world, &id) : NULL;
-        n->addr = pod ? sim_addr_parse(pod->ip) : 0;
-        n->flags &= ~(uint32_t)NODE_NOADDR;
-        if (!n->addr)
-            n->flags |= NODE_NOADDR;
+        int addr = pod ? sim_addr_parse(pod->ip) : 0;
+        if (addr != n->addr)
+            n->flags &= ~(uint32_t)(NODE_NOADDR | NODE_PFAIL | NODE_FAIL);
+        n->addr = addr;
+        if (!addr)
+            n->flags |= NODE_NOADDR | (n->flags & NODE_FAIL ? 0 : NODE_PFAIL);
     }
     redis_touch(r);
 }
@@ -158,8 +160,12 @@ static struct gate_word gate_word_of(const struct sim *sim, int pod)
     if (!sim->pods[pod].gate.waiting)
         return (struct gate_word){0};
     struct gate_claim claim = gate_claim_of(sim, &sim->redis[pod]);
-    return (struct gate_word){
-        .held = true, .id = claim.id, .owner = claim.owner, .data = claim.data};
+    const struct agent *mate = &sim->agents[pod];
+    return (struct gate_word){.held = true,
+                              .id = claim.id,
+                              .owner = claim.owner,
+                              .data = claim.data,
+                              .waits_ms = agent_clock_ms(sim, mate) - mate->gate_asked_ms};
 }
 
 struct told agent_told_of(const struct sim *sim, const struct agent *agent, int pod,

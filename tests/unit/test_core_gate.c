@@ -12,6 +12,8 @@
 #include "lib/world_build.h"
 
 #define LIMIT_MS 30000
+/* Before the others were asked what the world has of them. */
+#define ASKED_MS (WORLD_BUILD_NOW_MS - 1000)
 
 static char reason[GATE_REASON_SIZE];
 
@@ -53,7 +55,7 @@ static void test_a_new_server_starts_at_once_where_nothing_was_formed(void **sta
 static void test_a_new_server_asks_whose_address_it_has(void **state)
 {
     struct world_build *b = formed_elsewhere(*state);
-    struct gate_claim claim = {.asked_ms = WORLD_BUILD_NOW_MS};
+    struct gate_claim claim = {.asked_ms = ASKED_MS};
     assert_int_equal(judge(b, claim), GATE_GO);
     b->pods[3].server.reach = REACH_UNKNOWN;
     assert_int_equal(judge(b, claim), GATE_WAIT);
@@ -65,7 +67,7 @@ static void test_a_new_server_asks_whose_address_it_has(void **state)
     b->pods[3].server.reach = REACH_OK;
     b->pods[3].server.view_ms = 0; /* its figures only */
     assert_int_equal(judge(b, claim), GATE_WAIT);
-    claim.asked_ms -= LIMIT_MS;
+    claim.asked_ms = WORLD_BUILD_NOW_MS - LIMIT_MS;
     assert_int_equal(judge(b, claim), GATE_GO);
     b->world.api_seen_ms = 0;
     claim.asked_ms += 1;
@@ -90,6 +92,99 @@ static void test_a_server_with_peers_starts_with_their_current_addresses(void **
     assert_int_equal(judge(b, claim_of(b, 0)), GATE_GO_REWRITTEN);
     assert_ptr_equal(gate_address(&b->world, &b->nodes[4].id), &b->pods[4]);
     assert_int_equal(judge(b, claim_of(b, 1)), GATE_GO_ALONE);
+}
+
+/*
+ * What was said before the primary ended: that a replica waits at its gate, or has no keys yet. Then
+ * it got them (seen in the lab: a word from the formation opened the gate, and the data was lost).
+ */
+static void test_what_was_said_before_is_no_evidence(void **state)
+{
+    struct world_build *b = formed(*state);
+    struct gate_claim claim = claim_of(b, 0);
+    claim.data = false;
+    claim.asked_ms = ASKED_MS;
+    size_t follower = 1;
+    while (b->nodes[follower].primary || b->nodes[follower].primary_node != 0)
+        follower++;
+    struct pod *replica = &b->pods[follower];
+    replica->server.reach = REACH_TIMEOUT;
+    replica->told = (struct told){.heard_ms = ASKED_MS - 1, .gate = {.held = true}};
+    replica->server.seen_ms = ASKED_MS - 500;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, " may have its data"));
+    replica->told.heard_ms = ASKED_MS;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    replica->server.seen_ms = ASKED_MS + 1; /* it answered after that word */
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+
+    replica->told = (struct told){0};
+    replica->server.reach = REACH_OK;
+    replica->server.keys = 0;
+    replica->server.seen_ms = replica->server.view_ms = ASKED_MS;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    replica->server.seen_ms = replica->server.view_ms = ASKED_MS - 1;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+}
+
+/* Whom it would not know at its start it would not look after (gate_awaits_peers()). */
+static void test_a_server_waits_for_peers_on_their_way(void **state)
+{
+    struct world_build *b = formed_elsewhere(*state);
+    struct gate_claim claim = claim_of(b, 0);
+    b->pods[4].ip[0] = '\0';
+    b->pods[4].server = (struct server){.reach = REACH_UNKNOWN};
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_string_equal(reason, "muster-4 has no address yet: waiting for it (at most 30 s)");
+    b->pods[5].ip[0] = '\0';
+    b->pods[5].server = (struct server){.reach = REACH_UNKNOWN};
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_string_equal(reason,
+                        "muster-4 and others have no address yet: waiting for them (at most 30 s)");
+    claim.asked_ms -= LIMIT_MS;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    claim.asked_ms += 1;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->world.set.replicas = 4; /* nobody makes those two again */
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+}
+
+/* The others have done without it for a while: it is not on its way. */
+static void test_a_server_does_not_wait_for_a_failed_peer(void **state)
+{
+    struct world_build *b = formed_elsewhere(*state);
+    struct gate_claim claim = claim_of(b, 0);
+    b->pods[4].ip[0] = '\0';
+    b->pods[4].server = (struct server){.reach = REACH_UNKNOWN};
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    world_build_lose(b, 4);
+    world_build_refresh(b);
+    b->pods[4].ip[0] = '\0';
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+}
+
+/* The few would serve nothing, and be kept back as a former minority once the others come. */
+static void test_a_minority_waits_longer(void **state)
+{
+    struct world_build *b = formed_elsewhere(*state);
+    struct gate_claim claim = claim_of(b, 0);
+    for (size_t i = 3; i < 6; i++) {
+        b->pods[i].ip[0] = '\0';
+        b->pods[i].server = (struct server){.reach = REACH_UNKNOWN};
+    }
+    claim.asked_ms -= (int64_t)4 * LIMIT_MS - 1;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_string_equal(reason,
+                        "only 3 of the 6 members have an address, itself included, and would serve "
+                        "nothing: waiting for most of them (at most 120 s)");
+    claim.asked_ms -= 1;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    claim.asked_ms = b->world.now_ms;
+    b->world.pod_count = 3; /* OrderedReady makes them only once this one is ready */
+    b->world.set.ordered_ready = true;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    b->world.set.ordered_ready = false;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
 }
 
 /* Before the pods, the StatefulSet and the record were read, old addresses may be another cluster's. */
@@ -253,7 +348,7 @@ static void test_a_node_that_has_left_starts_empty(void **state)
 {
     struct world_build *b = formed(*state);
     struct node_id old = world_build_id(50);
-    struct gate_claim claim = {.has_nodes = true, .id = old, .asked_ms = b->world.now_ms};
+    struct gate_claim claim = {.has_nodes = true, .id = old, .asked_ms = ASKED_MS};
     b->record.forget = &old;
     b->record.forget_count = 1;
     world_build_refresh(b);
@@ -443,6 +538,10 @@ int main(void)
         cmocka_unit_test(test_the_memory_of_what_ran_here),
         cmocka_unit_test(test_a_server_with_peers_starts_with_their_current_addresses),
         cmocka_unit_test(test_a_server_with_peers_waits_until_they_are_known),
+        cmocka_unit_test(test_what_was_said_before_is_no_evidence),
+        cmocka_unit_test(test_a_server_waits_for_peers_on_their_way),
+        cmocka_unit_test(test_a_server_does_not_wait_for_a_failed_peer),
+        cmocka_unit_test(test_a_minority_waits_longer),
         cmocka_unit_test(test_a_silent_api_holds_a_server_to_the_limit_only),
         cmocka_unit_test(test_the_record_knows_whose_address_a_node_has),
         cmocka_unit_test(test_a_server_that_answers_has_the_address_it_answers_at),
