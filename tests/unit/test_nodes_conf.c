@@ -347,8 +347,8 @@ static void test_a_real_file_survives_the_loss_of_all_addresses(void **state)
             }
             assert_string_equal(is->ip, "");
             failing = failing || was->flags & (NODE_FAIL | NODE_PFAIL);
-            assert_int_equal(is->flags, was->flags | NODE_NOADDR |
-                                            (was->flags & NODE_FAIL ? 0 : NODE_PFAIL));
+            assert_int_equal(is->flags,
+                             was->flags | NODE_NOADDR | (was->flags & NODE_FAIL ? 0 : NODE_PFAIL));
             assert_int_equal(is->slot_count, was->slot_count);
         }
         struct span all = span_of(buf_str(&lost));
