@@ -10,27 +10,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, MusterTestCase, resp  # noqa: E402
+from muster_test import Lab, MusterTestCase  # noqa: E402
 
 PODS = 6
 KEYS = 100
-
-
-def write_keys(lab: Lab) -> None:
-    entry = lab.address("muster-0")
-    for number in range(KEYS):
-        words = ("SET", f"key:{number}", f"value:{number}")
-        try:
-            resp.command(entry, *words)
-        except resp.RespError as error:
-            if not str(error).startswith("MOVED "):
-                raise
-            resp.command(str(error).split()[2].rpartition(":")[0], *words)
-
-
-def count_keys(lab: Lab) -> int:
-    return sum(int(lab.redis(pod, "DBSIZE")) for pod in lab.pods()
-               if lab.redis(pod, "ROLE")[0] == b"master")
 
 
 def node_ids(lab: Lab) -> dict[str, str]:

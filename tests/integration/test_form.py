@@ -10,29 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from keyed import KEYS, Cluster  # noqa: E402
+from muster_test import Lab, MusterTestCase, main  # noqa: E402
 
 PODS = 6
-KEYS = 300
-
-
-def write_keys(lab: Lab, count: int = KEYS) -> None:
-    """Keys over all shards, each to the primary that the servers name."""
-    entry = lab.address("muster-0")
-    for number in range(count):
-        words = ("SET", f"key:{number}", f"value:{number}")
-        try:
-            resp.command(entry, *words)
-        except resp.RespError as error:
-            if not str(error).startswith("MOVED "):
-                raise
-            resp.command(str(error).split()[2].rpartition(":")[0], *words)
-
-
-def count_keys(lab: Lab) -> int:
-    """The keys on all primaries."""
-    return sum(int(lab.redis(pod, "DBSIZE")) for pod in lab.pods()
-               if lab.redis(pod, "ROLE")[0] == b"master")
 
 
 def node_lines(lab: Lab, pod: str) -> list[list[str]]:
@@ -129,27 +110,27 @@ class Return(MusterTestCase):
     def both_come_back(self, server: str) -> None:
         with Lab(pods=PODS, server=server) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             for pod in ("muster-5", "muster-0"):
                 before, after = self.delete_one(lab, pod)
                 self.assertEqual(before, after, f"{pod} keeps its node id")
-                self.assertEqual(count_keys(lab), KEYS)
+                self.assertEqual(Cluster(lab).count(), KEYS)
 
     def test_all_pods_come_back_at_new_addresses(self) -> None:
         with Lab(pods=PODS, server="redis-7.0") as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             ids = {pod: lab.text(pod, "CLUSTER", "MYID") for pod in lab.pods()}
             lab.delete()
             lab.wait("formed")
             self.assertEqual({pod: lab.text(pod, "CLUSTER", "MYID") for pod in ids}, ids)
-            self.assertEqual(count_keys(lab), KEYS)
+            self.assertEqual(Cluster(lab).count(), KEYS)
 
     def test_a_replica_without_its_volume_gets_its_shard_back(self) -> None:
         """Its new id joins, its old id is forgotten by every server."""
         with Lab(pods=PODS, server="redis-7.0", node_timeout=2000, volumes=False) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             before, after = self.delete_one(lab, "muster-4")
             self.assertNotEqual(before, after)
 
@@ -157,7 +138,7 @@ class Return(MusterTestCase):
                 return all(before not in {line[0] for line in node_lines(lab, pod)}
                            for pod in lab.pods())
             self.wait_until(forgotten, 30, "the old id is forgotten everywhere")
-            self.assertEqual(count_keys(lab), KEYS)
+            self.assertEqual(Cluster(lab).count(), KEYS)
 
 
 if __name__ == "__main__":

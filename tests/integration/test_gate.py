@@ -5,84 +5,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from keyed import KEYS, Cluster  # noqa: E402
+from muster_test import Lab, MusterTestCase, main  # noqa: E402
 
-KEYS = 300
 SERVERS = ("redis-7.0", "redis-8.0", "valkey-8.1", "valkey-9")
 NODE_TIMEOUT = 2000
 PARALLEL = 3
 GUARD_OFF = {"lab.agentEnv": "MUSTER_TEST_START_WITHOUT_DATA=1"}
-
-
-class Cluster:
-    """A lab with keys, whose volumes this test empties behind the servers' backs."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-
-    def write(self) -> None:
-        entry = self.lab.address("muster-0")
-        for number in range(KEYS):
-            self._follow(entry, "SET", f"key:{number}", f"value:{number}")
-
-    def lost(self) -> int:
-        entry = self.lab.address("muster-0")
-        return sum(self._follow(entry, "GET", f"key:{n}") != f"value:{n}".encode()
-                   for n in range(KEYS))
-
-    def _follow(self, target: str, *words: str) -> Any:
-        for _ in range(4):
-            try:
-                return resp.command(target, *words, access=self.lab.access)
-            except resp.RespError as error:
-                if not str(error).startswith("MOVED "):
-                    raise
-                target = str(error).split()[2].rpartition(":")[0]
-        raise AssertionError(f"{words}: moved without end")
-
-    def roles(self) -> dict[str, Any]:
-        """What ROLE says at each pod that answers; one question to the lab, which takes its time."""
-        found = {}
-        for name, pod in self.lab.pods().items():
-            try:
-                found[name] = resp.command(pod["ip"], "ROLE", access=self.lab.access)
-            except (OSError, resp.RespError):
-                pass
-        return found
-
-    def role(self, pod: str) -> str:
-        role = self.roles().get(pod)
-        return resp.text(role[0]) if role else "none"
-
-    def primaries(self) -> list[str]:
-        """Those whose replica is in sync, which is what the data is safe with."""
-        return [pod for pod, role in self.roles().items() if role[0] == b"master" and
-                any(int(role[1]) - int(replica[2]) < 200 for replica in role[2])]
-
-    def forget_data(self, pod: str, nodes_conf: bool) -> None:
-        """The data set goes while the server runs, which cannot write it once more then."""
-        self.lab.redis(pod, "CONFIG", "SET", "save", "")
-        data = self.lab.state / "pods" / pod / "data"
-        for path in list(data.iterdir()):
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != "nodes.conf" or not nodes_conf:
-                path.unlink()
-
-    def restart(self, pod: str, whole_pod: bool) -> None:
-        if whole_pod:
-            self.lab.delete(pod, wait=False)
-        else:
-            self.lab.kill(pod, "redis", 9, wait=False)
 
 
 def gate_lines(lab: Lab, pod: str) -> list[str]:

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from muster_test import Lab, main  # noqa: E402
 
-from hosts_case import KEYS, PODS, HostsCase, count_keys, node_ids, record, write_keys  # noqa: E402
+from keyed import Cluster  # noqa: E402
+from hosts_case import KEYS, PODS, HostsCase, node_ids, record  # noqa: E402
 
 
 class Return(HostsCase):
@@ -27,7 +28,7 @@ class Return(HostsCase):
         """Whether the agents' records are on the volumes or lost: the servers are one cluster."""
         with Lab(pods=PODS, discovery="dns", settings={"lab.keepRecord": keep}) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             self.assert_one_cluster(lab)
             ids, addresses = node_ids(lab), {pod: lab.address(pod) for pod in lab.pods()}
             lab.scale(0)                     # all gone before the first comes back
@@ -37,7 +38,7 @@ class Return(HostsCase):
             print(f"down and up again after {time.monotonic() - begin:.1f} s")
             self.assertEqual(node_ids(lab), ids)
             self.assertFalse({lab.address(pod) for pod in ids} & set(addresses.values()))
-            self.assertEqual(count_keys(lab), KEYS)
+            self.assertEqual(Cluster(lab).count(), KEYS)
             self.assert_one_cluster(lab)
             said = "".join(lab.log(pod) for pod in lab.pods())
             self.assertNotIn("copied or moved", said)
@@ -46,7 +47,7 @@ class Return(HostsCase):
     def test_names_that_fail_change_nothing(self) -> None:
         with Lab(pods=PODS, discovery="dns") as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             self.assert_one_cluster(lab)
             before = record(lab, "muster-0"), lab.text("muster-0", "CLUSTER", "NODES").count("\n")
             for spec in ("down", "nxdomain", "servfail", "partial=2"):
@@ -61,7 +62,7 @@ class Return(HostsCase):
     def test_one_server_without_its_volume_gets_its_seat_back(self) -> None:
         with Lab(pods=PODS, discovery="static", node_timeout=2000, volumes=False) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             before = lab.text("muster-4", "CLUSTER", "MYID")
             lab.delete("muster-4")
             lab.wait("formed", timeout=60)
@@ -69,7 +70,7 @@ class Return(HostsCase):
             def forgotten() -> bool:
                 return all(before not in lab.text(pod, "CLUSTER", "NODES") for pod in lab.pods())
             self.wait_until(forgotten, 40, "the old id is forgotten everywhere")
-            self.assertEqual(count_keys(lab), KEYS)
+            self.assertEqual(Cluster(lab).count(), KEYS)
 
 
 if __name__ == "__main__":

@@ -14,22 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from keyed import Cluster  # noqa: E402
 from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
 
 PODS = 6
 KEYS = 60
-
-
-def write_keys(lab: Lab) -> None:
-    entry = lab.address("muster-0")
-    for number in range(KEYS):
-        words = ("SET", f"key:{number}", "x")
-        try:
-            resp.command(entry, *words)
-        except resp.RespError as error:
-            if not str(error).startswith("MOVED "):
-                raise
-            resp.command(str(error).split()[2].rpartition(":")[0], *words)
 
 
 class Ipv6(MusterTestCase):
@@ -52,7 +41,7 @@ class Ipv6(MusterTestCase):
             with self.subTest(server=server), Lab(pods=PODS, server=server, ipv6=True) as lab:
                 lab.up()
                 self.check_addresses(lab)
-                write_keys(lab)
+                Cluster(lab, KEYS).write()
                 ids = {pod: lab.text(pod, "CLUSTER", "MYID") for pod in lab.pods()}
                 old = {pod: lab.address(pod) for pod in ids}
                 lab.delete()

@@ -14,31 +14,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from keyed import Cluster  # noqa: E402
+from muster_test import Lab, MusterTestCase, main  # noqa: E402
 from test_strangers import impostor  # noqa: E402
 
 KEYS = 60
 PRIMARIES_ONLY: dict[str, Any] = {"pods": 3, "replicas_per_primary": 0, "node_timeout": 2000}
 QUICK = {"kubernetes.leaseSeconds": 3}
-
-
-def write_keys(lab: Lab, count: int = KEYS) -> None:
-    """Keys over all shards, each to the primary that the servers name."""
-    entry = lab.address("muster-0")
-    for number in range(count):
-        words = ("SET", f"key:{number}", f"value:{number}")
-        try:
-            resp.command(entry, *words)
-        except resp.RespError as error:
-            if not str(error).startswith("MOVED "):
-                raise
-            resp.command(str(error).split()[2].rpartition(":")[0], *words)
-
-
-def count_keys(lab: Lab) -> int:
-    """The keys on all primaries."""
-    return sum(int(lab.redis(pod, "DBSIZE")) for pod in lab.pods()
-               if lab.redis(pod, "ROLE")[0] == b"master")
 
 
 def record(lab: Lab) -> dict[str, Any]:
@@ -61,7 +43,7 @@ class Rebirth(MusterTestCase):
     def test_without_volumes_it_is_reborn_by_itself(self) -> None:
         with Lab(settings=QUICK, volumes=False, **PRIMARIES_ONLY) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             before = record(lab)
             lab.delete(grace=0, wait=False)
             lab.wait("formed", timeout=60)
@@ -71,12 +53,12 @@ class Rebirth(MusterTestCase):
             self.assertEqual(after["generation"], before["generation"] + 1)
             self.assertIn("the cluster of 3 members in 3 shards (generation 1) is gone, lost with "
                           "its pods (no volumes): forming a cluster", said(lab))
-            self.assertEqual(count_keys(lab), 0)
+            self.assertEqual(Cluster(lab).count(), 0)
 
     def test_with_volumes_lost_it_waits_and_says_so(self) -> None:
         with Lab(settings=QUICK, **PRIMARIES_ONLY) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             before = record(lab)
             lab.lose_volume(wait=False)
             sentence = ("all 3 servers came back with empty volumes. Bring the volumes back, or "
@@ -91,7 +73,7 @@ class Rebirth(MusterTestCase):
     def test_with_volumes_lost_and_given_up_it_is_reborn(self) -> None:
         with Lab(settings={**QUICK, "policy.lostCluster": "reform"}, **PRIMARIES_ONLY) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             lab.lose_volume(wait=False)
             self.wait_until(lambda: record(lab)["generation"] == 2, 40, "planned anew")
             lab.wait("formed", timeout=60)
@@ -111,7 +93,7 @@ class Orphans(MusterTestCase):
     def test_the_cluster_outlives_its_statefulset(self) -> None:
         with Lab(settings=QUICK, pods=6, node_timeout=2000) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             lab.wait("ready")
             ids, before = self.ids(lab), record(lab)
             uids = {name: pod["uid"] for name, pod in lab.pods().items()}
@@ -145,7 +127,7 @@ class Orphans(MusterTestCase):
                             "muster check exits 0 everywhere")
             self.assertEqual(self.ids(lab), ids)
             self.assertEqual({name: pod["uid"] for name, pod in lab.pods().items()}, uids)
-            self.assertEqual(count_keys(lab), KEYS)
+            self.assertEqual(Cluster(lab).count(), KEYS)
             self.assertEqual(said(lab).count("CLUSTER FORGET"), 0)
             self.assertEqual(server.known_nodes(), 1)
             for pod, length in logs.items():    # but for the one whose server was killed
@@ -161,7 +143,7 @@ class CorruptFile(MusterTestCase):
     def test_it_is_kept_aside_and_the_server_joins_empty(self) -> None:
         with Lab(settings=QUICK, pods=6, node_timeout=2000) as lab:
             lab.up()
-            write_keys(lab)
+            Cluster(lab, KEYS).write()
             # A primary: its replica must be elected first, or the emptiness would be copied.
             data = lab.state / "pods/muster-0/data"
             old = lab.text("muster-0", "CLUSTER", "MYID")
@@ -177,7 +159,7 @@ class CorruptFile(MusterTestCase):
             self.wait_until(joined, 60, "muster-0 is a replica under a new id")
             self.assertIn("its nodes.conf is corrupt; node", lab.log("muster-0"))
             lab.wait("formed", timeout=60)
-            self.assertEqual(count_keys(lab), KEYS, "nothing is lost")
+            self.assertEqual(Cluster(lab).count(), KEYS, "nothing is lost")
             aside = {path.name.partition(".muster-aside-")[0]: path
                      for path in data.glob("*.muster-aside-*")}
             self.assertEqual(set(aside), {"nodes.conf", "appendonlydir"})
