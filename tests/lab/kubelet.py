@@ -113,6 +113,8 @@ class PodWorker:
     async def _prepare(self) -> None:
         """The sandbox: an address, directories, the agent's configuration and credentials."""
         await asyncio.sleep(self._chance("lateSeconds"))
+        while (self.directory / "hold").exists():
+            await asyncio.sleep(0.02)
         self.address = await self.kubelet.next_address(self.name)
         data = self.directory / "data"
         if self.kubelet.volume_is_new(self.name, self._fresh) and data.exists():

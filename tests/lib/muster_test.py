@@ -194,6 +194,13 @@ class Lab:
         args = [*(pods or ("--all",)), *(["--grace", grace] if grace is not None else []), *more]
         self._change(command, *args, **options)
 
+    def hold(self, pod: str) -> None:
+        """Its next sandbox is not made before release(): Pending, without an address."""
+        (self.state / "pods" / pod / "hold").touch()
+
+    def release(self, pod: str) -> None:
+        (self.state / "pods" / pod / "hold").unlink()
+
     def lose_volume(self, *pods: str, **options: Any) -> None:
         """No pod named: all of them."""
         self._change("lose-volume", *(pods or ("--all",)), **options)
