@@ -284,3 +284,12 @@ const struct pod *gate_address(const struct world *world, const struct node_id *
             return &world->pods[i];
     return NULL;
 }
+
+bool gate_is_failing(const struct world *world, const struct node_id *id)
+{
+    const struct record *record = gate_record(world);
+    if (!record || !record_find_id(record, id) || gate_address(world, id))
+        return false;
+    struct gate_absent absent = gate_find_absent(world);
+    return absent.most < absent.members - absent.most;
+}

@@ -57,4 +57,13 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
  */
 const struct pod *gate_address(const struct world *world, const struct node_id *id);
 
+/*
+ * A member that has no address though most have: to a server that starts now it is failing, "fail?".
+ * Redis neither looks after a mere "noaddr" nor counts it as missing, so that a server which starts
+ * with that neither helps to find the other failed nor notices to be in a minority. Where most are
+ * missing they only come later: if those that start then held each other for failing they would soon
+ * agree on it, and slots that have failed are not served for 2 x NT (FACTS 3).
+ */
+bool gate_is_failing(const struct world *world, const struct node_id *id);
+
 #endif

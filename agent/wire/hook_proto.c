@@ -10,6 +10,7 @@
 
 #define REQUEST_MAGIC "muster-hook/"
 #define ANSWER_MAGIC "muster-agent/"
+#define FAILING "fail?,noaddr"
 
 /* Words of the enums, in their order; 0 is "unknown" everywhere. */
 static const char *const verb_words[] = {"unknown", "start", "drain", "ready",
@@ -182,7 +183,7 @@ int hook_answer_format(const struct hook_answer *answer, struct buf *out, struct
         if (to->ip[0])
             (void)buf_format(out, "addr=%s %s %u %u\n", to->id.hex, to->ip, to->port, to->bus_port);
         else
-            (void)buf_format(out, "addr=%s noaddr\n", to->id.hex);
+            (void)buf_format(out, "addr=%s %s\n", to->id.hex, to->failing ? FAILING : "noaddr");
     }
     return finish(out, err);
 }
@@ -310,7 +311,8 @@ static bool read_address(struct span value, struct hook_answer *answer)
     struct nodes_conf_address to = {0};
     if (!read_id(&value, false, &to.id))
         return false;
-    if (!span_is(value, "noaddr") &&
+    to.failing = span_is(value, FAILING);
+    if (!to.failing && !span_is(value, "noaddr") &&
         (!read_ip(&value, to.ip) || !nodes_conf_is_ip(to.ip) || !read_port(&value, &to.port) ||
          !read_port(&value, &to.bus_port) || !to.port || !to.bus_port))
         return false;

@@ -8,8 +8,8 @@
  *   data-dir=/data                               nodes-conf=rewrite
  *   nodes-conf=present                           addr=<id> 10.0.0.7 6379 16379
  *   myself=<id> master 3 5461 -                  addr=<id> noaddr
- *   peer=<id> 10.0.0.5 6379 16379 slave          set=cluster-announce-ip 10.0.0.4
- *   ...
+ *   peer=<id> 10.0.0.5 6379 16379 slave          addr=<id> fail?,noaddr
+ *   ...                                          set=cluster-announce-ip 10.0.0.4
  *
  * nodes-conf=aside instead has nodes.conf and the data moved aside, for a start from nothing.
  *

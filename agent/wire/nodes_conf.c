@@ -275,40 +275,36 @@ void nodes_conf_deinit(struct nodes_conf *conf)
     *conf = (struct nodes_conf){0};
 }
 
-/* NULL when the peer's address is not known now. */
 static const struct nodes_conf_address *find_address(const struct nodes_conf_address *addresses,
                                                      size_t count, const struct node_id *id)
 {
+    static const struct nodes_conf_address none;
     for (size_t i = 0; i < count; i++)
         if (strcmp(addresses[i].id.hex, id->hex) == 0)
-            return addresses[i].ip[0] ? &addresses[i] : NULL;
-    return NULL;
+            return &addresses[i];
+    return &none;
 }
 
 /*
- * The flags of a peer at another address than the file's: what was found about the old one, failed
- * and unreachable, says nothing of the new. One without an address is not reached, which is "fail?":
- * servers do not look after a mere "noaddr" (FACTS 0.2), count it as present, and do not learn its
- * address from others either.
+ * The flags of a peer at another address than the file's: what was found about the old one, failing
+ * or failed, says nothing of the new. All others, also unknown ones, stay as they are.
  */
-static void append_flags(struct buf *out, struct span flags, bool noaddr)
+static void append_flags(struct buf *out, struct span flags, bool noaddr, bool failing)
 {
     size_t start = out->len;
-    bool fails = false;
     while (flags.len) {
         struct span name = span_until(&flags, ',');
-        bool failing = span_is(name, "fail?") || span_is(name, "fail");
-        if (span_is(name, "noaddr") || span_is(name, "noflags") || (failing && !noaddr))
+        if (span_is(name, "noaddr") || span_is(name, "noflags") || span_is(name, "fail?") ||
+            span_is(name, "fail"))
             continue;
-        fails = fails || failing;
         (void)buf_append(out, ",", out->len > start ? 1 : 0);
         (void)buf_append(out, name.ptr, name.len);
     }
-    if (noaddr && !fails)
+    if (failing)
         (void)buf_append_str(out, out->len > start ? ",fail?" : "fail?");
     if (noaddr)
-        (void)buf_append_str(out, ",noaddr");
-    else if (out->len == start)
+        (void)buf_append_str(out, out->len > start ? ",noaddr" : "noaddr");
+    if (out->len == start)
         (void)buf_append_str(out, "noflags");
 }
 
@@ -316,25 +312,22 @@ static void append_node(struct buf *out, struct span text, const struct node_lin
                         const struct nodes_conf_address *to)
 {
     const struct nodes_conf_node *node = &line->node;
-    const uint32_t unreached = NODE_NOADDR | NODE_PFAIL;
-    const struct nodes_conf_address none = {0};
     const char *at = text.ptr;
-    bool noaddr = !to;
-    if (noaddr)
-        to = &none;
-    bool moved =
-        strcmp(node->ip, to->ip) != 0 || node->port != to->port || node->bus_port != to->bus_port;
-    if (moved) {
+    bool noaddr = !to->ip[0];
+    bool moved = strcmp(node->ip, to->ip) != 0 ||
+                 (!noaddr && (node->port != to->port || node->bus_port != to->bus_port));
+    bool failing = noaddr && to->failing;
+    uint32_t wanted = (noaddr ? NODE_NOADDR : 0) | (failing ? NODE_PFAIL : 0);
+    bool told = !moved && (node->flags & (wanted | NODE_NOADDR)) == wanted;
+    if (noaddr ? node->ip[0] || node->port || node->bus_port : moved) {
         (void)buf_append(out, at, (size_t)(line->address.ptr - at));
-        (void)buf_format(out, "%s:%u@%u", to->ip, to->port, to->bus_port);
+        (void)buf_format(out, "%s:%u@%u", to->ip, noaddr ? 0u : to->port,
+                         noaddr ? 0u : to->bus_port);
         at = line->address.ptr + line->address.len;
     }
-    bool told = noaddr ? (node->flags & unreached) == unreached ||
-                             (node->flags & NODE_NOADDR && node->flags & NODE_FAIL)
-                       : !moved && !(node->flags & NODE_NOADDR);
     if (!told) {
         (void)buf_append(out, at, (size_t)(line->flags.ptr - at));
-        append_flags(out, line->flags, noaddr);
+        append_flags(out, line->flags, noaddr, failing);
         at = line->flags.ptr + line->flags.len;
     }
     (void)buf_append(out, at, (size_t)(text.ptr + text.len - at));

@@ -53,6 +53,7 @@ struct nodes_conf_address {
     char ip[IP_SIZE];
     uint16_t port;
     uint16_t bus_port;
+    bool failing; /* without an ip: is known not to be reached, "fail?" */
 };
 
 /*
@@ -71,10 +72,10 @@ void nodes_conf_deinit(struct nodes_conf *conf);
 
 /*
  * Appends to `out` the file with the address of every peer but `myself` replaced: by the one given,
- * or by ":0@0" and the flags "fail?,noaddr" when none is given or its ip is "". At another address
- * than the file's a peer is not flagged as failing or noaddr. The same addresses give the same
- * bytes. Fails like nodes_conf_parse(), with nothing appended; E_INVALID also for an address that is
- * not one.
+ * or by ":0@0" and the flag "noaddr" when none is given or its ip is "". A peer at another address
+ * than the file's, or at none, is flagged as failing only as it is said here. The same addresses
+ * give the same bytes. Fails like nodes_conf_parse(), with nothing appended; E_INVALID also for an
+ * address that is not one.
  */
 must_check int nodes_conf_rewrite(struct span text, const struct nodes_conf_address *addresses,
                                   size_t count, struct buf *out, struct err *err);

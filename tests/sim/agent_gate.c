@@ -83,7 +83,9 @@ static void gate_rewrite(struct sim *sim, const struct agent *agent, struct redi
             n->flags &= ~(uint32_t)(NODE_NOADDR | NODE_PFAIL | NODE_FAIL);
         n->addr = addr;
         if (!addr)
-            n->flags |= NODE_NOADDR | (n->flags & NODE_FAIL ? 0 : NODE_PFAIL);
+            n->flags |= NODE_NOADDR;
+        if (!alone && gate_is_failing(&agent->world, &id))
+            n->flags |= NODE_PFAIL;
     }
     redis_touch(r);
 }

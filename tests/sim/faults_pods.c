@@ -378,7 +378,7 @@ static void clone_pass_gate(struct sim *sim, struct redis *clone)
         redis_id_hex(n->id, &id);
         if (n->used && !gate_address(&world, &id)) {
             n->addr = 0;
-            n->flags |= NODE_NOADDR | NODE_PFAIL;
+            n->flags |= NODE_NOADDR;
         }
     }
 }

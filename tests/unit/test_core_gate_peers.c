@@ -66,6 +66,10 @@ static void test_a_server_waits_for_peers_on_their_way(void **state)
                         "muster-4 and others have no address yet: waiting for them (at most 30 s)");
     claim.asked_ms -= LIMIT_MS;
     assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    assert_true(gate_is_failing(&b->world, &b->nodes[5].id));
+    assert_false(gate_is_failing(&b->world, &b->nodes[3].id)); /* has one */
+    struct node_id nobody = world_build_id(50);
+    assert_false(gate_is_failing(&b->world, &nobody));
     claim.asked_ms += 1;
     assert_int_equal(judge(b, claim), GATE_WAIT);
     b->world.set.replicas = 4; /* nobody makes those two again */
@@ -102,6 +106,7 @@ static void test_a_minority_waits_longer(void **state)
                         "nothing: waiting for most of them (at most 120 s)");
     claim.asked_ms -= 1;
     assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    assert_false(gate_is_failing(&b->world, &b->nodes[5].id)); /* they only come later */
     claim.asked_ms = b->world.now_ms;
     b->world.pod_count = 3; /* OrderedReady makes them only once this one is ready */
     b->world.set.ordered_ready = true;

@@ -14,6 +14,7 @@
 #include "wire/hook_proto.h"
 
 #define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define FAILING "ffffffffffffffffffffffffffffffffffffffff"
 #define B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
 static void set_id(struct node_id *id, const char *hex)
@@ -117,6 +118,7 @@ static const char go_text[] = "muster-agent/1 go\n"
                               "set=cluster-announce-port 6379\n"
                               "addr=" A " 10.0.0.7 6379 16379\n"
                               "addr=" B " noaddr\n"
+                              "addr=" FAILING " fail?,noaddr\n"
                               "\n";
 
 static void test_go_says_addresses_and_settings(void **state)
@@ -131,11 +133,14 @@ static void test_go_says_addresses_and_settings(void **state)
     assert_int_equal(answer.setting_count, 2);
     assert_string_equal(answer.settings[0].name, "cluster-announce-ip");
     assert_string_equal(answer.settings[0].value, "fd00::4");
-    assert_int_equal(answer.address_count, 2);
+    assert_int_equal(answer.address_count, 3);
     assert_string_equal(answer.addresses[0].ip, "10.0.0.7");
     assert_int_equal(answer.addresses[0].bus_port, 16379);
     assert_string_equal(answer.addresses[1].id.hex, B);
     assert_string_equal(answer.addresses[1].ip, "");
+    assert_false(answer.addresses[1].failing);
+    assert_string_equal(answer.addresses[2].ip, "");
+    assert_true(answer.addresses[2].failing);
 
     auto_buf struct buf again;
     buf_init(&again, HOOK_MESSAGE_MAX);
@@ -358,7 +363,7 @@ static void test_the_largest_cluster_fits(void **state)
         TEXT_COPY(peer->ip, span_of("1111:2222:3333:4444:5555:6666:7777:8888"));
         peer->port = peer->bus_port = 65535;
         peer->flags = NODE_REPLICA | NODE_PFAIL | NODE_NOFAILOVER;
-        answer.addresses[i] = (struct nodes_conf_address){peer->id, "", 65535, 65535};
+        answer.addresses[i] = (struct nodes_conf_address){peer->id, "", 65535, 65535, true};
         memcpy(answer.addresses[i].ip, peer->ip, sizeof peer->ip);
     }
     auto_buf struct buf out;
