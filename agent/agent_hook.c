@@ -110,6 +110,7 @@ bool agent_gate_digest(const struct agent *agent, struct digest *digest)
     digest->gate = DIGEST_GATE_HELD;
     digest->id = claim.id;
     digest->waits_ms = agent->world.now_ms - since_ms;
+    text_format(digest->why, sizeof digest->why, "%s", agent->gate_said);
     if (claim.corrupt || claim.unreadable)
         return true; /* what it has is not known */
     if (claim.owner)
@@ -154,6 +155,7 @@ static void hook_put_addresses(const struct agent *agent, const struct hook_fact
         const struct pod *pod = alone ? NULL : gate_address(&agent->world, &peer->id);
         struct nodes_conf_address *address = &answer->addresses[answer->address_count++];
         address->id = peer->id;
+        address->failing = !alone && gate_is_failing(&agent->world, &peer->id);
         if (!pod)
             continue;
         text_format(address->ip, sizeof address->ip, "%s", pod->ip);
@@ -172,14 +174,18 @@ static void hook_put_settings(const struct agent *agent, struct hook_answer *ans
     struct hook_setting *migration = &answer->settings[answer->setting_count++];
     text_format(migration->name, sizeof migration->name, "cluster-allow-replica-migration");
     text_format(migration->value, sizeof migration->value, "no");
+    struct hook_setting *failover = &answer->settings[answer->setting_count++];
+    text_format(failover->name, sizeof failover->name, "cluster-replica-no-failover");
+    text_format(failover->value, sizeof failover->value,
+                "yes"); /* until it has synced: rule_basis.c */
 }
 
-/* A hold that is more than a moment is told where `kubectl describe` shows it, and so is its end. */
+/* A hold that is more than a moment is told with its end, also where `kubectl describe` shows it. */
 static void hook_post_hold(struct agent *agent, bool held, int64_t since_ms, const char *reason)
 {
     char message[2 * GATE_REASON_SIZE];
     bool told = agent->gate_told_ms == since_ms;
-    if (!agent->events || (held ? told || agent->world.now_ms - since_ms < HOLD_TELL_MS : !told))
+    if (held ? told || agent->world.now_ms - since_ms < HOLD_TELL_MS : !told)
         return;
     if (held)
         text_format(
@@ -191,7 +197,10 @@ static void hook_post_hold(struct agent *agent, bool held, int64_t since_ms, con
                     agent->identity.pod_name, (int)((agent->world.now_ms - since_ms) / 1000),
                     reason);
     agent->gate_told_ms = held ? since_ms : 0;
-    event_client_post(agent->events, held, held ? "ServerHeld" : "ServerStarts", message);
+    if (held)
+        LOG(LOG_WARN, "held", LOG_ABOUT("gate"), LOG_S("msg", message));
+    if (agent->events)
+        event_client_post(agent->events, held, held ? "ServerHeld" : "ServerStarts", message);
 }
 
 void agent_answer_hook(struct agent *agent)

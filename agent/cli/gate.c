@@ -23,7 +23,7 @@ void gate_help(FILE *to)
 {
     (void)fputs("usage: muster gate list [--address HOST:PORT]\n"
                 "       muster gate open [POD] [--socket PATH]\n\n"
-                "list  the servers that are held back at their gates, and what they have\n"
+                "list  the servers that are held back at their gates, what they have and wait for\n"
                 "open  lets the server beside this agent start as it is. It is held because its\n"
                 "      start may cost data: the replicas of an empty primary throw theirs away.\n"
                 "      The agent's log says what it waits for. Run it in the pod itself:\n"
@@ -57,6 +57,9 @@ static int gate_list(const struct cli *cli, const char *address)
         cli_put_safe(&line, span_of(pod->name));
         (void)buf_append_str(&line, "  ");
         cli_put_safe(&line, span_of(pod->gate));
+        if (pod->gate_why[0])
+            (void)buf_append_str(&line, ": ");
+        cli_put_safe(&line, span_of(pod->gate_why));
         (void)fprintf(cli->out, "%s\n", buf_str(&line));
     }
     if (!held)

@@ -172,6 +172,15 @@ static void show_open_slots(const struct show *show, const struct status *status
             show_line(show, "half-moved slot", status->shards[i].open_slots[k]);
 }
 
+static void show_held(const struct show *show, const struct status *status)
+{
+    for (size_t i = 0; i < status->pod_count; i++) {
+        const struct status_pod *pod = &status->pods[i];
+        if (pod->gate_why[0])
+            show_line(show, "held", arena_format(show->arena, "%s: %s", pod->name, pod->gate_why));
+    }
+}
+
 void show_status(const struct show *show, const struct cli_answer *answer)
 {
     const struct status *status = &answer->status;
@@ -183,6 +192,7 @@ void show_status(const struct show *show, const struct cli_answer *answer)
     if (status->shard_count)
         show_survival(show, status);
     show_open_slots(show, status);
+    show_held(show, status);
     show_line(show, "weakest", status->weakest);
     show_line(show, "now", status->plan_reason);
 }

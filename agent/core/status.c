@@ -91,6 +91,7 @@ static void status_gather_pods(const struct world *world, const struct facts *fa
             .server = server_text(arena, s),
             .agent = pod->agent,
             .gate = word ? gate_word_text(word) : "",
+            .gate_why = word ? word->why : "",
             .age_ms = s->seen_ms ? world->now_ms - s->seen_ms : STATUS_NUMBER_UNKNOWN,
         };
         status_pod_role(world, facts, roster, i, &pods[i]);

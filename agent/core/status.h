@@ -64,8 +64,9 @@ struct status_pod {
     int64_t memory_bytes; /* or STATUS_NUMBER_UNKNOWN */
     const char *server;   /* "redis 7.0.15"; "" = unknown */
     enum agent_state agent;
-    const char *gate; /* "" = it does not wait at its gate, as far as is known; else how */
-    int64_t age_ms;   /* since its server's last complete answer, or STATUS_NUMBER_UNKNOWN */
+    const char *gate;     /* "" = it does not wait at its gate, as far as is known; else how */
+    const char *gate_why; /* what it waits for there; "" = nothing, or unknown */
+    int64_t age_ms;       /* since its server's last complete answer, or STATUS_NUMBER_UNKNOWN */
 };
 
 /* What `check` asks for; the order is the order of importance. */

@@ -14,6 +14,8 @@ static const char *const DRAINS[] = {NULL, "none", "running", "done"};
 static const char *const LINKS[] = {"down", "up"};
 static const char *const STATES[] = {NULL, "forming", "formed"};
 
+#define WHY "why="
+
 static void put_name(struct buf *out, const char *key, const char *name)
 {
     if (name)
@@ -43,6 +45,18 @@ static void put_record(struct buf *out, const struct digest *digest)
         put_text(out, "zone", digest->zone);
 }
 
+/* The rest of the line, whatever words it has: so it comes last. */
+static void put_why(struct buf *out, const char *why)
+{
+    size_t used = sizeof " why=\n" - 1;
+    size_t left = out->ceiling - out->len;
+    if (!why[0] || left <= used)
+        return;
+    size_t len = strlen(why);
+    (void)buf_append_str(out, " " WHY);
+    (void)buf_append(out, why, len < left - used ? len : left - used);
+}
+
 int digest_format(struct buf *out, const struct digest *digest)
 {
     (void)buf_format(out, "v=%d", DIGEST_VERSION);
@@ -66,6 +80,8 @@ int digest_format(struct buf *out, const struct digest *digest)
     put_known(out, "quiet", digest->quiet_ms);
     put_known(out, "age", digest->age_ms);
     put_record(out, digest);
+    if (digest->gate == DIGEST_GATE_HELD)
+        put_why(out, digest->why);
     (void)buf_append_str(out, "\n");
     return out->failed ? E_LIMIT : 0;
 }
@@ -76,13 +92,15 @@ struct gate_word digest_gate_word(const struct digest *digest)
     bool held = digest->gate == DIGEST_GATE_HELD && volume != DIGEST_VOLUME_UNKNOWN;
     if (!held)
         return (struct gate_word){0};
-    return (struct gate_word){
+    struct gate_word word = {
         .held = true,
         .id = digest->id,
         .owner = volume == DIGEST_VOLUME_SLOTS || volume == DIGEST_VOLUME_SLOTS_DATA,
         .data = volume == DIGEST_VOLUME_DATA || volume == DIGEST_VOLUME_SLOTS_DATA,
         .waits_ms = digest->waits_ms > 0 ? digest->waits_ms : 0,
     };
+    (void)TEXT_COPY(word.why, span_of(digest->why));
+    return word;
 }
 
 static bool read_name(struct span value, const char *const *names, unsigned count,
@@ -280,6 +298,16 @@ static bool read_version(struct span word)
            version >= 1;
 }
 
+/* A sentence to the end of the line; cut where it is too long. */
+static bool read_why(struct span why, struct digest *d)
+{
+    for (size_t i = 0; i < why.len; i++)
+        if ((unsigned char)why.ptr[i] < ' ' || why.ptr[i] == 0x7f)
+            return false;
+    text_format(d->why, sizeof d->why, "%.*s", (int)why.len, why.ptr);
+    return why.len > 0;
+}
+
 int digest_parse(struct span text, struct digest *ret_digest, struct err *err)
 {
     if (text.len > DIGEST_TEXT_MAX)
@@ -293,6 +321,12 @@ int digest_parse(struct span text, struct digest *ret_digest, struct err *err)
     if (!span_token(&line, &word) || !read_version(word))
         return err_set(err, E_PROTO, "digest: no version");
     while (span_token(&line, &word)) {
+        if (span_starts(word, WHY)) {
+            const char *why = word.ptr + sizeof WHY - 1;
+            if (!read_why((struct span){why, (size_t)(line.ptr + line.len - why)}, &digest))
+                return err_set(err, E_PROTO, "digest: why is malformed");
+            break;
+        }
         int result = read_field(word, &digest, &seen, err);
         if (result < 0)
             return result;

@@ -53,6 +53,7 @@ struct digest {
     enum digest_gate gate;
     enum digest_volume volume; /* of a server that is held */
     int64_t waits_ms;          /* for how long it is; -1 = unknown */
+    char why[GATE_WHY_SIZE];   /* what it waits for; cut to the room that the line has left */
     enum digest_drain drain;
     int64_t quiet_ms; /* for how long the server made no election attempt; -1 = unknown */
     int64_t age_ms;   /* of the server's answer that all this is from; -1 = never */

@@ -148,6 +148,7 @@ static void put_pod(struct buf *out, const struct status_pod *pod)
     put_text(&o, "server", pod->server);
     put_text(&o, "agent", AGENTS[pod->agent]);
     put_text(&o, "gate", pod->gate);
+    put_text(&o, "gateWhy", pod->gate_why);
     put_known(&o, "ageMs", pod->age_ms);
     object_end(out);
 }
@@ -374,6 +375,7 @@ static void read_pod(struct json_reader *r, const cJSON *o, struct status_pod *p
     pod->server = get_text(r, o, "server");
     pod->agent = (enum agent_state)get_name(r, o, "agent", AGENTS, ARRAY_LEN(AGENTS));
     pod->gate = get_text(r, o, "gate");
+    pod->gate_why = get_text(r, o, "gateWhy");
     pod->age_ms = get_known(r, o, "ageMs");
 }
 

@@ -76,6 +76,7 @@ static void assert_digest_equal(const struct digest *a, const struct digest *b)
     assert_int_equal(a->open_slots, b->open_slots);
     assert_int_equal(a->gate, b->gate);
     assert_int_equal(a->drain, b->drain);
+    assert_string_equal(a->why, b->why);
     assert_true(a->quiet_ms == b->quiet_ms && a->age_ms == b->age_ms);
 }
 
@@ -120,6 +121,46 @@ static void test_the_longest_digest_fits(void **state)
     d.link_up = false;
     d.drain = DIGEST_DRAIN_RUNNING;
     assert_round_trip(&d);
+}
+
+/* For people: what is waited for, to the end of the line. */
+static void test_a_held_server_says_why(void **state)
+{
+    (void)state;
+    struct digest d = {.offset = -1,
+                       .quiet_ms = -1,
+                       .age_ms = -1,
+                       .gate = DIGEST_GATE_HELD,
+                       .volume = DIGEST_VOLUME_SLOTS,
+                       .waits_ms = 4500,
+                       .why = "node 76543210 owned slots: gate=open is what it waits for"};
+    auto_buf struct buf out, cut;
+    buf_init(&out, DIGEST_TEXT_MAX);
+    assert_int_equal(digest_format(&out, &d), 0);
+    assert_string_equal(buf_str(&out),
+                        "v=1 epoch=0 open=0 gate=held volume=slots waits=4500 "
+                        "why=node 76543210 owned slots: gate=open is what it waits for\n");
+    assert_round_trip(&d);
+    struct digest read;
+    struct err err;
+    assert_int_equal(parse(buf_str(&out), &read, &err), 0);
+    struct gate_word word = digest_gate_word(&read);
+    assert_true(word.held && word.owner && !word.data);
+    assert_int_equal(word.waits_ms, 4500);
+    assert_string_equal(word.why, d.why);
+    memset(d.why, 'x', sizeof d.why - 1);
+    assert_true(TEXT_COPY(d.run_id, span_of(RUN)) && TEXT_COPY(d.zone, span_of(ID)));
+    assert_true(node_id_parse(span_of(ID), &d.id));
+    d.set = d.record = UINT64_MAX;
+    d.generation = INT64_MAX;
+    d.record_state = RECORD_FORMED;
+    buf_init(&cut, DIGEST_TEXT_MAX);
+    assert_int_equal(digest_format(&cut, &d), 0);
+    assert_int_equal(cut.len, DIGEST_TEXT_MAX);
+    assert_int_equal(parse(buf_str(&cut), &read, &err), 0);
+    assert_true(strlen(read.why) > 50 && strlen(read.why) < strlen(d.why));
+    assert_int_equal(parse("v=1 why=\n", &read, &err), E_PROTO);
+    assert_int_equal(parse("v=1 why=a\tb\n", &read, &err), E_PROTO);
 }
 
 static void test_a_host_tells_its_list_and_its_record(void **state)
@@ -263,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_what_is_unknown_is_left_out),
         cmocka_unit_test(test_round_trip_of_every_state),
         cmocka_unit_test(test_the_longest_digest_fits),
+        cmocka_unit_test(test_a_held_server_says_why),
         cmocka_unit_test(test_a_host_tells_its_list_and_its_record),
         cmocka_unit_test(test_the_longest_digest_of_a_host_fits),
         cmocka_unit_test(test_past_the_ceiling_is_an_error),

@@ -76,8 +76,9 @@ static void test_what_a_follower_does_not_know_is_null(void **state)
     world_build_observe_as(b, 1);
     const char *json = format(f, b);
     assert_non_null(strstr(json, "\"survivesNodeLoss\":null,\"survivesZoneLoss\":null"));
-    assert_non_null(strstr(json, "\"lagBytes\":null,\"memoryBytes\":null,\"server\":\"\","
-                                 "\"agent\":\"unknown\",\"gate\":\"\",\"ageMs\":null"));
+    assert_non_null(strstr(json,
+                           "\"lagBytes\":null,\"memoryBytes\":null,\"server\":\"\","
+                           "\"agent\":\"unknown\",\"gate\":\"\",\"gateWhy\":\"\",\"ageMs\":null"));
     assert_non_null(strstr(json, "\"keys\":null"));
     assert_non_null(strstr(json, "\"agent\":{\"pod\":\"muster-1\",\"leader\":false}"));
 }
