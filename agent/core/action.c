@@ -33,6 +33,8 @@ const char *setting_name(enum setting setting)
         return "repl-diskless-sync-delay";
     case SETTING_REPLICA_MIGRATION:
         return "cluster-allow-replica-migration";
+    case SETTING_NO_FAILOVER:
+        return "cluster-replica-no-failover";
     case SETTING_ANNOUNCE_IP:
         return "cluster-announce-ip";
     }
@@ -86,9 +88,10 @@ int64_t action_quiet_ms(const struct action *action)
     case ACTION_MEET:
         /* A handshake takes a few cron cycles of 100 ms (FACTS 1) and is given up after NT. */
     case ACTION_REPLICATE:
-    case ACTION_FORGET:
     case ACTION_TAKEOVER:
         return 1000;
+    case ACTION_FORGET:
+        return ACTION_FORGET_QUIET_MS;
     case ACTION_FORCE:
         /* OK says that it has begun; a second attempt would spoil the votes of the first (FACTS 3). */
         return action->value;
@@ -122,6 +125,7 @@ static void action_config_set(const struct action *action, struct action_args *a
         action_number(args, (uint64_t)action->value);
         break;
     case SETTING_REPLICA_MIGRATION:
+    case SETTING_NO_FAILOVER:
         action_word(args, action->value ? "yes" : "no");
         break;
     case SETTING_ANNOUNCE_IP:

@@ -40,6 +40,7 @@ enum setting {
     SETTING_NODE_TIMEOUT,      /* cluster-node-timeout, milliseconds; during formation only */
     SETTING_DISKLESS_DELAY,    /* repl-diskless-sync-delay, seconds; during formation only */
     SETTING_REPLICA_MIGRATION, /* cluster-allow-replica-migration, 0 or 1 */
+    SETTING_NO_FAILOVER,       /* cluster-replica-no-failover, 0 or 1 */
     SETTING_ANNOUNCE_IP,       /* cluster-announce-ip: `ip` of the action */
 };
 
@@ -95,6 +96,9 @@ bool action_still_valid(const struct action *action, const struct probe *probe,
  * key of a RECORD_PUT is one for all.
  */
 uint64_t action_key(const struct action *action);
+
+/* By then every view that is still fresh was asked for after it (core/rule_join.c). */
+#define ACTION_FORGET_QUIET_MS 4000
 
 /* How long the effect of a success may take to be seen, so that it is not repeated meanwhile. */
 int64_t action_quiet_ms(const struct action *action);

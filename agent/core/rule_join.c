@@ -96,13 +96,29 @@ static size_t join_members(struct planner *p, struct record_member *members)
     return count;
 }
 
-/* Some expected server lists the id, or not every one's view was read lately. */
+static struct action join_forget_action(const struct planner *p, size_t pod,
+                                        const struct node_id *id)
+{
+    struct action a = planner_action(p, ACTION_FORGET, pod, AUTHORITY_LEADER);
+    a.subject = *id;
+    return a;
+}
+
+_Static_assert(ACTION_FORGET_QUIET_MS > WORLD_FRESH_MS, "no older view counts");
+
+/*
+ * Some expected server lists the id, or not every one's view was read lately: since the last FORGET,
+ * for until then one that still had the id could tell it to one whose view was read before.
+ */
 static bool join_still_known(struct planner *p, const struct node_id *id)
 {
     if (p->facts->first_missing_ordinal >= 0)
         return true;
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
+        struct action a = join_forget_action(p, i, id);
+        if (!attempts_may(p->world->attempts, action_key(&a), p->world->now_ms))
+            return true;
         if ((size_t)pod->ordinal < p->facts->expected && world_view_fresh(p->world, pod) &&
             view_find(pod->server.view, id))
             return true;
@@ -292,8 +308,7 @@ static bool join_forget_everywhere(struct planner *p, const struct node_id *id)
             const struct pod *pod = &p->world->pods[i];
             if (!world_view_fresh(p->world, pod) || !view_find(pod->server.view, id))
                 continue;
-            struct action a = planner_action(p, ACTION_FORGET, i, AUTHORITY_LEADER);
-            a.subject = *id;
+            struct action a = join_forget_action(p, i, id);
             wanted = true;
             if (!planner_is_free(p, i) ||
                 (!send && !attempts_may(p->world->attempts, action_key(&a), p->world->now_ms)))

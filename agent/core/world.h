@@ -79,6 +79,7 @@ struct server {
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
     int replica_migration; /* cluster-allow-replica-migration: 1 yes, 0 no, -1 unknown */
+    int no_failover;       /* cluster-replica-no-failover, likewise */
     char announce_ip[IP_SIZE];
 
     const struct view *view; /* NULL = not read */
@@ -87,13 +88,16 @@ struct server {
     bool view_outdated;      /* CLUSTER INFO says other figures than when the view was read */
 };
 
+#define GATE_WHY_SIZE 224
+
 /* A server that waits at the gate of its agent: what its volume was found to hold. */
 struct gate_word {
     bool held;
-    struct node_id id; /* of its nodes.conf; "" = there is none */
-    bool owner;        /* which says that it owned slots */
-    bool data;         /* the data set that it would load is there and holds keys */
-    int64_t waits_ms;  /* for how long, when this was told */
+    struct node_id id;       /* of its nodes.conf; "" = there is none */
+    bool owner;              /* which says that it owned slots */
+    bool data;               /* the data set that it would load is there and holds keys */
+    int64_t waits_ms;        /* for how long, when this was told */
+    char why[GATE_WHY_SIZE]; /* what it waits for, for people; may be cut; "" = not told */
 };
 
 /*

@@ -17,8 +17,10 @@ static struct peer_command *poll_add(struct peer_command *commands, size_t *coun
 {
     struct peer_command *command = &commands[(*count)++];
     command->word_count = 0;
-    for (; *words; words++)
+    for (; *words; words++) {
+        assert(command->word_count < PEER_WORDS_MAX);
         command->words[command->word_count++] = span_of(*words);
+    }
     return command;
 }
 
@@ -41,7 +43,8 @@ size_t poll_commands(unsigned ask, struct peer_command *ret_commands)
         POLL_ADD("CLUSTER", "NODES");
     if (ask & POLL_SETTINGS) /* several names at once: since Redis 7.0 */
         POLL_ADD("CONFIG", "GET", "cluster-node-timeout", "repl-diskless-sync-delay",
-                 "cluster-allow-replica-migration", "cluster-announce-ip");
+                 "cluster-allow-replica-migration", "cluster-replica-no-failover",
+                 "cluster-announce-ip");
     return count;
 }
 
@@ -164,6 +167,7 @@ void poll_forget_settings(struct server *server)
     server->node_timeout_ms = 0;
     server->diskless_delay_s = -1;
     server->replica_migration = -1;
+    server->no_failover = -1;
     server->announce_ip[0] = '\0';
 }
 
@@ -209,6 +213,7 @@ uint64_t poll_digest(const struct server *server)
     hash = POLL_HASH(hash, server->node_timeout_ms);
     hash = POLL_HASH(hash, server->diskless_delay_s);
     hash = POLL_HASH(hash, server->replica_migration);
+    hash = POLL_HASH(hash, server->no_failover);
     hash = POLL_HASH_TEXT(hash, server->announce_ip);
     return server->view ? poll_digest_view(hash, server->view) : hash;
 }

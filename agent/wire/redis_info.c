@@ -91,12 +91,19 @@ static const struct field cluster_fields[] = {
     [C_MY_EPOCH] = {"cluster_my_epoch", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
 };
 
-enum setting_field { S_NODE_TIMEOUT, S_DISKLESS_DELAY, S_REPLICA_MIGRATION, S_ANNOUNCE_IP };
+enum setting_field {
+    S_NODE_TIMEOUT,
+    S_DISKLESS_DELAY,
+    S_REPLICA_MIGRATION,
+    S_NO_FAILOVER,
+    S_ANNOUNCE_IP
+};
 
 static const struct field setting_fields[] = {
     [S_NODE_TIMEOUT] = {"cluster-node-timeout", FIELD_NUMBER, 0, 1, INT64_MAX, NULL, NULL},
     [S_DISKLESS_DELAY] = {"repl-diskless-sync-delay", FIELD_NUMBER, 0, 0, INT32_MAX, NULL, NULL},
     [S_REPLICA_MIGRATION] = {"cluster-allow-replica-migration", FIELD_WORD, 0, 0, 0, "yes", "no"},
+    [S_NO_FAILOVER] = {"cluster-replica-no-failover", FIELD_WORD, 0, 0, 0, "yes", "no"},
     [S_ANNOUNCE_IP] = {"cluster-announce-ip", FIELD_TEXT, 0, 0, IP_SIZE - 1, NULL, NULL},
 };
 
@@ -370,6 +377,9 @@ int server_setting_parse(struct span key, struct span value, struct server *ret_
         break;
     case S_REPLICA_MIGRATION:
         ret_server->replica_migration = (int)number;
+        break;
+    case S_NO_FAILOVER:
+        ret_server->no_failover = (int)number;
         break;
     case S_ANNOUNCE_IP:
         (void)TEXT_COPY(ret_server->announce_ip, value); /* its length was checked */

@@ -39,7 +39,8 @@ must_check int cluster_info_parse(struct span info, struct server *ret_server, s
 
 /*
  * One pair of CONFIG GET's flat array (RESP2): cluster-node-timeout, repl-diskless-sync-delay,
- * cluster-allow-replica-migration, cluster-announce-ip. Other keys are ignored.
+ * cluster-allow-replica-migration, cluster-replica-no-failover, cluster-announce-ip. Other keys are
+ * ignored.
  */
 must_check int server_setting_parse(struct span key, struct span value, struct server *ret_server,
                                     struct err *err);

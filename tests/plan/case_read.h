@@ -26,7 +26,7 @@
  *     view NAME @N [missing] [flags=a,b] [ip=IP] [epoch=N]   what this server thinks of that node
  *     nodes NAME                          its CLUSTER NODES instead, in the indented lines that follow
  *     server NAME [reach=R] [age=MS] [view-age=MS] [view=none] [id=@N] [role=R] [keys=N] [offset=N] [nt=MS]
- *            [delay=S] [migration=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [asks=IP] [state=fail]
+ *            [delay=S] [migration=yes|no|unknown] [no-failover=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [asks=IP] [state=fail]
  *            [known=N] [epoch=N] [current=N] [assigned=N] [uptime=MS]  overrules what follows from the views
  *     guard-off virgin|record|member|restore|forget|rebirth
  *     tried [NAME]                        all that was planned, or that pod's part, was just sent

@@ -75,6 +75,8 @@ static bool server_word(struct server *s, struct span key, struct span value)
         s->primary = span_is(value, "primary");
     else if (span_is(key, "migration"))
         s->replica_migration = span_is(value, "yes") ? 1 : span_is(value, "no") ? 0 : -1;
+    else if (span_is(key, "no-failover"))
+        s->no_failover = span_is(value, "yes") ? 1 : span_is(value, "no") ? 0 : -1;
     else if (span_is(key, "cluster"))
         s->cluster_enabled = !span_is(value, "no");
     else if (span_is(key, "asks"))

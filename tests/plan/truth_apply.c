@@ -19,6 +19,9 @@ static bool apply_config_set(struct server *s, const struct action *a)
     case SETTING_REPLICA_MIGRATION:
         s->replica_migration = (int)a->value;
         return true;
+    case SETTING_NO_FAILOVER:
+        s->no_failover = (int)a->value;
+        return true;
     case SETTING_ANNOUNCE_IP:
         text_format(s->announce_ip, sizeof s->announce_ip, "%s", a->ip);
         return true;

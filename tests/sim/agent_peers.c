@@ -60,6 +60,7 @@ static void peer_follow(struct sim *sim, struct agent *agent, int i, const char 
     peer->gen++;
     peer->addr = addr;
     peer->server.replica_migration = -1;
+    peer->server.no_failover = -1;
     peer->server.diskless_delay_s = -1;
     text_format(peer->uid, sizeof peer->uid, "%s", uid);
     peer_schedule(sim, agent, peer, MS(1));
@@ -165,6 +166,7 @@ static void peer_forget_settings(struct agent_peer *peer)
     peer->server.node_timeout_ms = 0;
     peer->server.diskless_delay_s = -1;
     peer->server.replica_migration = -1;
+    peer->server.no_failover = -1;
     peer->server.announce_ip[0] = '\0';
 }
 
@@ -223,7 +225,7 @@ static bool peer_says_same(const struct server *a, const struct server *b)
            a->primary == b->primary && a->keys == b->keys && a->slots_ok == b->slots_ok &&
            a->current_epoch == b->current_epoch && a->my_epoch == b->my_epoch &&
            a->node_timeout_ms == b->node_timeout_ms && a->diskless_delay_s == b->diskless_delay_s &&
-           a->replica_migration == b->replica_migration &&
+           a->replica_migration == b->replica_migration && a->no_failover == b->no_failover &&
            strcmp(a->announce_ip, b->announce_ip) == 0 && strcmp(a->run_id, b->run_id) == 0;
 }
 

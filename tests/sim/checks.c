@@ -242,6 +242,8 @@ static const char *lacks_server(struct sim *sim, int pod)
         return "repl-diskless-sync-delay was not given back";
     if (r->set.replica_migration)
         return "cluster-allow-replica-migration is on";
+    if (r->set.no_failover)
+        return "cluster-replica-no-failover was not taken back";
     if (r->set.announce != r->addr)
         return "it announces a wrong address";
     return NULL;

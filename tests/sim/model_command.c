@@ -28,6 +28,8 @@ static const char *command_config_set(struct sim *sim, struct redis *r, const ch
         r->set.diskless_delay_s = (int64_t)word_number(value);
     } else if (strcmp(key, "cluster-allow-replica-migration") == 0) {
         r->set.replica_migration = strcmp(value, "yes") == 0;
+    } else if (strcmp(key, "cluster-replica-no-failover") == 0) {
+        r->set.no_failover = strcmp(value, "yes") == 0;
     } else if (strcmp(key, "cluster-announce-ip") == 0) {
         r->set.announce = sim_addr_parse(value);
         redis_myself(r)->addr = r->set.announce;

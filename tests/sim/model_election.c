@@ -124,10 +124,12 @@ void election_step(struct sim *sim, struct redis *r)
 {
     struct redis_node *me = redis_myself(r);
     struct redis_election *e = &r->election;
-    if (!(me->flags & NODE_REPLICA) || me->flags & NODE_NOFAILOVER)
+    if (!(me->flags & NODE_REPLICA))
         return;
     struct redis_node *primary = redis_find(r, me->primary);
     bool forced = sim->now_us < e->forced_until_us;
+    if (r->set.no_failover && !forced)
+        return;
     if (forced ? !primary || !primary->slots : !election_wanted(sim, r, primary))
         return;
     int64_t timeout = 2 * MS(r->set.node_timeout_ms);

@@ -136,6 +136,7 @@ void redis_observe_settings(const struct redis *r, struct server *ret_server)
     ret_server->node_timeout_ms = r->set.node_timeout_ms;
     ret_server->diskless_delay_s = r->set.diskless_delay_s;
     ret_server->replica_migration = r->set.replica_migration;
+    ret_server->no_failover = r->set.no_failover;
     sim_addr_text(r->set.announce, ret_server->announce_ip, sizeof ret_server->announce_ip);
 }
 

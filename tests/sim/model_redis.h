@@ -88,6 +88,7 @@ struct redis_settings {
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
     bool replica_migration;
+    bool no_failover;
     int announce; /* address; 0 = not set */
 };
 

@@ -59,6 +59,8 @@ static void test_settings_read_as_config_set_wants_them(void **state)
     assert_command(&a, "CONFIG SET cluster-allow-replica-migration no");
     a.value = 1;
     assert_command(&a, "CONFIG SET cluster-allow-replica-migration yes");
+    a.setting = SETTING_NO_FAILOVER;
+    assert_command(&a, "CONFIG SET cluster-replica-no-failover yes");
     a.setting = SETTING_ANNOUNCE_IP;
     text_format(a.ip, sizeof a.ip, "10.0.0.9");
     assert_command(&a, "CONFIG SET cluster-announce-ip 10.0.0.9");

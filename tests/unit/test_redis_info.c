@@ -293,6 +293,8 @@ static void test_settings(void **state)
         {"cluster-allow-replica-migration", "yes", 0},
         {"cluster-allow-replica-migration", "no", 0},
         {"cluster-allow-replica-migration", "maybe", E_PROTO},
+        {"cluster-replica-no-failover", "yes", 0},
+        {"cluster-replica-no-failover", "", E_PROTO},
         {"cluster-announce-ip", "", 0},
         {"cluster-announce-ip", "fd00::7", 0},
         {"cluster-announce-ip", "a b", E_PROTO},
