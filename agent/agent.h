@@ -107,12 +107,17 @@ struct agent {
     int64_t published_ms; /* when the pages were made last */
     uint64_t entropy[2];
     bool was_leader;
-    bool woken;                       /* a turn is due within AGENT_DEBOUNCE_MS */
-    bool gate_asks;                   /* a server at the gate waits for what the others say */
-    int64_t gate_told_ms;             /* an Event told of what waits since then; 0 = of nothing */
-    int64_t gate_opened_ms;           /* a person opened it to what waits since then; 0 = nobody */
-    bool stopping;                    /* SIGTERM came: leave as soon as the server is gone */
-    char said[PLAN_REASON_SIZE];      /* the last sentence that was logged */
+    bool woken;                  /* a turn is due within AGENT_DEBOUNCE_MS */
+    bool gate_asks;              /* a server at the gate waits for what the others say */
+    int64_t gate_told_ms;        /* an Event told of what waits since then; 0 = of nothing */
+    int64_t gate_opened_ms;      /* a person opened it to what waits since then; 0 = nobody */
+    bool stopping;               /* SIGTERM came: leave as soon as the server is gone */
+    char said[PLAN_REASON_SIZE]; /* the last sentence that was logged */
+    struct {
+        const char *rule; /* that speaks since then */
+        int64_t since_ms;
+        bool told; /* as an Event */
+    } speaks;
     char gate_said[GATE_REASON_SIZE]; /* likewise of the gate */
     char problem[ERR_MSG_SIZE];       /* the last problem with the API that was logged */
     struct agent_mate *mates;         /* owned */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/gate.h"
+#include "core/gate_part.h"
 #include "io/clock.h"
 #include "io/hook_files.h"
 
@@ -76,6 +77,18 @@ static struct gate_claim gate_claim_of(const struct hook_facts *facts, int64_t s
         claim.owner = facts->myself.flags & NODE_PRIMARY && facts->myself.slot_count;
     }
     return claim;
+}
+
+static void hook_find_primaries(struct agent *agent, const struct hook_facts *facts,
+                                struct gate_claim *claim)
+{
+    struct node_id *ids = ARENA_NEW(&agent->arena, struct node_id, facts->peer_count + 1);
+    claim->primaries = ids;
+    if (facts->myself.flags & NODE_PRIMARY)
+        ids[claim->primary_count++] = facts->myself.id;
+    for (size_t i = 0; i < facts->peer_count; i++)
+        if (facts->peers[i].flags & NODE_PRIMARY)
+            ids[claim->primary_count++] = facts->peers[i].id;
 }
 
 void agent_keep_past(struct agent *agent, const struct own_past *past)
@@ -149,13 +162,14 @@ static void hook_put_addresses(const struct agent *agent, const struct hook_fact
                                bool alone, struct hook_answer *answer)
 {
     answer->rewrite = true;
+    bool most = !alone && gate_knows_most(&agent->world);
     answer->addresses = xcalloc(facts->peer_count, sizeof *answer->addresses);
     for (size_t i = 0; i < facts->peer_count; i++) {
         const struct hook_peer *peer = &facts->peers[i];
         const struct pod *pod = alone ? NULL : gate_address(&agent->world, &peer->id);
         struct nodes_conf_address *address = &answer->addresses[answer->address_count++];
         address->id = peer->id;
-        address->failing = !alone && gate_is_failing(&agent->world, &peer->id);
+        address->failing = most && gate_is_failing(&agent->world, &peer->id);
         if (!pod)
             continue;
         text_format(address->ip, sizeof address->ip, "%s", pod->ip);
@@ -174,24 +188,37 @@ static void hook_put_settings(const struct agent *agent, struct hook_answer *ans
     struct hook_setting *migration = &answer->settings[answer->setting_count++];
     text_format(migration->name, sizeof migration->name, "cluster-allow-replica-migration");
     text_format(migration->value, sizeof migration->value, "no");
+    if (agent->world.me == NO_POD)
+        return; /* without the API nobody would take the next one back */
     struct hook_setting *failover = &answer->settings[answer->setting_count++];
     text_format(failover->name, sizeof failover->name, "cluster-replica-no-failover");
     text_format(failover->value, sizeof failover->value,
                 "yes"); /* until it has synced: rule_basis.c */
 }
 
-/* A hold that is more than a moment is told with its end, also where `kubectl describe` shows it. */
-static void hook_post_hold(struct agent *agent, bool held, int64_t since_ms, const char *reason)
+/* What a person takes upon himself. */
+static const char *hook_opened_how(const struct gate_claim *claim)
 {
+    if (claim->corrupt)
+        return "empty, with its files kept aside";
+    return claim->data ? "as it is"
+                       : "without data, and the replicas of its node throw theirs away";
+}
+
+/* A hold that is more than a moment is told with its end, also where `kubectl describe` shows it. */
+static void hook_post_hold(struct agent *agent, const struct gate_claim *claim, bool held,
+                           const char *reason)
+{
+    int64_t since_ms = claim->asked_ms;
     char message[2 * GATE_REASON_SIZE];
     bool told = agent->gate_told_ms == since_ms;
     if (held ? told || agent->world.now_ms - since_ms < HOLD_TELL_MS : !told)
         return;
     if (held)
-        text_format(
-            message, sizeof message,
-            "%s is held back before its start: %s; `muster gate open %s` starts it as it is",
-            agent->identity.pod_name, reason, agent->identity.pod_name);
+        text_format(message, sizeof message,
+                    "%s is held back before its start: %s; `muster gate open %s` starts it %s",
+                    agent->identity.pod_name, reason, agent->identity.pod_name,
+                    hook_opened_how(claim));
     else
         text_format(message, sizeof message, "%s starts after %d s at its gate: %s",
                     agent->identity.pod_name, (int)((agent->world.now_ms - since_ms) / 1000),
@@ -203,6 +230,14 @@ static void hook_post_hold(struct agent *agent, bool held, int64_t since_ms, con
         event_client_post(agent->events, held, held ? "ServerHeld" : "ServerStarts", message);
 }
 
+/* Who is expected here stays known when those who said so are not heard any more. */
+static void hook_remember_part(struct agent *agent, const struct gate_claim *claim)
+{
+    struct gate_part part = gate_find_part(&agent->world, claim);
+    if (part.node)
+        agent_keep_past(agent, &(struct own_past){part.node->id, true});
+}
+
 void agent_answer_hook(struct agent *agent)
 {
     int64_t since_ms;
@@ -211,6 +246,7 @@ void agent_answer_hook(struct agent *agent)
     if (!facts)
         return;
     struct gate_claim claim = gate_claim_of(facts, since_ms);
+    hook_find_primaries(agent, facts, &claim);
     claim.opened = agent->gate_opened_ms && agent->gate_opened_ms == since_ms;
     auto_hook_answer struct hook_answer answer = {0};
     char reason[GATE_REASON_SIZE];
@@ -225,13 +261,15 @@ void agent_answer_hook(struct agent *agent)
         hook_put_addresses(agent, facts, verdict == GATE_GO_ALONE, &answer);
     answer.aside = verdict == GATE_GO_EMPTY;
     agent->gate_asks = verdict == GATE_WAIT;
+    if (agent->gate_asks)
+        hook_remember_part(agent, &claim);
     struct err err = {0};
     if (hook_server_answer_start(agent->hook, &answer, &err) < 0) {
         LOG(LOG_WARN, "gate", LOG_ABOUT("gate"), LOG_S("msg", "the hook could not be answered"),
             LOG_S("why", err.msg));
         return;
     }
-    hook_post_hold(agent, verdict == GATE_WAIT, since_ms, reason);
+    hook_post_hold(agent, &claim, verdict == GATE_WAIT, reason);
     if (verdict != GATE_WAIT || strcmp(agent->gate_said, reason) != 0)
         LOG(LOG_INFO, "gate", LOG_ABOUT("gate"),
             LOG_S("verdict", verdict == GATE_WAIT ? "wait" : "go"), LOG_S("msg", reason),

@@ -4,6 +4,7 @@
 
 #include "agent.h"
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "core/facts.h"
@@ -25,6 +26,45 @@ static void publish_sentence(struct agent *agent)
     agent->published_ms = 0;
     LOG(LOG_INFO, "turn", LOG_ABOUT("turn"), LOG_S("rule", plan->rule), LOG_S("msg", plan->reason),
         LOG_I("actions", (int64_t)plan->action_count));
+}
+
+/*
+ * What the leader does or waits for that an operator looks for in `kubectl describe`, once it has
+ * stood for a while: by the rule that speaks. Single acts have Events of their own (agent_act.c).
+ */
+static const struct telling {
+    const char *rule;
+    const char *reason;
+    bool warning;
+    int64_t after_ms;
+} TELLINGS[] = {
+    {"record", "RecordProblem", true, 3000},        {"rebirth", "ClusterLost", true, 3000},
+    {"adopt", "AdoptionWaits", false, 10000},       {"form-wait", "FormationWaits", false, 10000},
+    {"form-replan", "FormationWaits", true, 10000}, {"held", "PrimaryHeld", true, 0},
+    {"serving", "SlotsNotServed", true, 3000},      {"members", "ServerLeftAlone", true, 3000},
+    {"meet", "NodesIntroduced", false, 0},          {"follow", "ReplicaRepointed", false, 0},
+    {"chain", "ReplicaRepointed", false, 0},        {"strangers", "StrangerNode", true, 3000},
+    {"forget", "NodeNotForgotten", false, 10000},
+};
+
+static void publish_event(struct agent *agent)
+{
+    const char *rule = agent->plan.rule;
+    int64_t now_ms = agent->world.now_ms;
+    if (agent->speaks.rule != rule) {
+        agent->speaks.rule = rule;
+        agent->speaks.since_ms = now_ms;
+        agent->speaks.told = false;
+    }
+    if (!agent->events || !agent->world.leader || agent->speaks.told)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(TELLINGS); i++) {
+        const struct telling *t = &TELLINGS[i];
+        if (strcmp(t->rule, rule) != 0 || now_ms - agent->speaks.since_ms < t->after_ms)
+            continue;
+        agent->speaks.told = true;
+        event_client_post(agent->events, t->warning, t->reason, agent->plan.reason);
+    }
 }
 
 static void publish_leader(struct agent *agent)
@@ -152,6 +192,7 @@ void agent_publish(struct agent *agent)
     log_tick();
     publish_leader(agent);
     publish_sentence(agent);
+    publish_event(agent);
     publish_problem(agent);
     readiness_step(&agent->readiness, &agent->world);
     publish_readiness(agent, was_ready);

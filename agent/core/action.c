@@ -70,6 +70,8 @@ uint64_t action_key(const struct action *action)
     hash = text_hash(hash, action->subject.hex, strlen(action->subject.hex));
     hash = text_hash(hash, action->ip, strlen(action->ip));
     hash = text_hash(hash, &action->setting, sizeof action->setting);
+    if (action->kind == ACTION_FORCE)
+        return hash; /* whatever the time-out is by now */
     return text_hash(hash, &action->value, sizeof action->value);
 }
 

@@ -88,10 +88,9 @@ static bool gate_holds_data(const struct world *world, const struct gate_claim *
 {
     if (world->guards_off & GUARD_DATA)
         return false;
-    struct gate_part part = gate_find_part(world, &claim->id, claim->asked_ms);
+    struct gate_part part = gate_find_part(world, claim);
     if (part.node)
-        return !(claim->data && node_id_eq(&part.node->id, &claim->id)) &&
-               gate_holds_for_part(world, claim, &part, reason);
+        return gate_holds_for_part(world, claim, &part, reason);
     const struct node_id *lost = gate_lost(world, claim);
     return lost && gate_holds_unheard(world, lost, claim->asked_ms, &part, reason);
 }
@@ -113,6 +112,11 @@ static enum gate_verdict gate_judge_empty(const struct world *world, const struc
         text_format(reason, GATE_REASON_SIZE,
                     "%s; node %.8s is still followed in the view of %s: waiting", what,
                     part.node->id.hex, part.viewer->name);
+    else if (!part.others)
+        text_format(reason, GATE_REASON_SIZE,
+                    "%s, and there is no other server that could tell whether its node has a part: "
+                    "a person must decide",
+                    what);
     else if (part.heard <= part.others / 2)
         text_format(reason, GATE_REASON_SIZE,
                     "%s; waiting for most of the %zu other servers to say that its node has no "
@@ -152,9 +156,16 @@ static enum gate_verdict gate_judge_untold(const struct world *world,
                     (int)(waited_ms / 1000));
         return GATE_GO;
     }
-    text_format(reason, GATE_REASON_SIZE,
-                "%s did not tell yet where its peers are (waits at most %d s)", gate_teller(world),
-                (int)(limit_ms / 1000));
+    if (world->record_presence == PRESENCE_PRESENT && !world->record)
+        text_format(
+            reason, GATE_REASON_SIZE,
+            "the record, which tells where its peers are, cannot be read: %s (waits at most "
+            "%d s)",
+            world->record_problem, (int)(limit_ms / 1000));
+    else
+        text_format(reason, GATE_REASON_SIZE,
+                    "%s did not tell yet where its peers are (waits at most %d s)",
+                    gate_teller(world), (int)(limit_ms / 1000));
     return GATE_WAIT;
 }
 
@@ -187,7 +198,11 @@ static enum gate_verdict gate_open_by_hand(const struct world *world,
     text_format(reason, GATE_REASON_SIZE, "a person opened the gate");
     if (claim->corrupt)
         return GATE_GO_EMPTY;
-    return claim->has_nodes && gate_told(world) ? GATE_GO_REWRITTEN : GATE_GO;
+    if (!claim->has_nodes || !gate_told(world))
+        return GATE_GO;
+    struct node_id recorded = gate_recorded_id(world, &claim->id);
+    bool another = gate_record(world) && !node_id_eq(&recorded, &claim->id);
+    return another ? GATE_GO_ALONE : GATE_GO_REWRITTEN;
 }
 
 /* Without a volume that tells what it was: only its address can be mistaken for another's. */
@@ -197,10 +212,11 @@ static enum gate_verdict gate_judge_new(const struct world *world, const struct 
     const char *what = claim->unreadable
                            ? "its nodes.conf cannot be read: the server itself must judge it"
                            : "a new server, with no peers to find";
-    bool first = world->record_presence == PRESENCE_ABSENT && !gate_record(world);
+    /* Without Kubernetes a record that is not there may be one that was lost with the container. */
+    bool first = world->arbiter == ARBITER_LEASE && world->record_presence == PRESENCE_ABSENT &&
+                 !gate_record(world);
     bool asked = gate_told(world) && gate_asked_all(world, claim->asked_ms);
-    if (first || asked || world->arbiter == ARBITER_HOSTS ||
-        world->now_ms - claim->asked_ms >= limit_ms) {
+    if (first || asked || world->now_ms - claim->asked_ms >= limit_ms) {
         text_format(reason, GATE_REASON_SIZE, "%s", what);
         return GATE_GO;
     }
@@ -211,22 +227,45 @@ static enum gate_verdict gate_judge_new(const struct world *world, const struct 
     return GATE_WAIT;
 }
 
+/* Most primaries are to come: those that are there would serve nothing. */
+static bool gate_is_minority(const struct world *world, const struct gate_claim *claim,
+                             size_t *ret_known)
+{
+    size_t known = 0;
+    size_t coming = 0;
+    for (size_t i = 0; i < claim->primary_count; i++) {
+        const struct node_id *id = &claim->primaries[i];
+        if (node_id_eq(id, &claim->id) || gate_address(world, id))
+            known++;
+        else
+            coming += gate_may_come(world, id);
+    }
+    *ret_known = known;
+    for (size_t i = 0; i < world->pod_count; i++)
+        if (i != world->me && world_server_fresh(world, &world->pods[i]) &&
+            world->pods[i].server.state_ok)
+            return false; /* most are there */
+    return known <= claim->primary_count / 2 && known + coming > claim->primary_count / 2;
+}
+
 /*
  * A peer whose address is not known is noaddr to this server, which neither looks after it nor votes
- * for its heir. So it waits for peers that are on their way, and longer while most are: the few would
- * serve nothing, and having been a minority keeps a server back for another 5 s (CLUSTER_MAX_REJOIN_DELAY).
+ * for its heir. So it waits for peers that are on their way, and longer while most primaries are: the
+ * few would serve nothing, and having been a minority keeps a server back for another 5 s
+ * (CLUSTER_MAX_REJOIN_DELAY).
  */
 static bool gate_awaits_peers(const struct world *world, const struct gate_claim *claim,
                               int64_t limit_ms, char reason[GATE_REASON_SIZE])
 {
     struct gate_absent absent = gate_find_absent(world);
     int64_t waited_ms = world->now_ms - claim->asked_ms;
-    size_t known = absent.members - absent.most;
-    if (known <= absent.members / 2 && waited_ms < GATE_MINORITY_LIMITS * limit_ms)
-        text_format(reason, GATE_REASON_SIZE,
-                    "only %zu of the %zu members have an address, itself included, and would serve "
-                    "nothing: waiting for most of them (at most %d s)",
-                    known, absent.members, (int)(GATE_MINORITY_LIMITS * limit_ms / 1000));
+    size_t known;
+    if (waited_ms < GATE_MINORITY_LIMITS * limit_ms && gate_is_minority(world, claim, &known))
+        text_format(
+            reason, GATE_REASON_SIZE,
+            "only %zu of the %zu primaries have an address, and would serve nothing: waiting "
+            "for most of them (at most %d s)",
+            known, claim->primary_count, (int)(GATE_MINORITY_LIMITS * limit_ms / 1000));
     else if (absent.count && waited_ms < limit_ms)
         text_format(reason, GATE_REASON_SIZE,
                     absent.count == 1
@@ -285,11 +324,14 @@ const struct pod *gate_address(const struct world *world, const struct node_id *
     return NULL;
 }
 
+bool gate_knows_most(const struct world *world)
+{
+    struct gate_absent absent = gate_find_absent(world);
+    return absent.all < absent.members - absent.all;
+}
+
 bool gate_is_failing(const struct world *world, const struct node_id *id)
 {
     const struct record *record = gate_record(world);
-    if (!record || !record_find_id(record, id) || gate_address(world, id))
-        return false;
-    struct gate_absent absent = gate_find_absent(world);
-    return absent.most < absent.members - absent.most;
+    return record && record_find_id(record, id) && !gate_address(world, id);
 }

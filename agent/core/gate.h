@@ -10,8 +10,8 @@
  * slots, nobody has the data any more, or a person opens the gate.
  *
  * Where are its peers? A server that brings a nodes.conf is held until their addresses can be told,
- * at most until the caller's limit, or four times that while most of them have none: then it starts
- * with those that are known, or with its file unchanged when nobody tells any. One whose file is
+ * at most until the caller's limit, or four times that while most primaries have none: then it
+ * starts with those that are known, or with its file unchanged when nobody tells any. One whose file is
  * corrupt, or that has left the cluster, starts from an empty directory, once nobody says that its
  * node still has a part.
  */
@@ -32,6 +32,10 @@ struct gate_claim {
     bool data;         /* the data set that it would load is there and holds keys */
     bool opened;       /* a person takes it upon himself (`muster gate open`) */
     int64_t asked_ms;  /* when the hook asked */
+
+    /* The primaries of its nodes.conf, itself included if it is one; to tell a majority by. */
+    const struct node_id *primaries;
+    size_t primary_count;
 };
 
 enum gate_verdict {
@@ -58,12 +62,14 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
 const struct pod *gate_address(const struct world *world, const struct node_id *id);
 
 /*
- * A member that has no address though most have: to a server that starts now it is failing, "fail?".
- * Redis neither looks after a mere "noaddr" nor counts it as missing, so that a server which starts
- * with that neither helps to find the other failed nor notices to be in a minority. Where most are
- * missing they only come later: if those that start then held each other for failing they would soon
- * agree on it, and slots that have failed are not served for 2 x NT (FACTS 3).
+ * A member without an address: where gate_knows_most(), it is failing to a server that starts now
+ * (wire/nodes_conf.h), which then helps to find that it failed and notices to be in a minority. Where
+ * most are missing they only come later: if those that start then held each other for failing they
+ * would soon agree on it, and slots that have failed are not served for 2 x NT (FACTS 3).
  */
 bool gate_is_failing(const struct world *world, const struct node_id *id);
+
+/* Most members have an address. Looks at all of them: to be asked once for a start. */
+bool gate_knows_most(const struct world *world);
 
 #endif

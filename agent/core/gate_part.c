@@ -57,6 +57,7 @@ static bool part_is_elsewhere(const struct world *world, const struct node_id *i
 /* Of which node a part is looked for. */
 struct part_of {
     struct node_id claimed;  /* the volume's */
+    bool proven;             /* whose data is there: its part it can take up */
     struct node_id recorded; /* the record's for the own pod */
     bool former;             /* gate_find_former() */
     int64_t since_ms;
@@ -75,7 +76,7 @@ static bool part_is_ours(const struct world *world, const struct view_node *node
 {
     bool addressed = node->ip[0] && strcmp(node->ip, world->my_ip) == 0;
     if (node_id_eq(&node->id, &of->claimed))
-        return true;
+        return !of->proven;
     if (!of->former)
         return (addressed || node_id_eq(&node->id, &world->past.id)) &&
                !part_is_elsewhere(world, &node->id, of->since_ms);
@@ -95,10 +96,26 @@ static bool part_is_viewer(const struct world *world, const struct pod *pod)
                   : pod->server.view->node_count > 1;
 }
 
+/* Its name is none that the set makes at its present size. */
+static bool part_is_beyond(const struct world *world, const char *pod)
+{
+    char first[POD_NAME_SIZE];
+    text_format(first, sizeof first, "%s-%d", world->set.name, world->set.replicas);
+    return world->arbiter == ARBITER_LEASE && record_name_cmp(pod, first) >= 0;
+}
+
+/* Scaled away, and its data with it: nobody can ask it, or needs to. */
+static bool part_is_gone(const struct world *world, const char *pod)
+{
+    return !world->set.volumes && part_is_beyond(world, pod) && !world_pod_by_name(world, pod);
+}
+
 static size_t part_others(const struct world *world)
 {
     const struct record *record = gate_record(world);
-    size_t count = record ? record->member_count : world->pod_count;
+    size_t count = record ? 0 : world->pod_count;
+    for (size_t i = 0; record && i < record->member_count; i++)
+        count += !part_is_gone(world, record->members[i].pod);
     return count ? count - 1 : 0;
 }
 
@@ -116,10 +133,10 @@ static void part_look(const struct world *world, const struct pod *pod, const st
     }
 }
 
-struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed,
-                                int64_t since_ms)
+struct gate_part gate_find_part(const struct world *world, const struct gate_claim *claim)
 {
-    struct part_of of = {.claimed = *claimed, .since_ms = since_ms};
+    int64_t since_ms = claim->asked_ms;
+    struct part_of of = {.claimed = claim->id, .proven = claim->data, .since_ms = since_ms};
     struct gate_part part = {.others = part_others(world)};
     for (size_t i = 0; i < world->pod_count; i++) {
         if (i == world->me || !part_is_viewer(world, &world->pods[i]))
@@ -133,7 +150,10 @@ struct gate_part gate_find_part(const struct world *world, const struct node_id 
 struct gate_part gate_find_former(const struct world *world, const struct node_id *claimed,
                                   int64_t since_ms)
 {
-    struct part_of of = {*claimed, gate_recorded_id(world, claimed), true, since_ms};
+    struct part_of of = {.claimed = *claimed,
+                         .recorded = gate_recorded_id(world, claimed),
+                         .former = true,
+                         .since_ms = since_ms};
     struct gate_part part = {0};
     for (size_t i = 0; i < world->pod_count; i++) {
         if (i == world->me)
@@ -209,7 +229,8 @@ const char *gate_find_holder(const struct world *world, const struct node_id *id
     for (size_t i = 0; record && i < record->member_count; i++) {
         const struct record_member *m = &record->members[i];
         const struct pod *pod = world_pod_by_name(world, m->pod);
-        if (node_id_eq(&m->id, id) || strcmp(m->pod, world->my_pod) == 0)
+        if (node_id_eq(&m->id, id) || strcmp(m->pod, world->my_pod) == 0 ||
+            part_is_gone(world, m->pod))
             continue;
         if (pod ? holder_may_be(world, pod, &m->id, id, since_ms)
                 : holder_is_silent(world, &m->id, id, since_ms))
@@ -232,7 +253,7 @@ bool gate_asked_all(const struct world *world, int64_t since_ms)
         const struct pod *pod = &world->pods[i];
         if (i == world->me || !pod->ip[0] || part_word(world, pod, since_ms))
             continue;
-        bool answers = world_server_fresh(world, pod);
+        bool answers = world_server_fresh(world, pod) || pod->server.reach == REACH_OK;
         if (pod->server.reach == REACH_UNKNOWN || pod->server.asked_ms < since_ms ||
             (answers && !part_view_is_new(world, pod, since_ms)))
             return false;
@@ -261,11 +282,15 @@ static bool absent_is_failed(const struct world *world, const struct node_id *id
 /* Its pod is there, or will be without this one being ready. */
 static bool absent_is_expected(const struct world *world, const char *pod)
 {
-    char beyond[POD_NAME_SIZE]; /* the lowest name that a smaller set leaves over */
-    text_format(beyond, sizeof beyond, "%s-%d", world->set.name, world->set.replicas);
-    if (!world->seats && record_name_cmp(pod, beyond) >= 0)
-        return false;
-    return !world->set.ordered_ready || world_pod_by_name(world, pod);
+    return !part_is_beyond(world, pod) &&
+           (!world->set.ordered_ready || world_pod_by_name(world, pod));
+}
+
+bool gate_may_come(const struct world *world, const struct node_id *id)
+{
+    const struct record *record = gate_record(world);
+    const struct record_member *member = record ? record_find_id(record, id) : NULL;
+    return member && absent_is_expected(world, member->pod);
 }
 
 struct gate_absent gate_find_absent(const struct world *world)
@@ -279,7 +304,7 @@ struct gate_absent gate_find_absent(const struct world *world)
         absent.members++;
         if (strcmp(m->pod, world->my_pod) == 0 || gate_address(world, &m->id))
             continue;
-        absent.most++;
+        absent.all++;
         if (absent_is_failed(world, &m->id))
             continue;
         absent.first = absent.first ? absent.first : m->pod;

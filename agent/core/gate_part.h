@@ -30,12 +30,12 @@ struct node_id gate_recorded_id(const struct world *world, const struct node_id 
  */
 
 /*
- * The node for which a server that starts with this volume would be taken: by its id, by what ran
- * beside this agent before, or by its address; unless that node is proven to be elsewhere now.
+ * The node for which a server that starts with this volume would be taken without being able to take
+ * up its part: by its id unless its data is proven, by what ran beside this agent before, or by its
+ * address; unless that node is proven to be elsewhere now.
  * Heard are members only: a newcomer's view says nothing of anybody's part.
  */
-struct gate_part gate_find_part(const struct world *world, const struct node_id *claimed,
-                                int64_t since_ms);
+struct gate_part gate_find_part(const struct world *world, const struct gate_claim *claim);
 
 /*
  * The node whose volume is to be given up: by the file's id, by the record's for this pod, by our
@@ -57,7 +57,7 @@ bool gate_asked_all(const struct world *world, int64_t since_ms);
 struct gate_absent {
     const char *first; /* the first one's pod, NULL when there is none */
     size_t count;
-    size_t most;    /* so many have no address, those included that others hold for failed... */
+    size_t all;     /* so many have no address, those included that others hold for failed... */
     size_t members; /* ...of so many that could have one, the own pod included */
 };
 
@@ -66,5 +66,8 @@ struct gate_absent {
  * that answer, and pods that an OrderedReady set makes only after this one.
  */
 struct gate_absent gate_find_absent(const struct world *world);
+
+/* The node's pod is there, or will be without the own one being ready: it may get an address yet. */
+bool gate_may_come(const struct world *world, const struct node_id *id);
 
 #endif

@@ -15,19 +15,18 @@ enum rule_verdict rule_settle(struct planner *p)
 /*
  * An empty server that follows a primary and has not synced yet may win an election, and with it
  * every key is lost (valkey #4425). So servers start with cluster-replica-no-failover (agent_hook.c);
- * it is taken back from what owns slots, and from a replica once it is in sync.
+ * it is taken back from what owns slots, and from a replica that is in sync or came with its data:
+ * whether that is too old is for Redis to judge (cluster-replica-validity-factor).
  */
 static void basis_allow_failover(struct planner *p, const struct server *s)
 {
     bool owner = s->primary && s->view && s->view->myself->slot_count;
-    bool synced = !s->primary && s->link_up;
+    bool synced = !s->primary && (s->link_up || s->keys > 0);
     if (s->no_failover != 1 || !(owner || synced))
         return;
     struct action a = planner_action(p, ACTION_CONFIG_SET, p->world->me, AUTHORITY_OWN);
     a.setting = SETTING_NO_FAILOVER;
-    if (planner_add(p, a))
-        planner_say(p, "the own server %s: switching cluster-replica-no-failover off",
-                    owner ? "owns slots" : "is in sync");
+    (void)planner_add(p, a); /* at every start: what others say matters more */
 }
 
 enum rule_verdict rule_own_settings(struct planner *p)

@@ -63,12 +63,14 @@ static size_t held_heir(struct planner *p, const struct shard *shard, const stru
             heir = shard->replica_pods[r];
     }
     if (heir == NO_POD)
-        planner_say(p, "%s is held without its data, and no replica that answers has any",
-                    held->name);
+        planner_say(p,
+                    "%s is held without its data, and no replica that answers has any: waiting for "
+                    "another, or for `muster gate open %s`",
+                    held->name, held->name);
     else if (shard->replicas_known > shard->replica_count) {
         planner_say(p,
                     "%s is held without its data: waiting for all its replicas, one may have "
-                    "more than %s",
+                    "more than %s; else a person must order CLUSTER FAILOVER TAKEOVER there",
                     held->name, w->pods[heir].name);
         return NO_POD;
     }

@@ -171,16 +171,32 @@ enum form_heir {
     HEIR_ELECTED,    /* another node owns them */
 };
 
+static bool form_is_lost(const struct planner *p, size_t member)
+{
+    size_t pod = p->facts->pod_of_member[member];
+    return pod != NO_POD && p->facts->virgin[pod] && !p->facts->belongs[pod];
+}
+
+/* Most primaries still have their ids, and with them their votes. */
+static bool form_can_elect(const struct planner *p)
+{
+    const struct record *record = p->world->record;
+    size_t voters = 0;
+    for (size_t i = 0; i < record->member_count; i++)
+        voters += record->members[i].primary && !form_is_lost(p, i);
+    return voters > (size_t)record->shards / 2;
+}
+
 /*
- * A follower of the lost id that may yet become the heir. With fewer than three primaries Redis
- * cannot elect one, so an empty follower has nothing to wait for.
+ * A follower of the lost id that may yet become the heir. Where no majority is left to elect it, an
+ * empty follower has nothing to wait for.
  */
 static bool form_may_inherit(const struct planner *p, const struct node_id *follower)
 {
     if (record_forgets(p->world->record, follower))
         return false;
     size_t pod = facts_pod_of(p->facts, follower);
-    return p->world->record->shards >= 3 || pod == NO_POD || p->world->pods[pod].server.keys > 0;
+    return form_can_elect(p) || pod == NO_POD || p->world->pods[pod].server.keys > 0;
 }
 
 /* What one view says of the slots of a member that lost its id. */
@@ -209,8 +225,7 @@ static enum form_heir form_heir(const struct planner *p, const struct record_mem
     enum form_heir heir = HEIR_NONE;
     for (size_t i = 0; i < record->member_count; i++) {
         size_t pod = p->facts->pod_of_member[i];
-        bool lost_too = pod != NO_POD && p->facts->virgin[pod] && !p->facts->belongs[pod];
-        if (&record->members[i] == lost || lost_too)
+        if (&record->members[i] == lost || form_is_lost(p, i))
             continue;
         bool heard = pod != NO_POD && p->facts->belongs[pod] &&
                      world_view_fresh(p->world, &p->world->pods[pod]);

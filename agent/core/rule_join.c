@@ -279,6 +279,8 @@ const char *planner_keep(struct planner *p, const struct node_id *id)
         return "not every server answers";
     if (facts_pod_of(p->facts, id) != NO_POD)
         return "a server answers with it";
+    size_t known = 0;
+    size_t failed = 0;
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
         if (!world_view_fresh(p->world, pod))
@@ -287,12 +289,17 @@ const char *planner_keep(struct planner *p, const struct node_id *id)
         const struct view_node *n = view_find(view, id);
         if (n && n->slot_count)
             return "it still owns slots";
-        if (n && !(n->flags & (NODE_FAIL | NODE_NOADDR)))
+        if (n && !(n->flags & (NODE_FAIL | NODE_PFAIL | NODE_NOADDR)))
             return "not every server holds it for failed";
+        known += n != NULL;
+        failed += n && n->flags & (NODE_FAIL | NODE_NOADDR);
         for (size_t k = 0; k < view->node_count; k++)
             if (node_id_eq(&view->nodes[k].primary, id))
                 return "replicas still follow it";
     }
+    /* One may never get beyond "fail?": those to whom it is noaddr do not help it to find more. */
+    if (known && failed <= known / 2)
+        return "most servers do not hold it for failed yet";
     return planner_sees_all(p) ? NULL : "not every view was read lately";
 }
 

@@ -112,9 +112,18 @@ enum rule_verdict rule_rebirth(struct planner *p)
     return rebirth_decide(p);
 }
 
+/* It is held at its gate with the member's volume: it may wait for what only this cluster's leader does. */
+static bool rebirth_waits_here(const struct planner *p, size_t pod)
+{
+    const struct gate_word *word = world_gate_word(p->world, &p->world->pods[pod]);
+    size_t member = p->facts->member_of[pod];
+    return word && member != NO_POD && node_id_is_set(&word->id) &&
+           node_id_eq(&word->id, &p->world->record->members[member].id);
+}
+
 /*
  * The record outlives its StatefulSet by design. It is the cluster of the new one when most of its
- * members answer, under the ids that it has for them, on pods of the new one.
+ * members answer, or wait at their gates, under the ids that it has for them, on pods of the new one.
  */
 enum rule_verdict rule_take_over(struct planner *p)
 {
@@ -123,7 +132,7 @@ enum rule_verdict rule_take_over(struct planner *p)
         return RULE_PASS;
     size_t answering = 0;
     for (size_t i = 0; i < w->pod_count; i++)
-        answering += p->facts->belongs[i];
+        answering += p->facts->belongs[i] || rebirth_waits_here(p, i);
     if (answering <= w->record->member_count / 2)
         return planner_wait(p,
                             "the record %s-muster belongs to an earlier StatefulSet of this name, "

@@ -224,7 +224,7 @@ static bool read_quiet(struct span value, struct digest *d)
 
 static bool read_waits(struct span value, struct digest *d)
 {
-    return text_to_i64(value, 0, INT64_MAX, &d->waits_ms);
+    return text_to_i64(value, 0, INT64_MAX / 2, &d->waits_ms);
 }
 
 static bool read_age(struct span value, struct digest *d)

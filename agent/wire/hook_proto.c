@@ -10,7 +10,7 @@
 
 #define REQUEST_MAGIC "muster-hook/"
 #define ANSWER_MAGIC "muster-agent/"
-#define FAILING "fail?,noaddr"
+#define FAILING "fail?"
 
 /* Words of the enums, in their order; 0 is "unknown" everywhere. */
 static const char *const verb_words[] = {"unknown", "start", "drain", "ready",

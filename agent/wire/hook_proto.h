@@ -8,7 +8,7 @@
  *   data-dir=/data                               nodes-conf=rewrite
  *   nodes-conf=present                           addr=<id> 10.0.0.7 6379 16379
  *   myself=<id> master 3 5461 -                  addr=<id> noaddr
- *   peer=<id> 10.0.0.5 6379 16379 slave          addr=<id> fail?,noaddr
+ *   peer=<id> 10.0.0.5 6379 16379 slave          addr=<id> fail?
  *   ...                                          set=cluster-announce-ip 10.0.0.4
  *
  * nodes-conf=aside instead has nodes.conf and the data moved aside, for a start from nothing.

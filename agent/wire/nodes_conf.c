@@ -279,9 +279,11 @@ static const struct nodes_conf_address *find_address(const struct nodes_conf_add
                                                      size_t count, const struct node_id *id)
 {
     static const struct nodes_conf_address none;
+    static const struct nodes_conf_address nowhere = {
+        .ip = NODES_CONF_NOWHERE, .port = 1, .bus_port = 1, .failing = true};
     for (size_t i = 0; i < count; i++)
         if (strcmp(addresses[i].id.hex, id->hex) == 0)
-            return &addresses[i];
+            return addresses[i].failing ? &nowhere : &addresses[i];
     return &none;
 }
 
@@ -316,8 +318,7 @@ static void append_node(struct buf *out, struct span text, const struct node_lin
     bool noaddr = !to->ip[0];
     bool moved = strcmp(node->ip, to->ip) != 0 ||
                  (!noaddr && (node->port != to->port || node->bus_port != to->bus_port));
-    bool failing = noaddr && to->failing;
-    uint32_t wanted = (noaddr ? NODE_NOADDR : 0) | (failing ? NODE_PFAIL : 0);
+    uint32_t wanted = (noaddr ? NODE_NOADDR : 0) | (to->failing ? NODE_PFAIL : 0);
     bool told = !moved && (node->flags & (wanted | NODE_NOADDR)) == wanted;
     if (noaddr ? node->ip[0] || node->port || node->bus_port : moved) {
         (void)buf_append(out, at, (size_t)(line->address.ptr - at));
@@ -327,7 +328,7 @@ static void append_node(struct buf *out, struct span text, const struct node_lin
     }
     if (!told) {
         (void)buf_append(out, at, (size_t)(line->flags.ptr - at));
-        append_flags(out, line->flags, noaddr, failing);
+        append_flags(out, line->flags, noaddr, to->failing);
         at = line->flags.ptr + line->flags.len;
     }
     (void)buf_append(out, at, (size_t)(text.ptr + text.len - at));

@@ -53,8 +53,16 @@ struct nodes_conf_address {
     char ip[IP_SIZE];
     uint16_t port;
     uint16_t bus_port;
-    bool failing; /* without an ip: is known not to be reached, "fail?" */
+    bool failing; /* it has none, and is known not to be reached: ip and ports are not looked at */
 };
+
+/*
+ * Where nobody listens: a failing peer is "127.0.0.1:1@1 ...,fail?". Redis neither looks after a
+ * "noaddr" nor tells others of it, so that nobody who has it so helps to find that it has failed;
+ * with an address, any, it does both. "fail?" keeps others from taking over this one
+ * (clusterProcessGossipSection), and has it replaced by what they know.
+ */
+#define NODES_CONF_NOWHERE "127.0.0.1"
 
 /*
  * Reads the whole file. E_INVALID with the line's number if it is corrupt or cut: a line that the
@@ -72,10 +80,10 @@ void nodes_conf_deinit(struct nodes_conf *conf);
 
 /*
  * Appends to `out` the file with the address of every peer but `myself` replaced: by the one given,
- * or by ":0@0" and the flag "noaddr" when none is given or its ip is "". A peer at another address
- * than the file's, or at none, is flagged as failing only as it is said here. The same addresses
- * give the same bytes. Fails like nodes_conf_parse(), with nothing appended; E_INVALID also for an
- * address that is not one.
+ * by NODES_CONF_NOWHERE for one that is failing, or by ":0@0" and the flag "noaddr" when none is given
+ * or its ip is "". At another address than the file's a peer is flagged as failing only as it is said
+ * here. The same addresses give the same bytes. Fails like nodes_conf_parse(), with nothing appended;
+ * E_INVALID also for an address that is not one.
  */
 must_check int nodes_conf_rewrite(struct span text, const struct nodes_conf_address *addresses,
                                   size_t count, struct buf *out, struct err *err);

@@ -49,6 +49,12 @@ class Cluster:
                 target = str(error).split()[2].rpartition(":")[0]
         raise AssertionError(f"{words}: moved without end")
 
+    # -- what is told
+
+    def events(self) -> set[str]:
+        """The reasons of all Events up to now."""
+        return {event["reason"] for event in self.lab.get("events")}
+
     # -- servers
 
     def roles(self) -> dict[str, Any]:
@@ -65,8 +71,11 @@ class Cluster:
         role = self.roles().get(pod)
         return resp.text(role[0]) if role else "none"
 
+    def masters(self) -> list[str]:
+        return [pod for pod, role in self.roles().items() if role[0] == b"master"]
+
     def primaries(self) -> list[str]:
-        """Those whose replica is in sync, which is what the data is safe with."""
+        """Those of them whose replica is in sync, which is what the data is safe with."""
         return [pod for pod, role in self.roles().items() if role[0] == b"master" and
                 any(int(role[1]) - int(replica[2]) < 200 for replica in role[2])]
 

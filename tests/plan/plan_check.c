@@ -87,7 +87,7 @@ static const char *check_forget(const struct world *world, const struct action *
         if (!world_view_fresh(world, pod))
             continue;
         const struct view_node *n = view_find(pod->server.view, &a->subject);
-        if (n && (n->slot_count || !(n->flags & (NODE_FAIL | NODE_NOADDR))))
+        if (n && (n->slot_count || !(n->flags & (NODE_FAIL | NODE_PFAIL | NODE_NOADDR))))
             return "an id that owns slots or lives";
         for (size_t k = 0; k < pod->server.view->node_count; k++)
             if (node_id_eq(&pod->server.view->nodes[k].primary, &a->subject))

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/gate.h"
+#include "core/gate_part.h"
 #include "hook/verdict.h"
 #include "sim.h"
 
@@ -47,6 +48,15 @@ static struct gate_claim gate_claim_of(const struct sim *sim, const struct redis
     return claim;
 }
 
+static void gate_find_primaries(const struct redis *r, struct node_id ids[TABLE_MAX],
+                                struct gate_claim *claim)
+{
+    claim->primaries = ids;
+    for (int i = 0; r->has_conf && i < r->node_high; i++)
+        if (r->nodes[i].used && r->nodes[i].flags & NODE_PRIMARY)
+            redis_id_hex(r->nodes[i].id, &ids[claim->primary_count++]);
+}
+
 bool gate_opens_alone(const struct sim *sim, const struct redis *r)
 {
     bool data = redis_has_data(sim, r);
@@ -73,18 +83,20 @@ static void gate_rewrite(struct sim *sim, const struct agent *agent, struct redi
 {
     if (sim->options.guards_off & GUARD_GATE)
         return;
+    bool most = !alone && gate_knows_most(&agent->world);
     for (int i = 1; i < r->node_high; i++) {
         struct redis_node *n = &r->nodes[i];
         struct node_id id;
         redis_id_hex(n->id, &id);
         const struct pod *pod = n->used && !alone ? gate_address(&agent->world, &id) : NULL;
-        int addr = pod ? sim_addr_parse(pod->ip) : 0;
+        bool failing = most && n->used && gate_is_failing(&agent->world, &id);
+        int addr = pod ? sim_addr_parse(pod->ip) : failing ? ADDR_NOWHERE : 0;
         if (addr != n->addr)
             n->flags &= ~(uint32_t)(NODE_NOADDR | NODE_PFAIL | NODE_FAIL);
         n->addr = addr;
         if (!addr)
             n->flags |= NODE_NOADDR;
-        if (!alone && gate_is_failing(&agent->world, &id))
+        if (failing)
             n->flags |= NODE_PFAIL;
     }
     redis_touch(r);
@@ -123,11 +135,18 @@ void agent_answer_gate(struct sim *sim, struct agent *agent)
         agent->gate_said[0] = '\0';
     }
     struct gate_claim claim = gate_claim_of(sim, &sim->redis[agent->index]);
+    struct node_id primaries[TABLE_MAX];
+    gate_find_primaries(&sim->redis[agent->index], primaries, &claim);
     claim.asked_ms = agent->gate_asked_ms;
     char reason[GATE_REASON_SIZE];
     enum gate_verdict verdict = gate_judge(&agent->world, &claim, SILENT_SECONDS * 1000, reason);
     gate->heard_us = sim->now_us;
     agent->gate_asks = verdict == GATE_WAIT;
+    struct gate_part part = gate_find_part(&agent->world, &claim);
+    if (agent->gate_asks && part.node) {
+        agent->past = (struct own_past){part.node->id, true};
+        sim->pods[agent->index].part = part.node->id;
+    }
     sim->stats->verdicts[verdict]++;
     if (strcmp(agent->gate_said, reason) != 0)
         sim_trace(sim, sim->redis[agent->index].name, "gate %s: %s",

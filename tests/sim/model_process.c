@@ -110,7 +110,7 @@ void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us)
     r->set = r->configured;
     if (sim->setup.announce_by_hook || !r->ours)
         r->set.announce = addr;
-    r->set.no_failover = sim->setup.announce_by_hook && r->ours;
+    r->set.no_failover = sim->setup.no_failover_by_hook && r->ours;
     if (r->has_conf)
         process_load_conf(sim, r);
     else

@@ -69,6 +69,7 @@ static void schedule_setup(struct sim *sim)
     s->volumes = sim_chance(sim, 600);
     s->ordered_ready = sim_chance(sim, 150);
     s->announce_by_hook = !sim_chance(sim, 150);
+    s->no_failover_by_hook = s->announce_by_hook;
     s->node_timeout_ms = timeouts[rng_below(&sim->rng, 5)];
     s->diskless_delay_s = sim_chance(sim, 700) ? 5 : 0;
     s->zones = (int)sim_between(sim, 1, 3);

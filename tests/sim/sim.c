@@ -78,7 +78,7 @@ bool sim_chance(struct sim *sim, unsigned permille)
 
 int sim_new_addr(struct sim *sim)
 {
-    assert(sim->addr_count < ADDR_MAX);
+    assert(sim->addr_count < ADDR_NOWHERE);
     return sim->addr_count++;
 }
 

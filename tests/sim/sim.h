@@ -23,6 +23,7 @@
 #define FOREIGN_MAX 4
 #define REDIS_MAX (PODS_MAX + FOREIGN_MAX)
 #define ADDR_MAX 512
+#define ADDR_NOWHERE (ADDR_MAX - 1) /* where nobody ever is */
 #define HOST_API REDIS_MAX
 #define HOSTS (REDIS_MAX + 1)
 #define TRACE_LINES 4000
@@ -37,6 +38,7 @@ struct setup {
     bool reform_lost; /* policy.lostCluster: reform */
     bool ordered_ready;
     bool announce_by_hook; /* else the agent has to set cluster-announce-ip */
+    bool no_failover_by_hook;
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
     int zones;

@@ -222,6 +222,60 @@ static void test_swapped_addresses(void **state)
     assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
 }
 
+/*
+ * A primary comes back with its data, at the address of another that is away: that one's replica would
+ * copy it. Its own part must not hide the other's, in whatever order the view lists them.
+ */
+static void test_its_data_is_no_proof_for_the_address_of_another(void **state)
+{
+    for (size_t own = 0; own < 2; own++) {
+        struct world_build *b = formed(*state);
+        size_t away = 1 - own;
+        struct gate_claim claim = claim_of(b, own);
+        claim.asked_ms = ASKED_MS;
+        claim.owner = true;
+        b->world.me = own;
+        text_format(b->world.my_pod, sizeof b->world.my_pod, "muster-%zu", own);
+        text_format(b->world.my_ip, sizeof b->world.my_ip, "%s", b->pods[away].ip);
+        b->pods[own].server.reach = b->pods[away].server.reach = REACH_REFUSED;
+        world_build_refresh(b);
+        assert_int_equal(judge(b, claim), GATE_WAIT);
+        assert_non_null(strstr(reason, "at this address another node is expected"));
+        /* It waits at another pod's gate with its data: nobody dials it here. */
+        struct gate_word word = {
+            .held = true, .id = b->nodes[away].id, .owner = true, .data = true};
+        b->pods[away].told = (struct told){.heard_ms = ASKED_MS + 1, .gate = word};
+        b->pods[away].server.seen_ms = 0;
+        assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    }
+}
+
+/* A person opens the gate of a copy: under another's id it must not reach that one's peers. */
+static void test_a_copy_that_is_opened_goes_alone(void **state)
+{
+    struct world_build *b = formed(*state);
+    struct gate_claim claim = claim_of(b, 1);
+    claim.data = false;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    claim.opened = true;
+    assert_int_equal(judge(b, claim), GATE_GO_ALONE);
+    claim.id = b->nodes[0].id;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+}
+
+/* Nobody is left who could tell what a corrupt file was. */
+static void test_alone_with_a_corrupt_file(void **state)
+{
+    struct world_build *b = formed(*state);
+    b->world.pod_count = 1;
+    b->pods[0].server.reach = REACH_REFUSED;
+    struct gate_claim claim = {.corrupt = true, .asked_ms = ASKED_MS};
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, "a person must decide"));
+    claim.opened = true;
+    assert_int_equal(judge(b, claim), GATE_GO_EMPTY);
+}
+
 static void test_what_had_a_part_waits_for_most_of_the_others(void **state)
 {
     struct world_build *b = killed(*state);
@@ -276,6 +330,9 @@ int main(void)
         cmocka_unit_test(test_nobody_has_the_data_any_more),
         cmocka_unit_test(test_nobody_else_answers_at_the_address_of_a_primary),
         cmocka_unit_test(test_swapped_addresses),
+        cmocka_unit_test(test_its_data_is_no_proof_for_the_address_of_another),
+        cmocka_unit_test(test_a_copy_that_is_opened_goes_alone),
+        cmocka_unit_test(test_alone_with_a_corrupt_file),
         cmocka_unit_test(test_what_had_a_part_waits_for_most_of_the_others),
         cmocka_unit_test(test_the_memory_of_what_ran_here),
         cmocka_unit_test(test_what_was_said_before_is_no_evidence),

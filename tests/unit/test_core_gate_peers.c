@@ -66,6 +66,7 @@ static void test_a_server_waits_for_peers_on_their_way(void **state)
                         "muster-4 and others have no address yet: waiting for them (at most 30 s)");
     claim.asked_ms -= LIMIT_MS;
     assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    assert_true(gate_knows_most(&b->world));
     assert_true(gate_is_failing(&b->world, &b->nodes[5].id));
     assert_false(gate_is_failing(&b->world, &b->nodes[3].id)); /* has one */
     struct node_id nobody = world_build_id(50);
@@ -95,24 +96,39 @@ static void test_a_minority_waits_longer(void **state)
 {
     struct world_build *b = formed_elsewhere(*state);
     struct gate_claim claim = claim_of(b, 0);
-    for (size_t i = 3; i < 6; i++) {
+    struct node_id primaries[3];
+    for (size_t i = 0; i < 3; i++)
+        primaries[i] = b->nodes[i].id;
+    claim.primaries = primaries;
+    claim.primary_count = 3;
+    for (size_t i = 1; i < 5; i++) {
         b->pods[i].ip[0] = '\0';
         b->pods[i].server = (struct server){.reach = REACH_UNKNOWN};
     }
+    b->pods[5].server.state_ok = false;
     claim.asked_ms -= (int64_t)4 * LIMIT_MS - 1;
     assert_int_equal(judge(b, claim), GATE_WAIT);
-    assert_string_equal(reason,
-                        "only 3 of the 6 members have an address, itself included, and would serve "
-                        "nothing: waiting for most of them (at most 120 s)");
+    assert_string_equal(
+        reason, "only 1 of the 3 primaries have an address, and would serve nothing: waiting "
+                "for most of them (at most 120 s)");
     claim.asked_ms -= 1;
     assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
-    assert_false(gate_is_failing(&b->world, &b->nodes[5].id)); /* they only come later */
-    claim.asked_ms = b->world.now_ms;
-    b->world.pod_count = 3; /* OrderedReady makes them only once this one is ready */
+    assert_false(gate_knows_most(&b->world)); /* they only come later, and are not failing */
+    claim.asked_ms = b->world.now_ms - LIMIT_MS;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->pods[5].server.state_ok = true; /* most are there, whatever addresses we know */
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    b->pods[5].server.state_ok = false;
+    claim.primary_count = 1; /* its own shard is all there is: it serves alone */
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    claim.primary_count = 3;
+    b->world.pod_count = 1; /* OrderedReady makes the others only once this one is ready */
     b->world.set.ordered_ready = true;
     assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
     b->world.set.ordered_ready = false;
     assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->world.set.replicas = 1; /* nobody makes them */
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
 }
 
 /* Before the pods, the StatefulSet and the record were read, old addresses may be another cluster's. */

@@ -269,14 +269,14 @@ static void test_an_unknown_address_becomes_noaddr_and_back(void **state)
         const char *known, *unknown, *failing, *moved;
     } flags[] = {
         {PEER("10.0.0.2:1@2", "slave") ME VARS, PEER(":0@0", "slave,noaddr") ME VARS,
-         PEER(":0@0", "slave,fail?,noaddr") ME VARS, PEER("10.0.0.9:1@2", "slave") ME VARS},
+         PEER("127.0.0.1:1@1", "slave,fail?") ME VARS, PEER("10.0.0.9:1@2", "slave") ME VARS},
         {PEER("10.0.0.2:1@2", "slave,fail?") ME VARS, PEER(":0@0", "slave,noaddr") ME VARS,
-         PEER(":0@0", "slave,fail?,noaddr") ME VARS, PEER("10.0.0.9:1@2", "slave") ME VARS},
+         PEER("127.0.0.1:1@1", "slave,fail?") ME VARS, PEER("10.0.0.9:1@2", "slave") ME VARS},
         {PEER("10.0.0.2:1@2", "noflags") ME VARS, PEER(":0@0", "noaddr") ME VARS,
-         PEER(":0@0", "fail?,noaddr") ME VARS, PEER("10.0.0.9:1@2", "noflags") ME VARS},
+         PEER("127.0.0.1:1@1", "fail?") ME VARS, PEER("10.0.0.9:1@2", "noflags") ME VARS},
         {PEER("10.0.0.2:1@2", "master,fail,shiny") ME VARS,
          PEER(":0@0", "master,shiny,noaddr") ME VARS,
-         PEER(":0@0", "master,shiny,fail?,noaddr") ME VARS,
+         PEER("127.0.0.1:1@1", "master,shiny,fail?") ME VARS,
          PEER("10.0.0.9:1@2", "master,shiny") ME VARS},
     };
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
