@@ -59,6 +59,18 @@ class Return(HostsCase):
             self.assertNotIn("CLUSTER FORGET", "".join(lab.log(pod) for pod in lab.pods()))
             lab.dns("up")
 
+    def test_a_server_of_a_static_list_restarts_at_once(self) -> None:
+        """Its nodes.conf names its peers, and the list says where they are: there is nothing to wait for."""
+        with Lab(pods=PODS, discovery="static") as lab:
+            lab.up()
+            begin = time.monotonic()
+            lab.kill("muster-2", "redis", 9)
+            lab.wait("formed", timeout=60)
+            print(f"static: a killed server is back after {time.monotonic() - begin:.1f} s", end=" ")
+            waited = [line for line in lab.log("muster-2").splitlines() if "verdict=wait" in line]
+            self.assertEqual([line for line in waited if "no address" in line or "an address" in line],
+                             [])
+
     def test_one_server_without_its_volume_gets_its_seat_back(self) -> None:
         with Lab(pods=PODS, discovery="static", node_timeout=2000, volumes=False) as lab:
             lab.up()
