@@ -13,6 +13,7 @@
 # run.sh --self-test: shows that a failing, a missing and an unbuildable test each make run.sh fail.
 #
 # Environment: MUSTER_JOBS (2), MUSTER_BUILD_ROOT (build), FUZZ_SECONDS, COVERAGE_LINES (90), INTEGRATION_JOBS (4),
+# SIM_SCHEDULES=N (the tier sim is N schedules and nothing else; without it 1,000 and its tests),
 # MUSTER_NO_SETUP=1 (install nothing). Logs are in build/logs. Exit: 0 only if something ran and nothing failed.
 
 # shellcheck source=tests/lib/common.sh
@@ -191,8 +192,19 @@ tier_plan() {
     ctests dev plan plan
 }
 
+# As ctest runs them, but so many.
+sim_schedules() {
+    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1 \
+    UBSAN_OPTIONS=print_stacktrace=1 \
+        "$root/dev/bin/muster-sim" --seeds "$SIM_SCHEDULES" --jobs "$jobs"
+}
+
 tier_sim() {
-    ctests dev sim sim
+    if [ -z "${SIM_SCHEDULES-}" ]; then
+        ctests dev sim sim
+    elif built dev; then
+        step "sim/$SIM_SCHEDULES-schedules" sim_schedules && grep -h '^schedules ' "$(log_of "sim/$SIM_SCHEDULES-schedules")"
+    fi
 }
 
 # integration_one FILE
@@ -334,7 +346,7 @@ finish() {
 
 case ${1-} in
     -h | --help)
-        sed -n '4,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        sed -n '4,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 0
         ;;
     --self-test) exec tests/lib/self-test.sh ;;
