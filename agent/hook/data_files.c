@@ -59,7 +59,8 @@ static void take_nodes(const struct nodes_conf *conf, struct hook_facts *facts)
     }
 }
 
-static void read_nodes_conf(const char *path, struct hook_facts *facts)
+/* True if there is a file without a byte, which to a server is as good as none. */
+static bool read_nodes_conf(const char *path, struct hook_facts *facts)
 {
     struct err err = {0};
     auto_buf struct buf text;
@@ -68,7 +69,7 @@ static void read_nodes_conf(const char *path, struct hook_facts *facts)
     int r = file_read(path, &text, &err);
     if (r == E_NOT_FOUND || (r == 0 && !text.len)) {
         facts->nodes_conf = HOOK_NODES_CONF_ABSENT;
-        return;
+        return r == 0;
     }
     if (r < 0) {
         facts->nodes_conf = HOOK_NODES_CONF_UNREADABLE;
@@ -77,9 +78,24 @@ static void read_nodes_conf(const char *path, struct hook_facts *facts)
     } else {
         facts->nodes_conf = HOOK_NODES_CONF_PRESENT;
         take_nodes(&conf, facts);
-        return;
+        return false;
     }
     text_format(facts->nodes_conf_error, sizeof facts->nodes_conf_error, "%s", err.msg);
+    return false;
+}
+
+/*
+ * A server makes the file before it writes to it, so one that never ran may leave it so. With keys
+ * beside it, it was cut: under a new id the server would take every slot that it has keys of
+ * (verifyClusterConfigWithData), and could not be made a replica.
+ */
+static void judge_cut(struct hook_facts *facts)
+{
+    if (facts->rdb_keys != HOOK_TRUE && facts->aof_keys != HOOK_TRUE)
+        return;
+    facts->nodes_conf = HOOK_NODES_CONF_CORRUPT;
+    text_format(facts->nodes_conf_error, sizeof facts->nodes_conf_error,
+                "it has no byte, but there are keys beside it");
 }
 
 /* ---- data ---- */
@@ -205,6 +221,7 @@ void data_files_read(const char *dir, const struct server_conf *conf, struct hoo
 {
     char path[PATH_SIZE];
     struct err err = {0};
+    bool cut = false;
     text_format(facts->data_dir, sizeof facts->data_dir, "%s", dir);
     read_dir(dir, facts);
     if (file_join(dir, conf->nodes_conf, facts->nodes_conf_file, sizeof facts->nodes_conf_file,
@@ -212,11 +229,13 @@ void data_files_read(const char *dir, const struct server_conf *conf, struct hoo
         facts->nodes_conf = HOOK_NODES_CONF_UNREADABLE;
         text_format(facts->nodes_conf_error, sizeof facts->nodes_conf_error, "%s", err.msg);
     } else {
-        read_nodes_conf(facts->nodes_conf_file, facts);
+        cut = read_nodes_conf(facts->nodes_conf_file, facts);
     }
     if (file_join(dir, conf->dbfilename, path, sizeof path, &err) < 0)
         complain(facts, &err);
     else
         read_rdb(path, facts);
     read_aof(dir, conf, facts);
+    if (cut)
+        judge_cut(facts);
 }

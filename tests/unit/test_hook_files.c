@@ -389,6 +389,22 @@ static void test_the_single_aof_of_redis_6_counts(void **state)
     assert_int_equal(facts.aof_keys, HOOK_FALSE);
 }
 
+/* FAULTS C8: the file is cut to nothing, and the server would take the slots of its keys. */
+static void test_a_nodes_conf_without_a_byte_beside_keys_is_corrupt(void **state)
+{
+    (void)state;
+    write_file("nodes.conf", "");
+    write_file("appendonly.aof", "*2\r\n$6\r\nSELECT\r\n");
+    struct hook_facts facts = facts_of();
+    assert_int_equal(facts.nodes_conf, HOOK_NODES_CONF_CORRUPT);
+    assert_string_equal(facts.nodes_conf_error, "it has no byte, but there are keys beside it");
+    write_file("appendonly.aof", ""); /* as a server leaves it that never took a key */
+    assert_int_equal(facts_of().nodes_conf, HOOK_NODES_CONF_ABSENT);
+    assert_int_equal(unlink(at("nodes.conf")), 0);
+    write_file("appendonly.aof", "*2\r\n$6\r\nSELECT\r\n"); /* keys that somebody restored */
+    assert_int_equal(facts_of().nodes_conf, HOOK_NODES_CONF_ABSENT);
+}
+
 /* ---- the verdict without an agent ---- */
 
 static void judge(struct hook_facts facts, bool may, const char *says)
@@ -473,6 +489,7 @@ int main(void)
         TEST(test_things_that_cannot_be_read),
         TEST(test_an_aof_is_what_its_manifest_names),
         TEST(test_the_single_aof_of_redis_6_counts),
+        TEST(test_a_nodes_conf_without_a_byte_beside_keys_is_corrupt),
         TEST(test_only_those_that_cannot_harm_start_alone),
         TEST(test_data_is_proven_in_the_mode_that_will_be_loaded),
     };
