@@ -38,6 +38,19 @@ static bool readiness_sees_majority(const struct view *view)
     return voters && seen > voters / 2;
 }
 
+/*
+ * Slots that nobody serves make cluster_state fail for every server that wants full coverage. That is
+ * another shard's matter: a pod that waits for it would hold up the very roll that is to mend it.
+ */
+static bool readiness_lacks_slots(const struct view *view)
+{
+    unsigned served = 0;
+    for (size_t i = 0; i < view->node_count; i++)
+        if (!(view->nodes[i].flags & NODE_FAIL))
+            served += view->nodes[i].slot_count;
+    return served < SLOT_COUNT;
+}
+
 /* FACTS 12, for this pod only. */
 static bool readiness_strict(struct readiness *r, const struct world *w, const struct pod *pod)
 {
@@ -53,7 +66,7 @@ static bool readiness_strict(struct readiness *r, const struct world *w, const s
     }
     if (!world_view_fresh(w, pod))
         return readiness_say(r, false, "its view of the cluster was not read yet");
-    if (!s->state_ok)
+    if (!s->state_ok && !readiness_lacks_slots(s->view))
         return readiness_say(r, false, "the cluster is not ok in its eyes");
     if (!readiness_sees_majority(s->view))
         return readiness_say(r, false, "it is not connected to a majority of the primaries");

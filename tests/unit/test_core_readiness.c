@@ -136,6 +136,28 @@ static void test_a_majority_of_the_primaries_must_be_seen(void **state)
     }
 }
 
+/* FAULTS C18: nobody serves a shard, which is not this pod's matter. */
+static void test_another_shard_that_is_down_is_not_waited_for(void **state)
+{
+    struct readiness r = {0};
+    struct world_build *b = formed(*state, REPLICA);
+    b->nodes[1].flags = NODE_FAIL;
+    (void)world_build_refresh(b);
+    b->pods[REPLICA].server.state_ok = false;
+    b->pods[REPLICA].server.link_up = true;
+    step(&r, b, true, "a replica in sync with its primary");
+    r = (struct readiness){0};
+    b->nodes[1].flags = NODE_PFAIL; /* its slots count as served until it has failed */
+    (void)world_build_refresh(b);
+    b->pods[REPLICA].server.state_ok = false;
+    step(&r, b, false, "the cluster is not ok in its eyes");
+    b->nodes[1].flags = 0;
+    b->nodes[1].slots = (struct slot_set){0}; /* and those that belong to nobody are not */
+    (void)world_build_refresh(b);
+    b->pods[REPLICA].server.state_ok = false;
+    step(&r, b, true, "a replica in sync with its primary");
+}
+
 static void test_no_primary_at_all_is_no_majority(void **state)
 {
     struct readiness r = {0};
@@ -260,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_a_virgin_that_joined_must_pass_the_strict_test),
         cmocka_unit_test(test_the_strict_test_names_what_is_missing),
         cmocka_unit_test(test_a_majority_of_the_primaries_must_be_seen),
+        cmocka_unit_test(test_another_shard_that_is_down_is_not_waited_for),
         cmocka_unit_test(test_no_primary_at_all_is_no_majority),
         cmocka_unit_test(test_a_failing_cluster_does_not_unready_a_ready_pod),
         cmocka_unit_test(test_a_server_that_does_not_answer_is_not_ready),
