@@ -20,6 +20,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/lib"))
 
+import comeback  # noqa: E402
 from muster_test import Lab, resp  # noqa: E402
 
 LIMIT_SECONDS = 3.0
@@ -27,27 +28,6 @@ GIVE_UP_SECONDS = 180
 LATE_SECONDS = 60
 AWAY_SECONDS = 20
 KEYS = 300
-CRC16 = [0] * 256
-for _i in range(256):
-    _crc = _i << 8
-    for _ in range(8):
-        _crc = (_crc << 1 ^ (0x1021 if _crc & 0x8000 else 0)) & 0xffff
-    CRC16[_i] = _crc
-
-
-def slot_of(key):
-    crc = 0
-    for byte in key.encode():
-        crc = (crc << 8 & 0xffff) ^ CRC16[crc >> 8 ^ byte]
-    return crc % 16384
-
-
-def ask(address, *words):
-    """The reply, or None when there is none or an error."""
-    try:
-        return resp.command(address, *words, timeout=0.5)
-    except (OSError, resp.RespError):
-        return None
 
 
 def owners(lab):
@@ -60,35 +40,16 @@ def owners(lab):
     return found
 
 
-def keys_for(shards):
-    """A key for each shard, which the test may overwrite."""
-    found = {}
-    for number in range(100000):
-        slot = slot_of(f"probe:{number}")
-        for name, ranges in shards.items():
-            if name not in found and any(a <= slot <= b for a, b in ranges):
-                found[name] = f"probe:{number}"
-        if len(found) == len(shards):
-            return found
-    raise SystemExit("no key for some shard")
-
-
 def write_all(lab, shards, found):
     for number in range(KEYS):
-        slot = slot_of(f"key:{number}")
-        name = next(n for n, ranges in shards.items() if any(a <= slot <= b for a, b in ranges))
-        lab_reply = ask(found[name], "SET", f"key:{number}", f"value:{number}")
-        if lab_reply is None:
+        name = comeback.owner_of(f"key:{number}", shards)
+        if comeback.ask(found[name], "SET", f"key:{number}", f"value:{number}") is None:
             raise SystemExit(f"key:{number} was not written")
 
 
 def lost(shards, found):
-    count = 0
-    for number in range(KEYS):
-        slot = slot_of(f"key:{number}")
-        name = next(n for n, ranges in shards.items() if any(a <= slot <= b for a, b in ranges))
-        count += ask(found[name], "GET", f"key:{number}") != f"value:{number}".encode()
-    return count
+    return sum(comeback.ask(found[comeback.owner_of(f"key:{n}", shards)], "GET", f"key:{n}")
+               != f"value:{n}".encode() for n in range(KEYS))
 
 
 def delete_all(lab, _pods):
@@ -124,34 +85,24 @@ CASES = {"all": delete_all, "late": delete_all_half_late, "swap": delete_all_two
          "api": delete_all_api_away}
 
 
-def one_round(lab, shards, probes, case):
-    before = {name: pod["ip"] for name, pod in lab.pods().items()}
+def one_round(lab, shards, case):
     uids = {name: pod["uid"] for name, pod in lab.pods().items()}
-    acting = threading.Thread(target=CASES[case], args=(lab, sorted(before)))
+
+    def addresses():
+        return {name: pod["ip"] for name, pod in lab.pods().items()
+                if pod["ip"] and pod["uid"] != uids.get(name)}
+
+    acting = threading.Thread(target=CASES[case], args=(lab, sorted(uids)))
     acting.start()
-    silent, last = set(before), 0.0
-    unwritten = dict(probes)
-    found = {}
-    end = time.monotonic() + GIVE_UP_SECONDS
-    while (silent or unwritten) and time.monotonic() < end:
-        if len(found) < len(before):
-            found = {name: pod["ip"] for name, pod in lab.pods().items()
-                     if pod["ip"] and pod["uid"] != uids.get(name)}
-        for name in sorted(silent & set(found)):
-            if ask(found[name], "PING") is not None:
-                silent.discard(name)
-                last = time.monotonic()
-        for name, key in list(unwritten.items()):
-            if name not in silent and ask(found[name], "SET", key, "1") == "OK":
-                del unwritten[name]
-        done = time.monotonic()
-        time.sleep(0.01)
-    acting.join()
-    if silent or unwritten:
-        raise SystemExit(f"silent: {sorted(silent)}, not written: {sorted(unwritten)}")
+    try:
+        took = comeback.seconds_to_serve(uids, shards, addresses, GIVE_UP_SECONDS)
+    except AssertionError as error:
+        raise SystemExit(error) from error
+    finally:
+        acting.join()
     lab.wait("formed", timeout=GIVE_UP_SECONDS)
     moved = owners(lab) != shards
-    return done - last, lost(shards, found), moved
+    return took, lost(shards, addresses()), moved
 
 
 def measure(lab, size, case, rounds):
@@ -159,7 +110,7 @@ def measure(lab, size, case, rounds):
     shards = owners(lab)
     took, bad = [], False
     for _ in range(rounds):
-        seconds, missing, moved = one_round(lab, shards, keys_for(shards), case)
+        seconds, missing, moved = one_round(lab, shards, case)
         took.append(seconds)
         if missing or moved:
             bad = True
