@@ -7,16 +7,24 @@ given as a file in E2E_VALUES.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
+import sys
 import tempfile
+import threading
 import time
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
 REPO = Path(__file__).resolve().parents[2]
+sys.path.append(str(REPO / "tests/lib"))
+
+import comeback  # noqa: E402
+
 CHART = REPO / "charts/redis-cluster"
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
 HELM = os.environ.get("HELM", "helm")
@@ -153,6 +161,38 @@ class Release:
         """A script in a pod's server container."""
         return self.kubectl("exec", pod or self.pods[0], "-c", "redis", "--", "sh", "-c", script, "sh", *args,
                             timeout=timeout).strip()
+
+    def access(self) -> Optional[comeback.Password]:
+        """For clients outside of the pods, to servers without TLS."""
+        if not self.auth:
+            return None
+        return comeback.Password(base64.b64decode(self.get("secret", f"{self.name}-auth")["data"]["password"]).decode())
+
+    def events(self, reason: str) -> str:
+        """What the events of that reason say, a line for each; they are those of the StatefulSet."""
+        return self.kubectl("get", "events", "--field-selector", f"reason={reason},involvedObject.name={self.name}",
+                            "-o", 'jsonpath={range .items[*]}{.message}{"\\n"}{end}')
+
+    @contextmanager
+    def new_addresses(self) -> Iterator[dict[str, str]]:
+        """Inside it: the address of each pod that is made from now on, by name, as soon as the API server has it."""
+        old = {one["metadata"]["uid"] for one in json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]}
+        found: dict[str, str] = {}
+        line = '{.metadata.name} {.metadata.uid} {.status.podIP}{"\\n"}'
+        with subprocess.Popen([KUBECTL, "--namespace", self.namespace, "get", "pods", "--watch", "-o",
+                               f"jsonpath={line}"], stdout=subprocess.PIPE, text=True) as watch:
+            def read() -> None:
+                assert watch.stdout
+                for name, uid, *address in map(str.split, watch.stdout):
+                    if address and uid not in old:
+                        found[name] = address[0]
+            reader = threading.Thread(target=read)
+            reader.start()
+            try:
+                yield found
+            finally:
+                watch.kill()
+                reader.join()
 
     def logged(self, pod: str, container: str, words: str) -> Optional[float]:
         """When (time.time) a container first logged a line with these words; None when it has not."""

@@ -4,19 +4,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from typing import Any
 
 from kube.pki import Authority
-from release import Manifests, Refused, Release, figure, wait_until
+from release import Manifests, Refused, Release, comeback, figure, wait_until
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 KEYS = 300
 # seconds; the goals of the figures are smaller, these catch what is broken
 FIRST_KEY_MAX = 120
+RETURN_MAX = 180
+# seconds, of which the servers themselves take 2: the promise
+SERVE_MAX = 3.0
+# only of the cluster that tests/e2e/cluster started it is known that this machine reaches its pods
+REACHES_PODS = bool(os.environ.get("E2E_STATE"))
 
 
 class Installed(unittest.TestCase):
@@ -77,6 +84,28 @@ class Installed(unittest.TestCase):
         """The first pod of that role that is not the one that commands are run in."""
         status = wait_until(self.release.status, 60, "a leader that answers")
         return next(one for one in status["pods"] if one["role"] == role and one["name"] != self.release.pods[0])
+
+    def lose_data_of_a_primary(self, files: str = "") -> None:
+        """A primary's server starts again in its pod, without these files: no key is lost, and a person is told."""
+        self.write_keys()
+        before = self.pod_of("primary")
+        pod = before["name"]
+        wait_until(lambda: "state=online" in self.release.redis("info", "replication", pod=pod), 60,
+                   f"a replica of {pod} in sync")
+        begun = time.monotonic()
+        try:
+            self.release.shell(f"rm -rf {files}; {self.release.client()}", "shutdown", "nosave", "now", "force", pod=pod)
+        except Refused:
+            pass  # with its first process the container ends, and with that the client
+        wait_until(lambda: next(one for one in self.release.status()["pods"] if one["name"] == pod)["role"] == "replica",
+                   RETURN_MAX, f"another primary than {pod}, and {pod} its replica")
+        self.release.wait_formed()
+        figure(f"{type(self).__name__}: whole again {time.monotonic() - begun:.1f} s after a primary's server started "
+               "again without its data (cluster-node-timeout 15 s)")
+        self.assertEqual(self.read_keys(), KEYS)
+        self.assertEqual(self.release.get("pod", pod)["status"]["podIP"], before["ip"], "it is to be the same pod")
+        self.assertRegex(self.release.events("ServerHeld"),
+                         rf"{pod} is held back before its start: .*may have its data.*muster gate open")
 
     def delete_and_wait(self, pod: str) -> dict[str, Any]:
         """Deletes a pod like a person would; its new status when the cluster is whole again."""
@@ -151,13 +180,32 @@ class Defaults(Installed):
         self.assertNotEqual(after["ip"], before["ip"])
         self.assertEqual(self.read_keys(), KEYS)
 
+    def test_a_primary_whose_volume_is_emptied(self) -> None:
+        self.lose_data_of_a_primary("/data/*")
+
     def test_zz_all_pods_at_once(self) -> None:
         self.write_keys()
-        before = {one["name"]: one["nodeId"] for one in self.release.wait_formed()["pods"]}
-        self.release.kubectl("delete", "pod", *self.release.pods, "--timeout=120s", timeout=150)
+        before = self.release.wait_formed()
+        addresses = {one["name"]: one["ip"] for one in before["pods"]}
+        nodes = self.release.redis("cluster", "nodes")
+        access = self.release.access()
+        with self.release.new_addresses() as found:
+            # gracefully, as `kubectl delete` does it when nobody asks otherwise
+            self.release.kubectl("delete", "pods", *self.release.pods, "--wait=false")
+            if REACHES_PODS:
+                took = comeback.seconds_to_serve(self.release.pods, comeback.shards(nodes, addresses),
+                                                 lambda: found, RETURN_MAX, access)
+                figure(f"all pods deleted at once: every shard takes writes {took:.2f} s after the last server's first "
+                       f"PONG (at most {SERVE_MAX:g} s)")
+            wait_until(lambda: set(found) == set(self.release.pods), RETURN_MAX, "all pods made anew")
         status = self.release.wait_formed()
-        self.assertEqual({one["name"]: one["nodeId"] for one in status["pods"]}, before)
+        self.assertEqual({one["name"]: one["nodeId"] for one in status["pods"]},
+                         {one["name"]: one["nodeId"] for one in before["pods"]})
+        self.assertFalse(set(found.values()) & set(addresses.values()))
+        self.assertEqual(comeback.parts(self.release.redis("cluster", "nodes")), comeback.parts(nodes))
         self.assertEqual(self.read_keys(), KEYS)
+        if REACHES_PODS:
+            self.assertLessEqual(took, SERVE_MAX)
 
 
 class Valkey(Installed):
@@ -184,6 +232,10 @@ class Valkey(Installed):
         self.assertEqual(self.read_keys(), KEYS)
         wait_until(lambda: "master_link_status:up" in self.release.redis("info", "replication", pod=pod), 30,
                    "the copy complete")
+
+    def test_a_primary_whose_container_starts_again(self) -> None:
+        # the emptyDir and its nodes.conf outlive the container, the data was in memory only
+        self.lose_data_of_a_primary()
 
 
 class Tls(Installed):
