@@ -108,6 +108,8 @@ bool planner_add(struct planner *p, struct action action)
             return false;
         p->claims[action.pod] = p->rule_number;
     }
+    if (!p->plan->actions) /* most turns have none, and the arena zeroes what it gives */
+        p->plan->actions = ARENA_NEW(p->arena, struct action, PLAN_ACTIONS_MAX);
     p->plan->actions[p->plan->action_count++] = action;
     return true;
 }
@@ -310,7 +312,6 @@ void plan_next(const struct world *world, struct arena *arena, struct plan *ret_
     struct facts facts;
     facts_gather(world, arena, &facts);
     *ret_plan = (struct plan){.rule = "none"};
-    ret_plan->actions = ARENA_NEW(arena, struct action, PLAN_ACTIONS_MAX);
     struct planner planner = {
         .world = world,
         .facts = &facts,

@@ -22,7 +22,8 @@
 struct plan {
     const char *rule;              /* the name of the rule that gave the sentence; never NULL */
     char reason[PLAN_REASON_SIZE]; /* one sentence for people, without names of secrets or keys */
-    struct action *actions;        /* in the arena; sent in this order, per server one by one */
+    struct action *actions;        /* in the arena, NULL when there are none; sent in this order,
+                                      per server one by one */
     size_t action_count;
     bool wants_views; /* a rule waits until every server's view was read (core/observe.h) */
 };

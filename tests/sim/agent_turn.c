@@ -12,6 +12,7 @@
 #define SETTLE_MS WORLD_FRESH_MS
 #define STALL_US MS(2000)
 #define LEASE_SECONDS 15
+#define NAME_SIZE 16 /* of a node or zone */
 
 static void on_turn(struct sim *sim, const struct event *event);
 static void on_resume(struct sim *sim, const struct event *event);
@@ -111,6 +112,16 @@ static void on_resume(struct sim *sim, const struct event *event)
     agent_wake(sim, agent);
 }
 
+/* "node-3": asked for in each turn, and always the same. */
+static void turn_put_name(char *dst, const char *prefix, int number)
+{
+    static char names[2][PODS_MAX][NAME_SIZE];
+    char *name = names[prefix[0] == 'z'][number];
+    if (!name[0])
+        text_format(name, NAME_SIZE, "%s-%d", prefix, number);
+    memcpy(dst, name, NAME_SIZE);
+}
+
 static void turn_put_pod(const struct sim *sim, struct agent *agent, const struct api_pod *from,
                          int ordinal, struct pod *pod)
 {
@@ -118,12 +129,12 @@ static void turn_put_pod(const struct sim *sim, struct agent *agent, const struc
                         .port = MODEL_PORT,
                         .terminating = from->terminating,
                         .ready = from->ready};
-    text_format(pod->name, sizeof pod->name, SET_NAME "-%d", ordinal);
+    memcpy(pod->name, sim->redis[ordinal].name, sizeof pod->name);
     memcpy(pod->uid, from->uid, sizeof pod->uid);
     sim_addr_text(from->addr, pod->ip, sizeof pod->ip);
     if (from->node >= 0) {
-        text_format(pod->node, sizeof pod->node, "node-%d", from->node);
-        text_format(pod->zone, sizeof pod->zone, "zone-%d", from->zone);
+        turn_put_name(pod->node, "node", from->node);
+        turn_put_name(pod->zone, "zone", from->zone);
     }
     const struct agent_mate *mate = &agent->mates[ordinal];
     pod->told = agent_told_of(sim, agent, ordinal, from->uid);
@@ -152,7 +163,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
         .guards_off = sim->options.guards_off,
     };
     w->settling = w->now_ms < agent->settle_until_ms;
-    text_format(w->my_pod, sizeof w->my_pod, SET_NAME "-%d", agent->index);
+    memcpy(w->my_pod, sim->redis[agent->index].name, sizeof w->my_pod);
     sim_addr_text(agent->addr, w->my_ip, sizeof w->my_ip);
     struct span holder = span_of(lease_holder(&agent->lease, w->now_ms));
     (void)TEXT_COPY(w->leader_pod, span_until(&holder, '_'));

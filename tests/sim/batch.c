@@ -143,7 +143,8 @@ static bool read_all(int fd, void *bytes, size_t len)
 static struct options seed_options(const struct options *options, struct seed seed)
 {
     struct options with = *options;
-    with.kinds = (size_t)seed.kinds;
+    if (seed.kinds)
+        with.kinds = (size_t)seed.kinds;
     return with;
 }
 
@@ -155,6 +156,7 @@ static void worker_run(const struct batch *batch, const struct seeds *seeds, int
     struct sim *sim = xcalloc(1, sizeof *sim);
     for (size_t i = (size_t)job; i < seeds->count; i += (size_t)batch->jobs) {
         struct options options = seed_options(&batch->options, seeds->items[i]);
+        options.untraced = !options.verbose;
         if (!schedule_run(sim, seeds->items[i].number, &options, &head.stats) &&
             head.failed < FAILURES_MAX)
             failed[head.failed++] = seeds->items[i];

@@ -116,7 +116,7 @@ void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server)
 {
     struct server *s = ret_server;
     redis_id_hex(redis_myself(r)->id, &s->id);
-    text_format(s->run_id, sizeof s->run_id, "%08d%032llu", r->index, (unsigned long long)r->run);
+    memcpy(s->run_id, r->run_id, sizeof s->run_id);
     s->kind = r->traits->kind;
     s->version = r->traits->version;
     s->uptime_ms = (sim->now_us - r->up_us) / 1000;

@@ -104,6 +104,7 @@ void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us)
 {
     assert(r->phase == REDIS_DOWN);
     r->run++;
+    text_format(r->run_id, sizeof r->run_id, "%08d%032llu", r->index, (unsigned long long)r->run);
     r->phase = REDIS_LOADING;
     r->addr = addr;
     r->paused_until_us = 0;

@@ -126,6 +126,7 @@ struct redis {
 
     enum redis_phase phase;
     uint64_t run; /* +1 for each start and end of the process */
+    char run_id[RUN_ID_SIZE];
     int64_t up_us;
     int64_t paused_until_us;
     int addr; /* of its host; 0 = none */

@@ -9,18 +9,30 @@
 /* An odd constant and its inverse modulo 2^32: spreads ids evenly, and back. */
 #define ID_FACTOR UINT32_C(2654435769)
 #define ID_INVERSE UINT32_C(340573321)
+#define IDS_KEPT 8192 /* a schedule has hundreds */
 
-void redis_id_hex(uint32_t id, struct node_id *ret_id)
+static void id_write(uint32_t id, struct node_id *ret_id)
 {
-    if (!id) {
-        *ret_id = (struct node_id){{0}};
-        return;
-    }
     struct rng rng = {id};
     uint64_t a = rng_next(&rng);
     uint64_t b = rng_next(&rng);
     (void)snprintf(ret_id->hex, sizeof ret_id->hex, "%08" PRIx32 "%016" PRIx64 "%016" PRIx64,
                    id * ID_FACTOR, a, b);
+}
+
+/* Asked for in each view: those of one schedule are written once. */
+void redis_id_hex(uint32_t id, struct node_id *ret_id)
+{
+    static struct node_id written[IDS_KEPT];
+    if (!id)
+        *ret_id = (struct node_id){{0}};
+    else if (id >= IDS_KEPT)
+        id_write(id, ret_id);
+    else {
+        if (!written[id].hex[0])
+            id_write(id, &written[id]);
+        *ret_id = written[id];
+    }
 }
 
 uint32_t redis_id_parse(const char *hex)

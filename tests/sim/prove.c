@@ -63,7 +63,8 @@ static uint64_t proof_search(struct sim *sim, const struct proof *proof, uint32_
                              char *ret_violation, size_t size)
 {
     uint64_t last = guards_off ? SEEDS_OFF : SEEDS_ON;
-    struct options options = {.guards_off = guards_off, .faults = proof_faults(proof)};
+    struct options options = {
+        .guards_off = guards_off, .faults = proof_faults(proof), .untraced = true};
     for (uint64_t seed = 1; seed <= last; seed++) {
         struct stats stats = {0};
         bool harmed = !schedule_run(sim, seed, &options, &stats) &&

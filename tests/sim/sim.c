@@ -19,7 +19,7 @@ void sim_init(struct sim *sim, uint64_t seed, const struct options *options, str
     sim->atom_count = 1;
     sim->addr_count = 1;
     sim->next_id = 1;
-    sim->trace = xcalloc(TRACE_LINES, TRACE_WIDTH);
+    sim->trace = options->untraced ? NULL : xcalloc(TRACE_LINES, TRACE_WIDTH);
     arena_init(&sim->turn_arena, TURN_ARENA_MAX);
 }
 
@@ -94,10 +94,13 @@ int sim_host_at(const struct sim *sim, int addr)
 
 void sim_addr_text(int addr, char *dst, size_t size)
 {
-    if (addr)
-        text_format(dst, size, "10.1.%d.%d", addr / 250, addr % 250 + 1);
-    else
-        text_format(dst, size, "%s", "");
+    static char texts[ADDR_MAX][ADDR_TEXT_SIZE]; /* asked for in each turn, and always the same */
+    assert(size >= ADDR_TEXT_SIZE);
+    (void)size;
+    char *text = texts[addr];
+    if (addr && !text[0])
+        text_format(text, ADDR_TEXT_SIZE, "10.1.%d.%d", addr / 250, addr % 250 + 1);
+    memcpy(dst, text, ADDR_TEXT_SIZE);
 }
 
 int sim_addr_parse(const char *ip)
@@ -152,6 +155,8 @@ uint64_t sim_atoms(struct sim *sim, struct slot_range range)
 
 void sim_trace(struct sim *sim, const char *who, const char *fmt, ...)
 {
+    if (!sim->trace)
+        return;
     char *line = sim->trace + (sim->trace_count++ % TRACE_LINES) * TRACE_WIDTH;
     int64_t ms = sim->now_us / 1000;
     int len = snprintf(line, TRACE_WIDTH, "[%4lld.%03lld] %-10s ", (long long)(ms / 1000),

@@ -24,6 +24,7 @@
 #define REDIS_MAX (PODS_MAX + FOREIGN_MAX)
 #define ADDR_MAX 512
 #define ADDR_NOWHERE (ADDR_MAX - 1) /* where nobody ever is */
+#define ADDR_TEXT_SIZE 16
 #define HOST_API REDIS_MAX
 #define HOSTS (REDIS_MAX + 1)
 #define TRACE_LINES 4000
@@ -55,6 +56,7 @@ struct options {
     uint32_t guards_off;
     uint64_t faults; /* mask of the kinds that may happen, by index; 0 = all */
     size_t kinds; /* only the first so many kinds: those there were when a seed was kept; 0 = all */
+    bool untraced; /* nobody will read the trace: a schedule that fails is run again with one */
     bool verbose;
 };
 
@@ -91,7 +93,7 @@ struct sim {
 
     struct stats *stats;
     char violation[512]; /* "" = none; the first one ends the schedule */
-    char *trace;         /* TRACE_LINES lines of TRACE_WIDTH */
+    char *trace;         /* TRACE_LINES lines of TRACE_WIDTH; NULL = untraced */
     uint64_t trace_count;
 };
 
