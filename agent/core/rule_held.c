@@ -7,6 +7,9 @@
  * that safe is the gate: the one who could own the slots as well is not running, by the word of its
  * agent and by the refusal of its port, and does not start before it has seen another own them.
  *
+ * A primary whose volume is gone votes no more either, though nothing holds it: its pod's server is
+ * another node now. Its own slots are only ever given by votes.
+ *
  * Where most could elect but do not, the best replica is told to ask for the votes (FORCE).
  */
 #include <string.h>
@@ -28,12 +31,18 @@ static const struct pod *held_primary(const struct planner *p, const struct shar
     return word && !word->data && refused ? pod : NULL;
 }
 
+/* Its pod answers with another id, and the record says that this one is to be forgotten. */
+static bool held_is_gone(const struct planner *p, const struct shard *shard)
+{
+    return shard->primary_pod == NO_POD && record_forgets(p->world->record, &shard->primary);
+}
+
 /* So many are known not to vote: a server that is only silent may do so where we cannot see it. */
 static size_t held_count(const struct planner *p)
 {
     size_t count = 0;
     for (size_t s = 0; s < p->facts->shard_count; s++)
-        count += held_primary(p, &p->facts->shards[s]) != NULL;
+        count += held_primary(p, &p->facts->shards[s]) || held_is_gone(p, &p->facts->shards[s]);
     return count;
 }
 
@@ -50,7 +59,7 @@ static bool held_is_taken(const struct planner *p, const struct shard *shard)
 }
 
 /* The follower that has most; NO_POD with the reason said when that cannot be told. */
-static size_t held_heir(struct planner *p, const struct shard *shard, const struct pod *held)
+static size_t held_heir(struct planner *p, const struct shard *shard, const char *what)
 {
     const struct world *w = p->world;
     size_t heir = NO_POD;
@@ -64,14 +73,14 @@ static size_t held_heir(struct planner *p, const struct shard *shard, const stru
     }
     if (heir == NO_POD)
         planner_say(p,
-                    "%s is held without its data, and no replica that answers has any: waiting for "
-                    "another, or for `muster gate open %s`",
-                    held->name, held->name);
+                    "%s, and no replica that answers has any data: waiting for another, or for a "
+                    "person who gives it up (`muster gate open`)",
+                    what);
     else if (shard->replicas_known > shard->replica_count) {
         planner_say(p,
-                    "%s is held without its data: waiting for all its replicas, one may have "
-                    "more than %s; else a person must order CLUSTER FAILOVER TAKEOVER there",
-                    held->name, w->pods[heir].name);
+                    "%s: waiting for all its replicas, one may have more than %s; else a person "
+                    "must order CLUSTER FAILOVER TAKEOVER there",
+                    what, w->pods[heir].name);
         return NO_POD;
     }
     return heir;
@@ -92,6 +101,16 @@ static int64_t held_node_timeout_ms(const struct planner *p)
     return longest;
 }
 
+/* No server is younger: for so long at least the one that is gone has not run. */
+static int64_t held_gone_ms(const struct planner *p)
+{
+    int64_t youngest = INT64_MAX;
+    for (size_t i = 0; i < p->world->pod_count; i++)
+        if (p->facts->fresh[i] && p->world->pods[i].server.uptime_ms < youngest)
+            youngest = p->world->pods[i].server.uptime_ms;
+    return youngest;
+}
+
 /*
  * Most primaries answer and could elect, and did not: the replica has waited for longer than
  * cluster-replica-validity-factor lets it ask for votes, or too few have found the primary failed.
@@ -101,7 +120,7 @@ static int64_t held_node_timeout_ms(const struct planner *p)
 static bool held_may_force(const struct planner *p, const struct pod *held, int64_t *ret_after_ms)
 {
     *ret_after_ms = 4 * held_node_timeout_ms(p) + 10000;
-    return held_for_ms(p, held) >= *ret_after_ms;
+    return (held ? held_for_ms(p, held) : held_gone_ms(p)) >= *ret_after_ms;
 }
 
 static size_t held_voters(const struct planner *p)
@@ -114,18 +133,33 @@ static size_t held_voters(const struct planner *p)
     return count;
 }
 
-/* True when this turn's one act for a held primary was found. */
+/* "muster-0 is held without its data", of a primary that does not vote. */
+static const char *held_what(struct planner *p, const struct shard *shard, const struct pod *held)
+{
+    return held ? arena_format(p->arena, "%s is held without its data", held->name)
+                : arena_format(p->arena, "node %.8s is gone with its volume", shard->primary.hex);
+}
+
+/* What no gate holds is given by votes only, and where somebody may have a copy. */
+static bool held_concerns(const struct planner *p, const struct shard *shard,
+                          const struct pod *held, bool by_vote)
+{
+    return held || (by_vote && held_is_gone(p, shard) && shard->replica_count);
+}
+
+/* True when this turn's one act for a primary that does not vote was found. */
 static bool held_replace(struct planner *p, const struct shard *shard, bool by_vote)
 {
     const struct pod *held = held_primary(p, shard);
     int64_t again_ms = 0;
-    if (!held || (by_vote && !held_may_force(p, held, &again_ms)))
+    if (!held_concerns(p, shard, held, by_vote) || (by_vote && !held_may_force(p, held, &again_ms)))
         return false;
+    const char *what = held_what(p, shard, held);
     if (held_is_taken(p, shard)) {
-        planner_say(p, "the slots of %s are being taken over", held->name);
+        planner_say(p, "%s: its slots are being taken over", what);
         return true;
     }
-    size_t heir = held_heir(p, shard, held);
+    size_t heir = held_heir(p, shard, what);
     if (heir == NO_POD)
         return false;
     struct action a =
@@ -134,17 +168,14 @@ static bool held_replace(struct planner *p, const struct shard *shard, bool by_v
     a.subject = shard->primary;
     a.value = again_ms;
     (void)planner_add(p, a);
+    const char *name = p->world->pods[heir].name;
+    int64_t lasts_ms = held ? held_for_ms(p, held) : held_gone_ms(p);
     if (by_vote)
-        planner_say(p,
-                    "%s is held without its data for %d s and nobody was elected: %s asks for the "
-                    "votes for its %u slots",
-                    held->name, (int)(held_for_ms(p, held) / 1000), p->world->pods[heir].name,
-                    shard->slot_count);
+        planner_say(p, "%s for %d s and nobody was elected: %s asks for the votes for its %u slots",
+                    what, (int)(lasts_ms / 1000), name, shard->slot_count);
     else
-        planner_say(p,
-                    "%s is held without its data and no majority can elect: %s takes over its "
-                    "%u slots",
-                    held->name, p->world->pods[heir].name, shard->slot_count);
+        planner_say(p, "%s and no majority can elect: %s takes over its %u slots", what, name,
+                    shard->slot_count);
     return true;
 }
 

@@ -96,14 +96,29 @@ static const char *check_forget(const struct world *world, const struct action *
     return NULL;
 }
 
-/* Only for a primary whose agent holds it back without its data, and that refuses connections. */
+/* Its volume was lost: the record gives it up, and no pod answers or waits with its id. */
+static bool check_is_gone(const struct world *world, const struct node_id *id)
+{
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct gate_word *word = world_gate_word(world, &world->pods[i]);
+        if (node_id_eq(&world->pods[i].server.id, id) || (word && node_id_eq(&word->id, id)))
+            return false;
+    }
+    return record_forgets(world->record, id);
+}
+
+/*
+ * Only for a primary whose agent holds it back without its data, and that refuses connections; by
+ * vote also for one that is gone.
+ */
 static const char *check_takeover(const struct world *world, const struct pod *pod,
                                   const struct action *a)
 {
     const struct record_member *m = record_find_id(world->record, &a->subject);
     const struct pod *held = m ? world_pod_by_name(world, m->pod) : NULL;
     const struct gate_word *word = held ? world_gate_word(world, held) : NULL;
-    if (!word || word->data || held->server.reach != REACH_REFUSED)
+    bool gone = a->kind == ACTION_FORCE && check_is_gone(world, &a->subject);
+    if (!gone && (!word || word->data || held->server.reach != REACH_REFUSED))
         return "of a primary that may run";
     if (!(a->require & REQUIRE_REPLICA) || !pod->server.keys ||
         !node_id_eq(&pod->server.view->myself->primary, &a->subject))
