@@ -177,26 +177,40 @@ static bool form_is_lost(const struct planner *p, size_t member)
     return pod != NO_POD && p->facts->virgin[pod] && !p->facts->belongs[pod];
 }
 
-/* Most primaries still have their ids, and with them their votes. */
+/*
+ * Redis elects by the votes of most primaries. Who lost its id with its slots votes no more, unless
+ * an heir of it does already.
+ */
 static bool form_can_elect(const struct planner *p)
 {
     const struct record *record = p->world->record;
+    size_t owners = record->shards;
     size_t voters = 0;
-    for (size_t i = 0; i < record->member_count; i++)
-        voters += record->members[i].primary && !form_is_lost(p, i);
-    return voters > (size_t)record->shards / 2;
+    for (size_t i = 0; i < record->member_count; i++) {
+        size_t pod = p->facts->pod_of_member[i];
+        if (pod == NO_POD)
+            continue;
+        const struct view *view = p->world->pods[pod].server.view;
+        if (form_is_lost(p, i))
+            owners -= record->members[i].primary && owners;
+        else if (p->facts->belongs[pod] && view && world_view_fresh(p->world, &p->world->pods[pod]))
+            voters += view->myself->slot_count > 0;
+    }
+    return owners > record->shards / 2u || voters > record->shards / 2u;
 }
 
 /*
- * A follower of the lost id that may yet become the heir. Where no majority is left to elect it, an
- * empty follower has nothing to wait for.
+ * A follower of the lost id that may yet become the heir. Where nobody can be elected, or the
+ * follower must not be before it has copied something, an empty one has nothing to wait for.
  */
 static bool form_may_inherit(const struct planner *p, const struct node_id *follower)
 {
     if (record_forgets(p->world->record, follower))
         return false;
     size_t pod = facts_pod_of(p->facts, follower);
-    return form_can_elect(p) || pod == NO_POD || p->world->pods[pod].server.keys > 0;
+    if (pod == NO_POD || p->world->pods[pod].server.keys > 0)
+        return true;
+    return form_can_elect(p) && p->world->pods[pod].server.no_failover != 1;
 }
 
 /* What one view says of the slots of a member that lost its id. */
