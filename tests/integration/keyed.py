@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
@@ -38,6 +42,17 @@ class Cluster:
         """The keys on all primaries, whoever wrote them."""
         return sum(int(self.lab.redis(pod, "DBSIZE")) for pod, role in self.roles().items()
                    if role[0] == b"master")
+
+    def key_at(self, pod: str) -> str:
+        """A key beside those of write(), in a slot of this primary."""
+        for number in range(self.keys):
+            try:
+                self.lab.redis(pod, "GET", f"key:{number}")
+                return f"pulse:{{key:{number}}}"
+            except resp.RespError as error:
+                if not str(error).startswith("MOVED "):
+                    raise
+        raise AssertionError(f"none of {self.keys} keys is at {pod}")
 
     def _follow(self, target: str, *words: str) -> Any:
         for _ in range(4):
@@ -79,6 +94,20 @@ class Cluster:
         return [pod for pod, role in self.roles().items() if role[0] == b"master" and
                 any(int(role[1]) - int(replica[2]) < 200 for replica in role[2])]
 
+    def shards(self) -> dict[str, list[str]]:
+        """The replicas of each primary, as they say themselves."""
+        roles, addresses = self.roles(), {p["ip"]: n for n, p in self.lab.pods().items()}
+        found: dict[str, list[str]] = {pod: [] for pod, r in roles.items() if r[0] == b"master"}
+        for pod, role in roles.items():
+            if role[0] == b"slave":
+                found[addresses[resp.text(role[1])]].append(pod)
+        return found
+
+    def acts(self) -> list[str]:
+        """What the agents have sent that changes the cluster, by their logs."""
+        return [line for pod in sorted(self.lab.pods()) for line in self.lab.log(pod).splitlines()
+                if re.search(r'event=did cmd="?CLUSTER ', line)]
+
     def forget_data(self, pod: str, nodes_conf: bool) -> None:
         """The data set goes while the server runs, which cannot write it once more then."""
         self.lab.redis(pod, "CONFIG", "SET", "save", "")
@@ -94,3 +123,48 @@ class Cluster:
             self.lab.delete(pod, wait=False)
         else:
             self.lab.kill(pod, "redis", 9, wait=False)
+
+
+class Pulse:
+    """Writes to some shards, all the time: how long each took none. A context."""
+
+    PERIOD = 0.02
+
+    def __init__(self, cluster: Cluster, primaries: Iterable[str]) -> None:
+        lab = cluster.lab
+        addresses = {name: pod["ip"] for name, pod in lab.pods().items()}
+        self.longest = dict.fromkeys(primaries, 0.0)     # seconds, by the first primary
+        self.refused = dict.fromkeys(self.longest, 0)    # by a cluster that is down
+        self._lab, self._over = lab, threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True, args=(
+            pod, cluster.key_at(pod), [addresses[pod], *addresses.values()]))
+            for pod in list(self.longest)]
+
+    def __enter__(self) -> "Pulse":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _run(self, pod: str, key: str, servers: list[str]) -> None:
+        others = itertools.cycle(servers)
+        target, last = next(others), time.monotonic()
+        while not self._over.wait(self.PERIOD):
+            refusal = ""
+            try:
+                resp.command(target, "SET", key, "x", timeout=0.3, access=self._lab.access)
+            except resp.RespError as error:
+                refusal = str(error)
+            now = time.monotonic()
+            self.longest[pod] = max(self.longest[pod], now - last)
+            if not refusal:
+                last = now
+            elif refusal.startswith("MOVED "):
+                target = refusal.split()[2].rpartition(":")[0]
+            else:
+                self.refused[pod] += refusal.startswith("CLUSTERDOWN ")
+                target = next(others)

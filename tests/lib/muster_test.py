@@ -84,13 +84,16 @@ class Lab:
     """One lab, driven through its command line; options are `lab up`'s, with underscores."""
 
     def __init__(self, build: Union[str, Path, None] = None,
-                 settings: Optional[dict[str, Any]] = None, **options: Any) -> None:
+                 settings: Optional[dict[str, Any]] = None, under: Sequence[str] = (),
+                 **options: Any) -> None:
+        """`under`: a command line that takes another; all of the lab's processes are its children."""
         self.directory = Path(tempfile.mkdtemp(prefix="mlt-", dir="/tmp"))
         self.state = self.directory / "lab"
         self._settings, self._options = settings or {}, options
         self._env = dict(os.environ)
         if build is not None:
             self._env["MUSTER_BUILD"] = str(build)
+        self._under = list(under)
         self._started = False
         self.access = Access(self.state)     # to the servers: for resp.command() and the like
 
@@ -129,6 +132,8 @@ class Lab:
     def run(self, command: str, *args: Any, timeout: float = 300) -> str:
         """One subcommand; its output. LabError with the lab's reason when it fails."""
         words = [str(LAB), "--state", str(self.state), command, *map(str, args)]
+        if command == "up":
+            words = self._under + words
         done = subprocess.run(words, env=self._env, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=timeout, check=False)
