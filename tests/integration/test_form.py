@@ -86,8 +86,13 @@ class Formation(MusterTestCase):
 
     def test_ordered_ready_forms_too(self) -> None:
         """The next pod comes only when the one before is ready, which needs no cluster."""
-        with Lab(pods=PODS, server="redis-7.0", ordered=True) as lab:
+        self.at_once(self.in_order, "redis-7.0", "valkey-9")
+
+    def in_order(self, server: str) -> None:
+        with Lab(pods=PODS, server=server, ordered=True) as lab:
+            begin = time.monotonic()
             lab.up()
+            print(f"{server}: one after the other (B10), formed after {time.monotonic() - begin:.1f} s")
             self.assert_formed(lab)
 
 
@@ -112,25 +117,36 @@ class Return(MusterTestCase):
             lab.up()
             Cluster(lab, KEYS).write()
             for pod in ("muster-5", "muster-0"):
+                begin = time.monotonic()
                 before, after = self.delete_one(lab, pod)
+                print(f"{server}: {pod} elsewhere (B2), whole after {time.monotonic() - begin:.1f} s")
                 self.assertEqual(before, after, f"{pod} keeps its node id")
                 self.assertEqual(Cluster(lab).count(), KEYS)
 
     def test_all_pods_come_back_at_new_addresses(self) -> None:
-        with Lab(pods=PODS, server="redis-7.0") as lab:
+        self.at_once(self.all_come_back, "redis-7.0", "valkey-9")
+
+    def all_come_back(self, server: str) -> None:
+        with Lab(pods=PODS, server=server) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
             ids = {pod: lab.text(pod, "CLUSTER", "MYID") for pod in lab.pods()}
+            begin = time.monotonic()
             lab.delete()
             lab.wait("formed")
+            print(f"{server}: all pods elsewhere (B1), whole after {time.monotonic() - begin:.1f} s")
             self.assertEqual({pod: lab.text(pod, "CLUSTER", "MYID") for pod in ids}, ids)
             self.assertEqual(Cluster(lab).count(), KEYS)
 
     def test_a_replica_without_its_volume_gets_its_shard_back(self) -> None:
         """Its new id joins, its old id is forgotten by every server."""
-        with Lab(pods=PODS, server="redis-7.0", node_timeout=2000, volumes=False) as lab:
+        self.at_once(self.comes_back_empty, "redis-7.0", "valkey-9")
+
+    def comes_back_empty(self, server: str) -> None:
+        with Lab(pods=PODS, server=server, node_timeout=2000, volumes=False) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
+            begin = time.monotonic()
             before, after = self.delete_one(lab, "muster-4")
             self.assertNotEqual(before, after)
 
@@ -138,6 +154,8 @@ class Return(MusterTestCase):
                 return all(before not in {line[0] for line in node_lines(lab, pod)}
                            for pod in lab.pods())
             self.wait_until(forgotten, 30, "the old id is forgotten everywhere")
+            print(f"{server}: a replica's volume lost (B4), forgotten everywhere after "
+                  f"{time.monotonic() - begin:.1f} s")
             self.assertEqual(Cluster(lab).count(), KEYS)
 
 

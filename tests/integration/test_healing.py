@@ -13,20 +13,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
 
-SERVER = "redis-7.0"
-
 
 class Healing(MusterTestCase):
     """One cluster of eight, which every case leaves whole again."""
 
     timeout = 240
+    server = "redis-7.0"
+    flattens = False             # chains of replicas, by itself
     lab: Lab
 
     addresses: dict[str, str]
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.lab = Lab(pods=8, server=SERVER)
+        cls.lab = Lab(pods=8, server=cls.server)
         cls.addClassCleanup(cls.lab.down)
         cls.lab.up()
         cls.addresses = {name: pod["ip"] for name, pod in cls.lab.pods().items()}
@@ -48,7 +48,9 @@ class Healing(MusterTestCase):
             getattr(self.lab, verb)(pod, "agent")
 
     def whole(self, ids: dict[str, str]) -> None:
+        begin = time.monotonic()
         self.lab.wait("formed", timeout=60)
+        print(f"{self.server}: whole {time.monotonic() - begin:.1f} s later", end=" ")
         for pod in self.addresses:
             self.assertEqual(set(self.nodes(pod)), set(ids.values()), pod)
 
@@ -58,10 +60,11 @@ class Healing(MusterTestCase):
         for other in ids:
             if other != pod:
                 self.call(other, "CLUSTER", "MEET", self.addresses[pod], 6379)
-        self.wait_until(lambda: all(
-            "master" in self.nodes(p)[ids[pod]].flags and
-            "handshake" not in self.nodes(p)[ids[pod]].flags for p in ids), 30,
-            f"everyone knows {pod} as a primary")
+
+        def knows(other: str) -> bool:       # Valkey 9 has not for a moment
+            node = self.nodes(other).get(ids[pod])
+            return node is not None and node.is_primary and "handshake" not in node.flags
+        self.wait_until(lambda: all(map(knows, ids)), 30, f"everyone knows {pod} as a primary")
 
     def test_a_chain_of_replicas_is_flattened(self) -> None:
         """C16. Redis 7.0 and 8.0 leave it so for ever; Valkey 8.1 and 9 mend it themselves."""
@@ -78,12 +81,12 @@ class Healing(MusterTestCase):
                                         for p in ids), 30, "everyone knows the follower")
             self.call(middle, "CLUSTER", "REPLICATE", ids[top])
             time.sleep(2)
-            self.assertEqual(self.myself(end).primary, ids[middle], "a chain")
+            self.assertEqual(self.myself(end).primary, ids[top if self.flattens else middle])
         finally:
             self.agents("resume")
         self.wait_until(lambda: self.myself(end).primary == ids[top], 40, "it follows the primary")
-        self.assertIn("which is a replica itself: pointing it to",
-                      "".join(lab.log(pod) for pod in ids))
+        self.assertEqual("which is a replica itself: pointing it to" in
+                         "".join(lab.log(pod) for pod in ids), not self.flattens)
         for pod, primary in before.items():     # their own shards have no other replica
             self.call(pod, "CLUSTER", "REPLICATE", primary)
         self.whole(ids)
@@ -139,6 +142,11 @@ class Healing(MusterTestCase):
             return len({self.myself(pod).epoch for pod in owners}) == len(owners)
         self.wait_until(apart, 60, "every primary has an epoch of its own")
         self.whole(ids)
+
+
+class OnValkey(Healing):
+    server = "valkey-9"
+    flattens = True
 
 
 if __name__ == "__main__":

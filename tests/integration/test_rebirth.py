@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
@@ -21,6 +22,7 @@ from test_strangers import impostor  # noqa: E402
 KEYS = 60
 PRIMARIES_ONLY: dict[str, Any] = {"pods": 3, "replicas_per_primary": 0, "node_timeout": 2000}
 QUICK = {"kubernetes.leaseSeconds": 3}
+SERVERS = ("redis-7.0", "valkey-9")
 
 
 def record(lab: Lab) -> dict[str, Any]:
@@ -41,12 +43,17 @@ class Rebirth(MusterTestCase):
     timeout = 120
 
     def test_without_volumes_it_is_reborn_by_itself(self) -> None:
-        with Lab(settings=QUICK, volumes=False, **PRIMARIES_ONLY) as lab:
+        self.at_once(self.by_itself, *SERVERS)
+
+    def by_itself(self, server: str) -> None:
+        with Lab(settings=QUICK, server=server, volumes=False, **PRIMARIES_ONLY) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
             before = record(lab)
+            begin = time.monotonic()
             lab.delete(grace=0, wait=False)
             lab.wait("formed", timeout=60)
+            print(f"{server}: no volumes, reborn after {time.monotonic() - begin:.1f} s")
             self.wait_until(lambda: record(lab)["state"] == "formed", 20, "the record says formed")
             after = record(lab)
             self.assertEqual(after["uid"], before["uid"], "the cluster keeps its uid")
@@ -56,7 +63,10 @@ class Rebirth(MusterTestCase):
             self.assertEqual(Cluster(lab).count(), 0)
 
     def test_with_volumes_lost_it_waits_and_says_so(self) -> None:
-        with Lab(settings=QUICK, **PRIMARIES_ONLY) as lab:
+        self.at_once(self.waits, *SERVERS)
+
+    def waits(self, server: str) -> None:
+        with Lab(settings=QUICK, server=server, **PRIMARIES_ONLY) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
             before = record(lab)
@@ -71,12 +81,18 @@ class Rebirth(MusterTestCase):
                 self.assertEqual(len(lab.text(pod, "CLUSTER", "NODES").splitlines()), 1, pod)
 
     def test_with_volumes_lost_and_given_up_it_is_reborn(self) -> None:
-        with Lab(settings={**QUICK, "policy.lostCluster": "reform"}, **PRIMARIES_ONLY) as lab:
+        self.at_once(self.is_given_up, *SERVERS)
+
+    def is_given_up(self, server: str) -> None:
+        with Lab(settings={**QUICK, "policy.lostCluster": "reform"}, server=server,
+                 **PRIMARIES_ONLY) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
+            begin = time.monotonic()
             lab.lose_volume(wait=False)
             self.wait_until(lambda: record(lab)["generation"] == 2, 40, "planned anew")
             lab.wait("formed", timeout=60)
+            print(f"{server}: given up, reborn after {time.monotonic() - begin:.1f} s")
             self.assertIn("is gone, lost with its volumes: forming a cluster", said(lab))
 
 
@@ -136,34 +152,47 @@ class Orphans(MusterTestCase):
 
 
 class CorruptFile(MusterTestCase):
-    """A nodes.conf that no server would take."""
+    """A nodes.conf that no server would take, or that says nothing (FAULTS C8)."""
 
-    timeout = 120
+    timeout = 240
 
     def test_it_is_kept_aside_and_the_server_joins_empty(self) -> None:
-        with Lab(settings=QUICK, pods=6, node_timeout=2000) as lab:
-            lab.up()
-            Cluster(lab, KEYS).write()
-            # A primary: its replica must be elected first, or the emptiness would be copied.
-            data = lab.state / "pods/muster-0/data"
-            old = lab.text("muster-0", "CLUSTER", "MYID")
-            self.assertEqual(lab.redis("muster-0", "ROLE")[0], b"master")
-            lab.pause("muster-0", "redis")
-            broken = (data / "nodes.conf").read_bytes()[:100]
-            (data / "nodes.conf").write_bytes(broken)
-            lab.kill("muster-0", wait=False)
+        self.at_once(self.one, *SERVERS)
 
-            def joined() -> bool:
-                return (lab.text("muster-0", "CLUSTER", "MYID") != old
-                        and lab.redis("muster-0", "ROLE")[0] == b"slave")
-            self.wait_until(joined, 60, "muster-0 is a replica under a new id")
-            self.assertIn("its nodes.conf is corrupt; node", lab.log("muster-0"))
-            lab.wait("formed", timeout=60)
-            self.assertEqual(Cluster(lab).count(), KEYS, "nothing is lost")
-            aside = {path.name.partition(".muster-aside-")[0]: path
-                     for path in data.glob("*.muster-aside-*")}
-            self.assertEqual(set(aside), {"nodes.conf", "appendonlydir"})
-            self.assertEqual(aside["nodes.conf"].read_bytes(), broken)
+    def one(self, server: str) -> None:
+        with Lab(settings=QUICK, server=server, pods=6, node_timeout=2000) as lab:
+            lab.up()
+            cluster = Cluster(lab, KEYS)
+            cluster.write()
+            for what, spoil in (("cut", lambda text: text[:100]),
+                                ("a bad line", lambda text: b"nonsense\n" + text),
+                                ("no byte", lambda text: b"")):
+                self.wait_until(lambda: len(cluster.primaries()) == 3, 40, "replicas in sync")
+                self.spoiled(cluster, f"{server}: nodes.conf {what}", spoil)
+
+    def spoiled(self, cluster: Cluster, what: str, spoil: Callable[[bytes], bytes]) -> None:
+        # A primary: its replica must be elected first, or the emptiness would be copied.
+        lab, pod = cluster.lab, cluster.primaries()[0]
+        data = lab.state / "pods" / pod / "data"
+        old, log = lab.text(pod, "CLUSTER", "MYID"), len(lab.log(pod))
+        lab.pause(pod, "redis")
+        broken = spoil((data / "nodes.conf").read_bytes())
+        (data / "nodes.conf").write_bytes(broken)
+        begin = time.monotonic()
+        lab.kill(pod, wait=False)
+
+        def joined() -> bool:
+            return lab.text(pod, "CLUSTER", "MYID") != old and lab.redis(pod, "ROLE")[0] == b"slave"
+        self.wait_until(joined, 60, f"{pod} is a replica under a new id")
+        self.assertIn("its nodes.conf is corrupt; node", lab.log(pod)[log:])
+        lab.wait("formed", timeout=60)
+        took, lost = time.monotonic() - begin, cluster.lost()
+        print(f"{what}: {lost} keys lost, whole after {took:.1f} s")
+        self.assertEqual(lost, 0)
+        aside = {path.name.partition(".muster-aside-")[0]: path
+                 for path in data.glob("*.muster-aside-*")}
+        self.assertEqual(set(aside), {"nodes.conf", "appendonlydir"})
+        self.assertEqual(aside["nodes.conf"].read_bytes(), broken)
 
 
 if __name__ == "__main__":

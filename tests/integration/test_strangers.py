@@ -14,15 +14,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from keyed import Cluster  # noqa: E402
 from muster_test import (CLIENT_PORT, REPO, Lab, MusterTestCase, main, resp,  # noqa: E402
                          wait_until)
 from config import server_program  # noqa: E402
 
+SERVERS = ("redis-7.0", "valkey-9")
 SETTINGS = {"kubernetes.leaseSeconds": 3}
 SMALL: dict[str, Any] = {"pods": 3, "replicas_per_primary": 0, "node_timeout": 2000}
 KEYS = 60
@@ -32,11 +35,11 @@ SWITCH = "MUSTER_TEST_KEEP_ADDRESSES"
 class PlainServer:
     """A cluster-enabled server that no agent belongs to."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, server: str = "redis-7.0") -> None:
         self.address = address
         self.directory = tempfile.mkdtemp(prefix="mst-", dir="/tmp")
         self.process = subprocess.Popen(
-            [server_program("redis-7.0"), "--port", str(CLIENT_PORT), "--bind", address,
+            [server_program(server), "--port", str(CLIENT_PORT), "--bind", address,
              "--bind-source-addr", address, "--protected-mode", "no", "--cluster-enabled", "yes",
              "--dir", self.directory, "--save", "", "--cluster-announce-ip", address],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -86,18 +89,6 @@ def impostor(lab: Lab, name: str, *owners: dict[str, Any]) -> PlainServer:
     return server
 
 
-def set_slot_keys(address: str, count: int = KEYS) -> None:
-    """Keys over all shards, each to the primary that the servers name."""
-    for number in range(count):
-        words = ("SET", f"key:{number}", f"value:{number}")
-        try:
-            resp.command(address, *words)
-        except resp.RespError as error:
-            if not str(error).startswith("MOVED "):
-                raise
-            resp.command(str(error).split()[2].rpartition(":")[0], *words)
-
-
 def node_ids(lab: Lab, pod: str) -> set[str]:
     return {line.split()[0] for line in lab.text(pod, "CLUSTER", "NODES").splitlines()}
 
@@ -127,7 +118,12 @@ class Lookalikes(MusterTestCase):
         return other
 
     def test_two_statefulsets_with_the_same_labels_form_two_clusters(self) -> None:
-        with Lab(settings=SETTINGS, **SMALL) as lab:
+        """FAULTS G7."""
+        self.at_once(self.two_statefulsets, *SERVERS)
+
+    def two_statefulsets(self, server: str) -> None:
+        with Lab(settings=SETTINGS, server=server, **SMALL) as lab:
+            begin = time.monotonic()
             lab.up(wait="none")
             lab.create("statefulsets", self.other_set(lab))
             lab.wait("formed", timeout=90)
@@ -143,6 +139,8 @@ class Lookalikes(MusterTestCase):
                 self.assertEqual(node_ids(lab, f"other-{i}"), theirs)
             records = {cm["metadata"]["name"] for cm in lab.get("configmaps")}
             self.assertLessEqual({"muster-muster", "other-muster"}, records)
+            print(f"{server}: G7 two clusters of {len(ours)} and {len(theirs)} known nodes after "
+                  f"{time.monotonic() - begin:.1f} s")
 
     def assert_untouched(self, lab: Lab, server: PlainServer) -> None:
         self.assertEqual(server.commands(), set(), "commands to the impostor")
@@ -194,17 +192,22 @@ class RecycledAddress(MusterTestCase):
     timeout = 150
 
     def test_a_foreign_cluster_at_our_old_address_stays_foreign(self) -> None:
-        with Lab(settings=SETTINGS, pods=6, node_timeout=2000) as lab:
+        """FAULTS C13."""
+        self.at_once(self.recycled, *SERVERS)
+
+    def recycled(self, server: str) -> None:
+        with Lab(settings=SETTINGS, server=server, pods=6, node_timeout=2000) as lab:
             lab.up()
-            set_slot_keys(lab.address("muster-0"))
+            Cluster(lab, KEYS).write()
             victim = next(pod for pod in lab.pods() if lab.redis(pod, "ROLE")[0] == b"slave")
             old, old_id = lab.address(victim), lab.text(victim, "CLUSTER", "MYID")
+            begin = time.monotonic()
             lab.delete(victim, grace=0, wait=False)
             foreign: list[PlainServer] = []
 
             def taken() -> bool:
                 try:
-                    foreign.append(PlainServer(old))
+                    foreign.append(PlainServer(old, server))
                 except (AssertionError, resp.RespError):
                     return False
                 return True
@@ -220,6 +223,8 @@ class RecycledAddress(MusterTestCase):
             for pod in lab.pods():
                 self.assertNotIn(foreign[0].id, node_ids(lab, pod), pod)
             self.assertEqual(sum(int(lab.redis(pod, "DBSIZE")) for pod in lab.pods()), 2 * KEYS)
+            print(f"{server}: C13 a foreign server at our old address, whole after "
+                  f"{time.monotonic() - begin:.1f} s, known nodes 6 and 1, 0 keys lost")
 
 
 class ClonedVolume(MusterTestCase):
@@ -227,18 +232,18 @@ class ClonedVolume(MusterTestCase):
 
     timeout = 200
 
-    def original(self) -> Lab:
-        lab = Lab(settings=SETTINGS, pods=6, node_timeout=2000)
+    def original(self, server: str = "redis-7.0") -> Lab:
+        lab = Lab(settings=SETTINGS, server=server, pods=6, node_timeout=2000)
         self.addCleanup(lab.__exit__, None, None, None)
         lab.up()
-        set_slot_keys(lab.address("muster-0"))
+        Cluster(lab, KEYS).write()
         return lab
 
     def clone(self, lab: Lab, pods: list[str], files: Optional[list[str]] = None,
               environment: str = "") -> Lab:
         """A StatefulSet of as many pods on copies of these pods' volumes (or of some files)."""
         settings = {**SETTINGS, "lab.agentEnv": environment} if environment else SETTINGS
-        copied = Lab(settings=settings, pods=0, node_timeout=2000)
+        copied = Lab(settings=settings, server=lab.status()["server"], pods=0, node_timeout=2000)
         self.addCleanup(copied.__exit__, None, None, None)
         copied.up(wait="none")
         for number, pod in enumerate(pods):
@@ -262,7 +267,10 @@ class ClonedVolume(MusterTestCase):
             wait_until(changed, seconds, "a change of the original")
 
     def test_a_copy_of_one_volume_does_not_reach_the_original(self) -> None:
-        lab = self.original()
+        self.at_once(self.copy_of_one, *SERVERS)
+
+    def copy_of_one(self, server: str) -> None:
+        lab = self.original(server)
         before = picture(lab)
         primary = next(pod for pod in lab.pods() if lab.redis(pod, "ROLE")[0] == b"master")
         copied = self.clone(lab, [primary])
@@ -274,10 +282,16 @@ class ClonedVolume(MusterTestCase):
             self.assertTrue("myself" in line or "noaddr" in line, line)
 
     def test_a_copy_of_all_volumes_becomes_a_cluster_of_its_own(self) -> None:
-        lab = self.original()
+        self.at_once(self.copy_of_all, *SERVERS)
+
+    def copy_of_all(self, server: str) -> None:
+        lab = self.original(server)
         before = picture(lab)
+        begin = time.monotonic()
         copied = self.clone(lab, sorted(lab.pods()))
         copied.wait("formed", timeout=60)
+        print(f"{server}: copies of all volumes are a cluster of their own after "
+              f"{time.monotonic() - begin:.1f} s")
         self.assertEqual(sum(int(copied.redis(pod, "DBSIZE")) for pod in copied.pods()), 2 * KEYS)
         self.assertIn("adopting the cluster that exists: 6 servers, 3 shards",
                       "".join(copied.log(pod) for pod in copied.pods()))
