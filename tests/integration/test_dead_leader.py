@@ -28,13 +28,13 @@ class DeadLeader(MusterTestCase):
     def died(self, lab: Lab) -> list[str]:
         return [pod for pod in lab.pods() if " starts, restart 1" in lab.log(pod)]
 
-    def one(self, after: int) -> float:
-        mark = Path(f"/tmp/mlt-mark-{after}-{time.monotonic_ns()}")
+    def one(self, server: str, after: int) -> None:
+        mark = Path(f"/tmp/mlt-mark-{server}-{after}-{time.monotonic_ns()}")
         settings: dict[str, Any] = {
             "kubernetes.leaseSeconds": 3, "lab.backoff": 30,
             "lab.agentEnv": f"MUSTER_TEST_EXIT_AFTER={after} MUSTER_TEST_EXIT_MARK={mark}"}
         try:
-            with Lab(pods=PODS, server="redis-7.0", settings=settings) as lab:
+            with Lab(pods=PODS, server=server, settings=settings) as lab:
                 begin = time.monotonic()
                 lab.up(wait="running")
                 self.wait_until(mark.exists, 30, f"an agent dies after its command {after}")
@@ -45,15 +45,15 @@ class DeadLeader(MusterTestCase):
                 self.assertTrue(self.died(lab), "the dead agent was restarted")
                 records = [cm for cm in lab.get("configmaps") if "muster" in cm["metadata"]["name"]]
                 self.assertEqual(len(records), 1)
-                print(f"after command {after:2}: formed {took:.1f} s later, led by {leaders}")
-                return took
+                print(f"{server}: after command {after:2}: formed {took:.1f} s later, led by "
+                      f"{leaders}")
         finally:
             mark.unlink(missing_ok=True)
 
     def test_another_finishes_from_ten_points(self) -> None:
         for after in KILL_AFTER:
             with self.subTest(after=after):
-                self.one(after)
+                self.at_once(lambda server: self.one(server, after), "redis-7.0", "valkey-9")
 
 
 if __name__ == "__main__":

@@ -115,14 +115,20 @@ class SecureTestCase(MusterTestCase):
 class Auth(SecureTestCase):
     """The default user's password: formed, and rotated while it runs (FAULTS C10)."""
 
-    timeout = 120
+    timeout = 200
 
     def test_a_password_is_rotated_while_the_cluster_runs(self) -> None:
-        with Lab(pods=PODS, auth=True) as lab:
+        for server in ("redis-7.0", "valkey-9"):
+            with self.subTest(server=server):
+                self.is_rotated(server)
+
+    def is_rotated(self, server: str) -> None:
+        with Lab(pods=PODS, auth=True, server=server) as lab:
             lab.up(timeout=60)
             with self.assertRaisesRegex(resp.RespError, "NOAUTH"):
                 resp.command(lab.address("muster-0"), "PING")
             old, new = secret_of(lab), "new-" + os.urandom(12).hex()
+            print(f"{server}: C10", end=" ")
             with Witness(lab, NAMES, [With(lab, new), With(lab, old)]) as witness:
                 self.rotate(lab, new)
             self.assert_seen(witness)
@@ -308,11 +314,12 @@ class Refused(SecureTestCase):
     """One agent, and something at its server's address that is not to be told the password."""
 
     timeout = 120
+    server = "redis-7.0"
 
     def setUp(self) -> None:
         super().setUp()
         self.lab = self.enterContext(Lab(pods=1, replicas_per_primary=0, auth=True, tls=True,
-                                         settings={"redis.port": TAP_PORT}))
+                                         server=self.server, settings={"redis.port": TAP_PORT}))
         self.lab.up(wait="running")
         self.address = self.lab.address("muster-0")
         self.at = (self.address, TAP_PORT)
@@ -371,6 +378,7 @@ class Refused(SecureTestCase):
             self.wait_until(lambda: tap.connections >= 2, 15, "two connections")
             self.assertIn(b"PING", tap.heard)
             self.assertNotIn(self.secret, tap.heard)
+        print(f"{self.server}: G5 secrets on the wire 0", end=" ")
         with Tap(self.at, plain) as tap:                      # and what is wanted can be told
             self.wait_until(lambda: self.secret in tap.heard, 15, "the password")
 
@@ -383,7 +391,7 @@ class Refused(SecureTestCase):
         (directory / "redis.conf").write_text(
             f"port {port}\nbind 127.0.0.1\nrequirepass {secret_of(self.lab)}\nsave \"\"\n"
             f"cluster-enabled yes\ncluster-port {port + 1}\ndir {directory}\n")
-        server = subprocess.Popen([server_program("redis-7.0"), str(directory / "redis.conf")],
+        server = subprocess.Popen([server_program(self.server), str(directory / "redis.conf")],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
@@ -393,6 +401,10 @@ class Refused(SecureTestCase):
                 return probe.connect_ex(("127.0.0.1", port)) == 0
         self.wait_until(listens, 15, "the plain server listens")
         return "127.0.0.1", port
+
+
+class RefusedValkey(Refused):
+    server = "valkey-9"
 
 
 if __name__ == "__main__":
