@@ -170,14 +170,15 @@ enum presence { PRESENCE_UNKNOWN = 0, PRESENCE_ABSENT, PRESENCE_PRESENT };
  * the harm. Always 0 outside tests.
  */
 enum guard {
-    GUARD_VIRGIN = 1 << 0,  /* form only from servers that hold nothing */
-    GUARD_RECORD = 1 << 1,  /* form only when the record is known to be absent */
-    GUARD_MEMBER = 1 << 2,  /* meet only what is in the record */
-    GUARD_RESTORE = 1 << 3, /* give back the settings that the formation changed */
-    GUARD_FORGET = 1 << 4,  /* FACTS 4's conditions for FORGET */
-    GUARD_REBIRTH = 1 << 5, /* a recorded cluster is gone only when every server is virgin */
-    GUARD_GATE = 1 << 6,    /* a server starts with the addresses that the gate tells */
-    GUARD_DATA = 1 << 7,    /* what had a part does not start without its data */
+    GUARD_VIRGIN = 1 << 0,   /* form only from servers that hold nothing */
+    GUARD_RECORD = 1 << 1,   /* form only when the record is known to be absent */
+    GUARD_MEMBER = 1 << 2,   /* meet only what is in the record */
+    GUARD_RESTORE = 1 << 3,  /* give back the settings that the formation changed */
+    GUARD_FORGET = 1 << 4,   /* FACTS 4's conditions for FORGET */
+    GUARD_REBIRTH = 1 << 5,  /* a recorded cluster is gone only when every server is virgin */
+    GUARD_GATE = 1 << 6,     /* a server starts with the addresses that the gate tells */
+    GUARD_DATA = 1 << 7,     /* what had a part does not start without its data */
+    GUARD_UNSYNCED = 1 << 8, /* servers start as replicas that are not elected */
 };
 
 struct world {

@@ -138,6 +138,7 @@ void agent_answer_gate(struct sim *sim, struct agent *agent)
     struct node_id primaries[TABLE_MAX];
     gate_find_primaries(&sim->redis[agent->index], primaries, &claim);
     claim.asked_ms = agent->gate_asked_ms;
+    claim.opened = gate->opened;
     char reason[GATE_REASON_SIZE];
     enum gate_verdict verdict = gate_judge(&agent->world, &claim, SILENT_SECONDS * 1000, reason);
     gate->heard_us = sim->now_us;

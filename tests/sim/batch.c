@@ -20,10 +20,11 @@
 /* A batch of this size must have reached every rule of the planner. */
 #define SEEDS_REACH_ALL 500
 
-/* A schedule: its seed, and how many kinds of faults there were when it was kept (0 = all). */
+/* A schedule: its seed, how many kinds of faults there were when it was kept, and which were asked for. */
 struct seed {
     uint64_t number;
-    uint64_t kinds;
+    uint64_t kinds;  /* 0 = all */
+    uint64_t faults; /* as in struct options */
 };
 
 struct seeds {
@@ -50,13 +51,22 @@ static void seeds_add(struct seeds *seeds, struct seed seed)
     seeds->items[seeds->count++] = seed;
 }
 
-/* "kinds N", or nothing. */
-static bool seed_read_kinds(struct span text, struct seed *seed)
+/* "kinds N", "fault NAME", or nothing. */
+static bool seed_read_rest(struct span text, struct seed *seed)
 {
+    struct span key;
     struct span word;
-    return !span_token(&text, &word) ||
-           (span_is(word, "kinds") && span_token(&text, &word) &&
-            text_to_u64(word, STATS_FAULTS_MAX, &seed->kinds) && !span_token(&text, &word));
+    while (span_token(&text, &key)) {
+        char name[64];
+        if (!span_token(&text, &word) || !TEXT_COPY(name, word))
+            return false;
+        size_t kind = faults_find(name);
+        if (span_is(key, "fault") && kind < faults_count())
+            seed->faults |= UINT64_C(1) << kind;
+        else if (!span_is(key, "kinds") || !text_to_u64(word, STATS_FAULTS_MAX, &seed->kinds))
+            return false;
+    }
+    return true;
 }
 
 static int seeds_read_file(const char *path, struct seeds *seeds)
@@ -76,7 +86,7 @@ static int seeds_read_file(const char *path, struct seeds *seeds)
         if (!span_line(&rest, &text) || !text.len || text.ptr[0] == '#')
             continue;
         if (span_token(&text, &word) && span_is(word, "seed") && span_token(&text, &word) &&
-            text_to_u64(word, UINT64_MAX, &seed.number) && seed_read_kinds(text, &seed)) {
+            text_to_u64(word, UINT64_MAX, &seed.number) && seed_read_rest(text, &seed)) {
             seeds_add(seeds, seed);
         } else {
             (void)fprintf(stderr, "%s: not understood: %s", path, line);
@@ -145,6 +155,8 @@ static struct options seed_options(const struct options *options, struct seed se
     struct options with = *options;
     if (seed.kinds)
         with.kinds = (size_t)seed.kinds;
+    if (seed.faults)
+        with.faults = seed.faults;
     return with;
 }
 

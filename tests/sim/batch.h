@@ -12,8 +12,8 @@ struct batch {
     uint64_t seeds;
     uint64_t first;
     int jobs;
-    const char *
-        cases; /* folder of *.seed files: "seed N [kinds K]" lines, `#` comments; always run first */
+    /* Folder of *.seed files: "seed N [kinds K] [fault NAME]..." lines, `#` comments; run first. */
+    const char *cases;
 };
 
 /* The exit code: 0 if no rule was broken and every rule of the planner was reached. */

@@ -42,5 +42,9 @@ bool fault_data_lost_moved(struct sim *sim);
 bool fault_volume_lost_in_place(struct sim *sim);
 bool fault_primaries_lost(struct sim *sim);
 bool fault_chain(struct sim *sim);
+bool fault_api_down(struct sim *sim);
+bool fault_primaries_lost_anyhow(struct sim *sim);
+bool fault_opened_by_hand(struct sim *sim);
+bool fault_unsynced_heir(struct sim *sim);
 
 #endif

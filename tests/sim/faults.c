@@ -35,7 +35,7 @@ bool fault_api_troubled(const struct sim *sim)
     return sim->api.down || sim->api.error_permille || sim->api.conflict_permille;
 }
 
-static bool fault_api_down(struct sim *sim)
+bool fault_api_down(struct sim *sim)
 {
     if (fault_api_troubled(sim))
         return false;
@@ -238,6 +238,9 @@ static const struct fault_kind {
     {"volume-lost-in-place", fault_volume_lost_in_place},
     {"primaries-lost", fault_primaries_lost},
     {"chain", fault_chain},
+    {"primaries-lost-anyhow", fault_primaries_lost_anyhow},
+    {"opened-by-hand", fault_opened_by_hand},
+    {"unsynced-heir", fault_unsynced_heir},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

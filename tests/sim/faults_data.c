@@ -83,18 +83,20 @@ bool fault_volume_lost_in_place(struct sim *sim)
     return loss_of_one(sim, LOSS_VOLUME);
 }
 
-/*
- * Half of the primaries or more at once: no election can name their heirs (DESIGN 5.4). All come back
- * at their addresses: a primary that starts before the pod of another has one loads that one as
- * noaddr, and on all servers takes no part in finding it failed (tests/sim/README.md).
- */
-bool fault_primaries_lost(struct sim *sim)
+/* How one of many is lost; without the older kind's limits its pod may be made anew as well. */
+static enum loss loss_drawn(struct sim *sim, int pod, bool anyhow)
+{
+    if (sim_chance(sim, 500) && loss_mendable(sim, pod, LOSS_VOLUME))
+        return LOSS_VOLUME;
+    /* With OrderedReady the second of two is not made before the first is ready, which waits for it. */
+    bool moves = anyhow && sim->setup.volumes && !sim->setup.ordered_ready;
+    return moves && sim_chance(sim, 500) ? LOSS_DATA_MOVED : LOSS_DATA;
+}
+
+static bool lose_primaries(struct sim *sim, bool anyhow)
 {
     int primaries[PODS_MAX];
     int count = 0;
-    /* Who waits for the API longer than a replica stays electable waits for a person. */
-    if (!loss_possible(sim) || fault_api_troubled(sim))
-        return false;
     for (int i = 0; i < sim->api.now.replicas; i++)
         if (sim->redis[i].nodes[0].flags & NODE_PRIMARY && sim->redis[i].nodes[0].slots)
             primaries[count++] = i;
@@ -103,10 +105,74 @@ bool fault_primaries_lost(struct sim *sim)
         int pick = (int)sim_between(sim, i, count - 1);
         int pod = primaries[pick];
         primaries[pick] = primaries[i];
-        bool volume = sim_chance(sim, 500) && loss_mendable(sim, pod, LOSS_VOLUME);
+        enum loss loss = loss_drawn(sim, pod, anyhow);
         /* A newcomer is placed while former primaries are on their way back as replicas. */
-        sim->faults.uneven |= volume && lost > 1;
-        loss_happens(sim, pod, volume ? LOSS_VOLUME : LOSS_DATA);
+        sim->faults.uneven |= loss == LOSS_VOLUME && lost > 1;
+        loss_happens(sim, pod, loss);
     }
     return lost > 0;
+}
+
+/*
+ * Half of the primaries or more at once: no election can name their heirs (DESIGN 5.4). All come back
+ * at their addresses, and the API is there.
+ */
+bool fault_primaries_lost(struct sim *sim)
+{
+    return loss_possible(sim) && !fault_api_troubled(sim) && lose_primaries(sim, false);
+}
+
+/* The same with new addresses, and while the API is away. */
+bool fault_primaries_lost_anyhow(struct sim *sim)
+{
+    if (!loss_possible(sim))
+        return false;
+    if (sim_chance(sim, 300))
+        (void)fault_api_down(sim);
+    return lose_primaries(sim, true);
+}
+
+/* ---- an heir that has nothing ---- */
+
+#define HEIR_LOOK_US MS(100)
+#define HEIR_LOOKS 600
+
+/* Once the new replica has begun to copy, its primary is gone for longer than an election takes. */
+static void on_heir(struct sim *sim, const struct event *event)
+{
+    const struct redis *heir = &sim->redis[event->who];
+    struct redis *primary = &sim->redis[event->other];
+    uint64_t looks = event->run + 1;
+    bool copies =
+        heir->phase == REDIS_UP && heir->repl.state == REPL_SYNC && heir->repl.peer == event->other;
+    if (!copies && looks < HEIR_LOOKS) {
+        sim_after(sim, HEIR_LOOK_US, on_heir, event->who, event->other, looks, NULL);
+        return;
+    }
+    if (!copies || !redis_running(sim, primary) || !(primary->nodes[0].flags & NODE_PRIMARY))
+        return;
+    int64_t away = SECONDS(10) + 3 * MS(sim->setup.node_timeout_ms);
+    redis_pause(sim, primary, away);
+    sim->faults.hold_us = sim->now_us + away + ELECTION_US(sim->setup.node_timeout_ms);
+    fault_lasts(sim, away + SECONDS(10));
+}
+
+/* A replica loses its volume, and its primary goes before the new one has copied anything. */
+bool fault_unsynced_heir(struct sim *sim)
+{
+    int pod = fault_any_pod(sim);
+    const struct redis_node *me = &sim->redis[pod].nodes[0];
+    if (!loss_possible(sim) || !(me->flags & NODE_REPLICA) || sim->redis[pod].size < 3)
+        return false;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        if (sim->redis[i].nodes[0].id != me->primary)
+            continue;
+        sim->pods[pod].lose_volume = true;
+        pods_delete(sim, pod, false);
+        sim_after(sim, HEIR_LOOK_US, on_heir, pod, i, 0, NULL);
+        sim->faults.hold_us = sim->now_us + HEIR_LOOKS * HEIR_LOOK_US;
+        fault_lasts(sim, HEIR_LOOKS * HEIR_LOOK_US);
+        return true;
+    }
+    return false;
 }

@@ -116,3 +116,60 @@ bool fault_chain(struct sim *sim)
     }
     return false;
 }
+
+/* ---- a gate that waits for a person ---- */
+
+#define PATIENCE_US SECONDS(90)
+#define LOOKS_MAX 40
+
+/* Who may have what the node of this pod held; a person who finds such a one does not open. */
+static bool anybody_has_data_of(const struct sim *sim, int pod)
+{
+    const struct redis *r = &sim->redis[pod];
+    for (int i = 0; i < sim->api.now.replicas; i++)
+        if (i != pod && sim->redis[i].nodes[0].primary == r->nodes[0].id &&
+            redis_has_data(sim, &sim->redis[i]))
+            return true;
+    return redis_has_data(sim, r);
+}
+
+/* Opens the gate of a server that already waited there when the person looked last (`other`). */
+static void on_person_looks(struct sim *sim, const struct event *event)
+{
+    uint64_t looks = event->run + 1;
+    int waits = -1;
+    for (int i = 0; i < sim->api.now.replicas && waits < 0; i++)
+        if (sim->pods[i].gate.waiting && sim->agents[i].alive && !anybody_has_data_of(sim, i))
+            waits = i;
+    if (waits >= 0 && waits == event->other) {
+        sim_trace(sim, "person", "muster gate open %s", sim->redis[waits].name);
+        sim->pods[waits].gate.opened = true;
+        waits = -1;
+    }
+    if (looks == LOOKS_MAX || pods_all_running(sim))
+        return;
+    sim_after(sim, PATIENCE_US, on_person_looks, 0, waits, looks, NULL);
+    fault_lasts(sim, PATIENCE_US + SECONDS(15));
+    sim->faults.hold_us = sim->now_us + PATIENCE_US + SECONDS(15);
+}
+
+/*
+ * The users empty their cluster, and all pods go. The set makes them one after the other
+ * (OrderedReady): the first one cannot prove what nobody has, and waits for the word of others that are
+ * not made before it is ready.
+ */
+bool fault_opened_by_hand(struct sim *sim)
+{
+    if (!sim->setup.ordered_ready || !sim->setup.volumes || !check_healthy(sim) || sim->faults.cuts)
+        return false;
+    memset(sim->acked, 0, sizeof sim->acked);
+    memset(sim->checks.kept, 0, sizeof sim->checks.kept);
+    for (int i = 0; i < sim->api.now.replicas; i++)
+        memset(sim->redis[i].data, 0, sizeof sim->redis[i].data);
+    for (int i = 0; i < sim->api.now.replicas; i++)
+        pods_delete(sim, i, sim_chance(sim, 500));
+    sim_after(sim, PATIENCE_US, on_person_looks, 0, -1, 0, NULL);
+    fault_lasts(sim, PATIENCE_US + SECONDS(15));
+    sim->faults.hold_us = sim->now_us + PATIENCE_US + SECONDS(15);
+    return true;
+}

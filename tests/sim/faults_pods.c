@@ -65,8 +65,11 @@ static bool may_lose_data(struct sim *sim, int pod)
     if (!anything_written(sim) && !sim->api.now.record)
         return true;
     const struct redis_node *me = redis_myself(&sim->redis[pod]);
-    if (!fault_record_formed(sim)) /* the followers of a second one would wait for votes for ever */
-        return !anything_written(sim) && !(me->slots && owner_is_gone(sim));
+    if (!fault_record_formed(sim)) {
+        /* Schedules that were kept before a second owner could be lost do without it. */
+        bool second = sim->faults.drawn > faults_find("unsynced-heir");
+        return !anything_written(sim) && (second || !(me->slots && owner_is_gone(sim)));
+    }
     if (!check_healthy(sim) || sim->faults.cuts)
         return false;
     if (me->flags & NODE_REPLICA)
@@ -383,12 +386,25 @@ static void clone_pass_gate(struct sim *sim, struct redis *clone)
     }
 }
 
+/* Some server's table has it, whoever it was. */
+static bool addr_is_dialled(const struct sim *sim, int addr)
+{
+    for (int k = 0; k < sim->redis_count; k++)
+        for (int n = 0; sim->redis[k].phase != REDIS_DOWN && n < sim->redis[k].node_high; n++)
+            if (sim->redis[k].nodes[n].used && sim->redis[k].nodes[n].addr == addr)
+                return true;
+    return false;
+}
+
 /* A snapshot of a primary's nodes.conf, without its data, is started elsewhere (FACTS 13, M7b). */
 bool fault_cloned_volume(struct sim *sim)
 {
     const struct redis *from = &sim->redis[fault_any_pod(sim)];
     int addr = free_addr(sim);
     if (!check_healthy(sim) || !addr || sim->faults.foreign == FOREIGN_MAX || !from->nodes[0].slots)
+        return false;
+    /* Who dials it tells the clone where he is, and it answers as the one whose copy it is. */
+    if (addr_is_dialled(sim, addr))
         return false;
     int index = PODS_MAX + sim->faults.foreign++;
     redis_init(sim, index, "clone", false);

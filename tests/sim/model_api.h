@@ -93,6 +93,7 @@ struct gate_model { /* a server's hook that asks whether it may start (agent/hoo
     bool waiting;
     uint64_t asked;   /* +1 for each server that came to the gate */
     int64_t heard_us; /* when its agent last answered, or since when it did not */
+    bool opened;      /* a person told its agent to let it go */
 };
 
 struct pod_model {

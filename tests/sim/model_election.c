@@ -8,7 +8,7 @@
 
 #include "sim.h"
 
-/* cluster-replica-validity-factor and repl-ping-replica-period of the default configuration. */
+/* cluster-replica-validity-factor (or 0: any age) and repl-ping-replica-period of the default configuration. */
 #define VALIDITY_FACTOR 10
 #define REPL_PING_US SECONDS(10)
 
@@ -64,6 +64,8 @@ static bool election_wanted(const struct sim *sim, struct redis *r,
 {
     if (!primary || !(primary->flags & NODE_FAIL) || !primary->slots)
         return false;
+    if (sim->setup.any_age)
+        return true;
     int64_t nt = MS(r->set.node_timeout_ms);
     int64_t age = r->repl.state == REPL_UP ? 0 : sim->now_us - r->repl.down_since_us;
     if (age > nt)

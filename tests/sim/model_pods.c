@@ -123,7 +123,7 @@ static void on_server_start(struct sim *sim, const struct event *event)
     if (pod_gone(sim, event) || sim->api.now.pods[event->who].terminating ||
         sim->redis[event->who].phase != REDIS_DOWN || gate->waiting)
         return;
-    *gate = (struct gate_model){true, gate->asked + 1, sim->now_us};
+    *gate = (struct gate_model){.waiting = true, .asked = gate->asked + 1, .heard_us = sim->now_us};
     if (agent->alive && sim->now_us >= agent->paused_until_us)
         agent_wake(sim, agent);
     sim_after(sim, HOOK_SILENT_US, on_hook, event->who, (int)gate->asked, event->run, NULL);

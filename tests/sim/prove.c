@@ -48,6 +48,10 @@ static const struct proof {
      GUARD_DATA,
      {"volume-lost-in-place"},
      "I8: "},
+    {"without UNSYNCED a replica is elected that has not copied anything yet",
+     GUARD_UNSYNCED,
+     {"unsynced-heir"},
+     "I8: "},
 };
 
 static uint64_t proof_faults(const struct proof *proof)

@@ -79,6 +79,9 @@ static void schedule_setup(struct sim *sim)
     s->api_us = sim_between(sim, MS(1), MS(20));
     s->loss_permille = sim_chance(sim, 700) ? 0 : (unsigned)sim_between(sim, 1, 20);
     s->clock_ppm = sim_chance(sim, 850) ? 100 : (int)sim_between(sim, 1000, 100000);
+    /* Not drawn, and not for the kept seeds of before: they would be other schedules. */
+    bool later = !sim->options.kinds || sim->options.kinds > faults_find("unsynced-heir");
+    s->any_age = later && s->no_failover_by_hook && sim->seed % 3 == 1;
     setup_latencies(sim);
     setup_atoms(sim);
     s->sweep_max = sim->seed % 4 == 3 ? 2 : OBSERVE_SWEEP_MAX;
@@ -86,10 +89,11 @@ static void schedule_setup(struct sim *sim)
     for (int i = 0; i < s->pods; i++)
         sim->pods[i].late_us = sim_chance(sim, 150) ? sim_between(sim, SECONDS(1), SECONDS(30)) : 0;
     pods_init(sim, s->pods);
-    sim_trace(sim, "setup", "%d pods, %d replicas per primary, %s, %s, NT %lld ms, %s%s", s->pods,
+    sim_trace(sim, "setup", "%d pods, %d replicas per primary, %s, %s, NT %lld ms, %s%s%s", s->pods,
               s->replicas_per_primary, s->traits->name, s->volumes ? "volumes" : "no volumes",
               (long long)s->node_timeout_ms, s->ordered_ready ? "ordered" : "parallel",
-              s->announce_by_hook ? "" : ", servers start without an announced address");
+              s->announce_by_hook ? "" : ", servers start without an announced address",
+              s->any_age ? ", replicas of any age are elected" : "");
     sim_after(sim, SECONDS(1), on_write, 0, 0, 0, NULL);
 }
 
