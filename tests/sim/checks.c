@@ -138,7 +138,8 @@ void check_takeover(struct sim *sim, const struct redis *r, const struct redis_n
 {
     for (int i = 0; i < sim->redis_count; i++) {
         const struct redis *other = &sim->redis[i];
-        if (other != r && other->phase != REDIS_DOWN && other->nodes[0].id == primary->id)
+        if (other != r && other->ours && other->phase != REDIS_DOWN &&
+            other->nodes[0].id == primary->id) /* a copy of its volume, elsewhere, is not it */
             sim_violation(sim, "I13: %s takes over %s, which runs", r->name, other->name);
     }
 }

@@ -111,8 +111,8 @@ void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us)
     r->set = r->configured;
     if (sim->setup.announce_by_hook || !r->ours)
         r->set.announce = addr;
-    r->set.no_failover = sim->setup.no_failover_by_hook && r->ours &&
-                         !(sim->options.guards_off & GUARD_UNSYNCED);
+    r->set.no_failover =
+        sim->setup.no_failover_by_hook && r->ours && !(sim->options.guards_off & GUARD_UNSYNCED);
     if (r->has_conf)
         process_load_conf(sim, r);
     else
