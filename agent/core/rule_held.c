@@ -59,7 +59,8 @@ static bool held_is_taken(const struct planner *p, const struct shard *shard)
 }
 
 /* The follower that has most; NO_POD with the reason said when that cannot be told. */
-static size_t held_heir(struct planner *p, const struct shard *shard, const char *what)
+static size_t held_heir(struct planner *p, const struct shard *shard, const struct pod *held,
+                        const char *what)
 {
     const struct world *w = p->world;
     size_t heir = NO_POD;
@@ -72,10 +73,9 @@ static size_t held_heir(struct planner *p, const struct shard *shard, const char
             heir = shard->replica_pods[r];
     }
     if (heir == NO_POD)
-        planner_say(p,
-                    "%s, and no replica that answers has any data: waiting for another, or for a "
-                    "person who gives it up (`muster gate open`)",
-                    what);
+        planner_say(p, "%s, and no replica that answers has any: waiting for another%s", what,
+                    held ? arena_format(p->arena, ", or for `muster gate open %s`", held->name)
+                         : ", or for a person to decide");
     else if (shard->replicas_known > shard->replica_count) {
         planner_say(p,
                     "%s: waiting for all its replicas, one may have more than %s; else a person "
@@ -159,7 +159,7 @@ static bool held_replace(struct planner *p, const struct shard *shard, bool by_v
         planner_say(p, "%s: its slots are being taken over", what);
         return true;
     }
-    size_t heir = held_heir(p, shard, what);
+    size_t heir = held_heir(p, shard, held, what);
     if (heir == NO_POD)
         return false;
     struct action a =
