@@ -16,6 +16,7 @@ int fault_any_pod(struct sim *sim);
 int fault_leader_pod(const struct sim *sim); /* -1 if nobody leads */
 bool fault_record_formed(const struct sim *sim);
 bool fault_api_troubled(const struct sim *sim);
+bool fault_owner_is_gone(const struct sim *sim);
 
 /* Each injects one fault; false if it is not possible now. */
 bool fault_agent_crash(struct sim *sim);

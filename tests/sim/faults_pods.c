@@ -44,7 +44,7 @@ static bool anything_written(const struct sim *sim)
 }
 
 /* Some server's view has an owner of slots that no server of ours is any more. */
-static bool owner_is_gone(const struct sim *sim)
+bool fault_owner_is_gone(const struct sim *sim)
 {
     for (int i = 0; i < PODS_MAX; i++) {
         const struct redis *r = &sim->redis[i];
@@ -68,7 +68,7 @@ static bool may_lose_data(struct sim *sim, int pod)
     if (!fault_record_formed(sim)) {
         /* Schedules that were kept before a second owner could be lost do without it. */
         bool second = sim->faults.drawn > faults_find("unsynced-heir");
-        return !anything_written(sim) && (second || !(me->slots && owner_is_gone(sim)));
+        return !anything_written(sim) && (second || !(me->slots && fault_owner_is_gone(sim)));
     }
     if (!check_healthy(sim) || sim->faults.cuts)
         return false;
