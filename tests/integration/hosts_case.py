@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+from keyed import Cluster  # noqa: E402
 from muster_test import Lab, MusterTestCase  # noqa: E402
 
 PODS = 6
@@ -42,6 +43,9 @@ class HostsCase(MusterTestCase):
         self.assertEqual({m["id"] for m in record(lab, "muster-0")["members"]}, ids)
         self.wait_until(lambda: lab.muster("muster-0", "check").returncode == 0, 20,
                         "muster check exits 0")
+
+    def assert_servers_start(self, lab: Lab) -> None:
+        self.wait_until(lambda: len(Cluster(lab).roles()) == len(lab.pods()), 20, "every server answers")
 
     def assert_nothing_formed(self, lab: Lab) -> None:
         for pod in lab.pods():

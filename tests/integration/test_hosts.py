@@ -23,6 +23,10 @@ from hosts_case import PODS, HostsCase, record  # noqa: E402
 KILL_AFTER = ((1, 0), (12, 20), (45, 0))
 
 
+# A new server asks who had its address before; without a list to ask by it starts after so long.
+SHORT = {"hook.silentSeconds": 2}
+
+
 class Formation(HostsCase):
     def test_a_static_list_forms_though_hosts_appear_late_and_one_by_one(self) -> None:
         with Lab(pods=PODS, discovery="static", settings={"lab.lateSeconds": 5}) as lab:
@@ -38,10 +42,11 @@ class Formation(HostsCase):
 
     def test_nothing_is_formed_from_a_part_of_the_name(self) -> None:
         """Four of six addresses, another four each time; then all of them."""
-        with Lab(pods=PODS, discovery="dns", settings={"lab.dns": "partial=4"}) as lab:
+        with Lab(pods=PODS, discovery="dns", settings={"lab.dns": "partial=4", **SHORT}) as lab:
             lab.up(wait="running")
             self.wait_until(lambda: "exactly cluster.size 6 servers: muster.lab has 4 addresses"
                             in lab.log("muster-0"), 15, "the agent says what is missing")
+            self.assert_servers_start(lab)
             time.sleep(3)
             self.assert_nothing_formed(lab)
             lab.dns("up")
@@ -49,11 +54,12 @@ class Formation(HostsCase):
             self.assert_one_cluster(lab)
 
     def test_a_wrong_size_is_said_and_nothing_formed(self) -> None:
-        with Lab(pods=4, discovery="dns", settings={"cluster.size": 3}) as lab:
+        with Lab(pods=4, discovery="dns", settings={"cluster.size": 3, **SHORT}) as lab:
             lab.up(wait="running")
             self.wait_until(lambda: all("exactly cluster.size 3 servers: muster.lab has 4 addresses"
                                         in lab.log(pod) for pod in lab.pods()), 15,
                             "every agent says what is wrong")
+            self.assert_servers_start(lab)
             time.sleep(3)
             self.assert_nothing_formed(lab)
 
