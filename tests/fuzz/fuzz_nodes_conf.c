@@ -20,7 +20,8 @@ static bool own_addresses(const struct nodes_conf *conf, struct nodes_conf_addre
 {
     for (size_t i = 0; i < conf->count; i++) {
         const struct nodes_conf_node *node = &conf->nodes[i];
-        to[i] = (struct nodes_conf_address){node->id, "", node->port, node->bus_port};
+        to[i] = (struct nodes_conf_address){
+            .id = node->id, .port = node->port, .bus_port = node->bus_port};
         memcpy(to[i].ip, node->ip, sizeof to[i].ip);
         if (i == conf->myself)
             continue;
@@ -57,6 +58,9 @@ static void lose_all(struct span text, const struct nodes_conf *conf)
     for (size_t i = 0; i < conf->count; i++) {
         struct nodes_conf_node was = conf->nodes[i];
         if (i != conf->myself) {
+            /* what was found at an address is not true of none */
+            if (was.ip[0] || !(was.flags & NODE_NOADDR))
+                was.flags &= ~(uint32_t)(NODE_FAIL | NODE_PFAIL);
             memset(was.ip, 0, sizeof was.ip);
             was.port = was.bus_port = 0;
             was.flags |= NODE_NOADDR;
