@@ -215,9 +215,6 @@ class Addresses(MusterTestCase):
                 self.assertEqual(lab.address(primaries[1]), before[primaries[0]])
                 self.assertEqual(cluster.lost(), 0)
                 self.assertEqual(cluster.masters(), primaries, "no role moved")
-                if server == "redis-7.0":    # valkey 9 may find them by itself (FACTS 2)
-                    self.wait_until(lambda: "NodesIntroduced" in cluster.events(), 20,
-                                    "an Event tells it")
                 for pod in lab.pods():
                     self.assertNotIn("noaddr", lab.text(pod, "CLUSTER", "NODES"), pod)
                 # A replica tells how far it is once a second, so not at once.
