@@ -242,10 +242,8 @@ tier_integration() {
     if [ "${MUSTER_NO_SETUP-}" != 1 ]; then
         step integration/servers tests/lib/setup.sh servers redis-7.0 redis-8.0 valkey-8.1 valkey-9 || return 1
     fi
-    # the longest first: what is begun last alone would be waited for
-    for file in tests/integration/test_{matrix,gate,secure,api_access,healing,rebirth,api_faults}.py \
-        tests/integration/test_*.py; do
-        [ -x "$file" ] && [[ " ${files[*]-} " != *" $file "* ]] && files+=("$file")
+    for file in tests/integration/test_*.py; do
+        [ -x "$file" ] && files+=("$file")
     done
     [ "${#files[@]}" -gt 0 ] || nothing integration 'no executable tests/integration/test_*.py'
     rm -f "$logs"/integration-*.result
