@@ -169,7 +169,7 @@ static void hook_put_addresses(const struct agent *agent, const struct hook_fact
         const struct pod *pod = alone ? NULL : gate_address(&agent->world, &peer->id);
         struct nodes_conf_address *address = &answer->addresses[answer->address_count++];
         address->id = peer->id;
-        address->failing = most && gate_is_failing(&agent->world, &peer->id);
+        address->failing = !pod && most && gate_is_failing(&agent->world, &peer->id);
         if (!pod)
             continue;
         text_format(address->ip, sizeof address->ip, "%s", pod->ip);
@@ -196,15 +196,6 @@ static void hook_put_settings(const struct agent *agent, struct hook_answer *ans
                 "yes"); /* until it has synced: rule_basis.c */
 }
 
-/* What a person takes upon himself. */
-static const char *hook_opened_how(const struct gate_claim *claim)
-{
-    if (claim->corrupt)
-        return "empty, with its files kept aside";
-    return claim->data ? "as it is"
-                       : "without data, and the replicas of its node throw theirs away";
-}
-
 /* A hold that is more than a moment is told with its end, also where `kubectl describe` shows it. */
 static void hook_post_hold(struct agent *agent, const struct gate_claim *claim, bool held,
                            const char *reason)
@@ -218,7 +209,7 @@ static void hook_post_hold(struct agent *agent, const struct gate_claim *claim, 
         text_format(message, sizeof message,
                     "%s is held back before its start: %s; `muster gate open %s` starts it %s",
                     agent->identity.pod_name, reason, agent->identity.pod_name,
-                    hook_opened_how(claim));
+                    gate_opened_how(&agent->world, claim));
     else
         text_format(message, sizeof message, "%s starts after %d s at its gate: %s",
                     agent->identity.pod_name, (int)((agent->world.now_ms - since_ms) / 1000),

@@ -309,6 +309,17 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
     return gate_judge_other(record, claim, reason);
 }
 
+const char *gate_opened_how(const struct world *world, const struct gate_claim *claim)
+{
+    if (claim->corrupt)
+        return "empty, with its files kept aside";
+    if (!claim->data)
+        return "without data, and the replicas of its node throw theirs away";
+    return gate_find_part(world, claim).node ? "as it is, and the replicas of the node that is "
+                                               "expected here copy its data over theirs"
+                                             : "as it is";
+}
+
 const struct pod *gate_address(const struct world *world, const struct node_id *id)
 {
     const struct record *record = gate_record(world);

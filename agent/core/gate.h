@@ -56,6 +56,12 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
                              int64_t limit_ms, char reason[GATE_REASON_SIZE]);
 
 /*
+ * What becomes of a server that waits here when a person opens its gate, as the end of "... starts
+ * it": with what a person must know beforehand.
+ */
+const char *gate_opened_how(const struct world *world, const struct gate_claim *claim);
+
+/*
  * The pod whose address is the current one of this node, or NULL: then the server must not dial it
  * (`:0@0 noaddr`), since whoever answers at the old address may be another cluster's (FACTS 13, M7b).
  */

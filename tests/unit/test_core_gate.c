@@ -241,6 +241,7 @@ static void test_its_data_is_no_proof_for_the_address_of_another(void **state)
         world_build_refresh(b);
         assert_int_equal(judge(b, claim), GATE_WAIT);
         assert_non_null(strstr(reason, "at this address another node is expected"));
+        assert_non_null(strstr(gate_opened_how(&b->world, &claim), "copy its data over theirs"));
         /* It waits at another pod's gate with its data: nobody dials it here. */
         struct gate_word word = {
             .held = true, .id = b->nodes[away].id, .owner = true, .data = true};
@@ -257,6 +258,7 @@ static void test_a_copy_that_is_opened_goes_alone(void **state)
     struct gate_claim claim = claim_of(b, 1);
     claim.data = false;
     assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(gate_opened_how(&b->world, &claim), "throw theirs away"));
     claim.opened = true;
     assert_int_equal(judge(b, claim), GATE_GO_ALONE);
     claim.id = b->nodes[0].id;
@@ -272,6 +274,7 @@ static void test_alone_with_a_corrupt_file(void **state)
     struct gate_claim claim = {.corrupt = true, .asked_ms = ASKED_MS};
     assert_int_equal(judge(b, claim), GATE_WAIT);
     assert_non_null(strstr(reason, "a person must decide"));
+    assert_string_equal(gate_opened_how(&b->world, &claim), "empty, with its files kept aside");
     claim.opened = true;
     assert_int_equal(judge(b, claim), GATE_GO_EMPTY);
 }

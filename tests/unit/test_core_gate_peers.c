@@ -50,17 +50,21 @@ static void test_a_server_with_peers_starts_with_their_current_addresses(void **
     assert_int_equal(judge(b, claim_of(b, 1)), GATE_GO_ALONE);
 }
 
+static void take_address(struct pod *pod)
+{
+    pod->ip[0] = '\0';
+    pod->server = (struct server){.reach = REACH_UNKNOWN};
+}
+
 /* Whom it would not know at its start it would not look after (gate_awaits_peers()). */
 static void test_a_server_waits_for_peers_on_their_way(void **state)
 {
     struct world_build *b = formed_elsewhere(*state);
     struct gate_claim claim = claim_of(b, 0);
-    b->pods[4].ip[0] = '\0';
-    b->pods[4].server = (struct server){.reach = REACH_UNKNOWN};
+    take_address(&b->pods[4]);
     assert_int_equal(judge(b, claim), GATE_WAIT);
     assert_string_equal(reason, "muster-4 has no address yet: waiting for it (at most 30 s)");
-    b->pods[5].ip[0] = '\0';
-    b->pods[5].server = (struct server){.reach = REACH_UNKNOWN};
+    take_address(&b->pods[5]);
     assert_int_equal(judge(b, claim), GATE_WAIT);
     assert_string_equal(reason,
                         "muster-4 and others have no address yet: waiting for them (at most 30 s)");
@@ -82,8 +86,7 @@ static void test_a_server_does_not_wait_for_a_failed_peer(void **state)
 {
     struct world_build *b = formed_elsewhere(*state);
     struct gate_claim claim = claim_of(b, 0);
-    b->pods[4].ip[0] = '\0';
-    b->pods[4].server = (struct server){.reach = REACH_UNKNOWN};
+    take_address(&b->pods[4]);
     assert_int_equal(judge(b, claim), GATE_WAIT);
     world_build_lose(b, 4);
     world_build_refresh(b);
@@ -102,8 +105,7 @@ static void test_a_minority_waits_longer(void **state)
     claim.primaries = primaries;
     claim.primary_count = 3;
     for (size_t i = 1; i < 5; i++) {
-        b->pods[i].ip[0] = '\0';
-        b->pods[i].server = (struct server){.reach = REACH_UNKNOWN};
+        take_address(&b->pods[i]);
     }
     b->pods[5].server.state_ok = false;
     claim.asked_ms -= (int64_t)4 * LIMIT_MS - 1;
