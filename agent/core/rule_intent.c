@@ -93,6 +93,11 @@ static void form_name(const struct planner *p, struct record *record)
     record->generation = 1;
 }
 
+/*
+ * The primaries' epochs are above all that a newcomer is given, rule_join.c. Valkey 9 believes nothing
+ * of a replica whose own epoch is above its primary's once an older word of it was heard after the one
+ * that told of its new part (FACTS 1).
+ */
 static struct record_member form_member(const struct planner *p, const struct pod *pod,
                                         const struct role *role)
 {
@@ -100,7 +105,7 @@ static struct record_member form_member(const struct planner *p, const struct po
         .id = pod->server.id,
         .shard = role->shard,
         .primary = role->primary,
-        .epoch = (uint64_t)pod->ordinal + 1,
+        .epoch = (uint64_t)pod->ordinal + 1 + (role->primary ? NODES_MAX : 0),
         .node_timeout_ms = pod->server.node_timeout_ms,
         .diskless_delay_s = pod->server.diskless_delay_s,
     };
@@ -257,9 +262,10 @@ static struct record_member form_replace(const struct record_member *lost, const
 {
     struct record_member m = *lost;
     m.id = pod->server.id;
-    m.epoch = epoch;
     if (heir != HEIR_NONE)
         m.primary = heir == HEIR_NOBODY;
+    if (m.primary)
+        m.epoch = epoch; /* what it owned is still known as its past's */
     /* A process that went on under a new id (CLUSTER RESET HARD) still has our quick settings. */
     if (!planner_is_quick_timeout(pod->server.node_timeout_ms)) {
         m.node_timeout_ms = pod->server.node_timeout_ms;

@@ -225,11 +225,33 @@ static bool join_is_misplaced(const struct planner *p, size_t pod)
            (!(n->flags & NODE_MYSELF) && strcmp(n->ip, candidate->ip) != 0);
 }
 
+/*
+ * A newcomer gets a config epoch of its own before it meets anybody: two with none would be given the
+ * highest by Redis (clusterHandleConfigEpochCollision), see form_member(). True if it waits for that.
+ */
+static bool join_number(struct planner *p, size_t pod)
+{
+    const struct pod *newcomer = &p->world->pods[pod];
+    if (!planner_formed(p) || !planner_belongs(p, pod) || !p->facts->virgin[pod] ||
+        newcomer->server.my_epoch || !p->facts->reference_ours)
+        return false;
+    struct action a = planner_action(p, ACTION_SET_CONFIG_EPOCH, pod, AUTHORITY_LEADER);
+    a.require = REQUIRE_ALONE;
+    a.epoch = (uint64_t)newcomer->ordinal + 1;
+    for (size_t i = 0; i < p->facts->reference->node_count; i++) {
+        const struct view_node *n = &p->facts->reference->nodes[i];
+        if (n->flags & NODE_PRIMARY && n->epoch == a.epoch)
+            return false; /* a cluster that others have formed */
+    }
+    return planner_add(p, a);
+}
+
 /* What is needed, not what is sent in this turn: a handshake takes longer than a turn. */
 struct introduction {
     const struct pod *first; /* the lowest pod that some member must be told of */
     size_t by;               /* by so many members */
     size_t more;             /* pods beside the first */
+    bool *later;             /* by pod: not in this turn */
 };
 
 static void join_introduce(struct planner *p, size_t to, struct introduction *said)
@@ -240,8 +262,8 @@ static void join_introduce(struct planner *p, size_t to, struct introduction *sa
     if (join_is_misplaced(p, to))
         (void)planner_sees_all(p);
     for (size_t k = 0; planner_partner(to, k, w->pod_count, &from); k++) {
-        if (!planner_belongs(p, from) || !world_view_fresh(w, &w->pods[from]) ||
-            !join_must_meet(p, from, to))
+        if (said->later[from] || !planner_belongs(p, from) ||
+            !world_view_fresh(w, &w->pods[from]) || !join_must_meet(p, from, to))
             continue;
         by++;
         (void)planner_add(p, planner_meet(p, &w->pods[from], &w->pods[to]));
@@ -260,9 +282,11 @@ enum rule_verdict rule_meet(struct planner *p)
 {
     if (!p->world->record)
         return RULE_PASS;
-    struct introduction said = {0};
+    struct introduction said = {.later = ARENA_NEW(p->arena, bool, p->world->pod_count)};
+    for (size_t i = 0; i < p->world->pod_count; i++)
+        said.later[i] = join_number(p, i);
     for (size_t to = 0; to < p->world->pod_count; to++)
-        if (p->world->pods[to].ip[0] && planner_belongs(p, to))
+        if (p->world->pods[to].ip[0] && planner_belongs(p, to) && !said.later[to])
             join_introduce(p, to, &said);
     if (said.first && planner_formed(p))
         planner_say(p, "%s is not known or not reached at %s by %s: introducing it%s",

@@ -23,7 +23,8 @@ CERTIFICATE_NAME = "redis.lab"       # a DNS name that every pod's certificate h
 # The smallest ACL user that an agent can be (agent/README.md has the reasons).
 AGENT_RULES = ("resetchannels -@all +client|setname +info +cluster|myid +cluster|info "
                "+cluster|nodes +cluster|set-config-epoch +cluster|addslotsrange +cluster|meet "
-               "+cluster|replicate +cluster|forget +config|get +config|set")
+               "+cluster|replicate +cluster|forget +cluster|failover "
+               "+config|get +config|set")
 
 
 class Access:
