@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "core/gate_part.h"
+#include "core/gate_twin.h"
 
 /* Times the limit: how long a server waits that would be one of few. */
 #define GATE_MINORITY_LIMITS 4
@@ -26,7 +27,8 @@ static const char *gate_whose(const struct world *world, const struct view_node 
                               const struct gate_claim *claim)
 {
     if (node_id_eq(&node->id, &claim->id))
-        return "it comes back without its data";
+        return claim->outlived ? "its process outlived its pod and took what this volume may lack"
+                               : "it comes back without its data";
     return node_id_eq(&node->id, &world->past.id) ? "it comes back without its volume"
                                                   : "at this address another node is expected";
 }
@@ -54,23 +56,25 @@ static bool gate_holds_for_part(const struct world *world, const struct gate_cla
 
 /* What ran here last had a part, as its volume or our memory says, and the others are not heard. */
 static bool gate_holds_unheard(const struct world *world, const struct node_id *lost,
-                               int64_t since_ms, const struct gate_part *part,
+                               const struct gate_claim *claim, const struct gate_part *part,
                                char reason[GATE_REASON_SIZE])
 {
+    const char *state =
+        claim->outlived ? "this volume may lack its last writes" : "its data is gone";
     if (!gate_told(world)) {
         text_format(reason, GATE_REASON_SIZE,
-                    "node %.8s owned slots here and its data is gone: %s must tell first who else "
+                    "node %.8s owned slots here and %s: %s must tell first who else "
                     "has it",
-                    lost->hex, gate_teller(world));
+                    lost->hex, state, gate_teller(world));
         return true;
     }
-    const char *holder = gate_find_holder(world, lost, since_ms);
+    const char *holder = gate_find_holder(world, lost, claim->asked_ms);
     if (!holder || part->heard > part->others / 2)
         return false;
     text_format(reason, GATE_REASON_SIZE,
-                "node %.8s owned slots here and its data is gone, and %s may have it: waiting for "
+                "node %.8s owned slots here and %s, and %s may have it: waiting for "
                 "most of the %zu other servers to say who owns the slots, %zu do",
-                lost->hex, holder, part->others, part->heard);
+                lost->hex, state, holder, part->others, part->heard);
     return true;
 }
 
@@ -92,7 +96,7 @@ static bool gate_holds_data(const struct world *world, const struct gate_claim *
     if (part.node)
         return gate_holds_for_part(world, claim, &part, reason);
     const struct node_id *lost = gate_lost(world, claim);
-    return lost && gate_holds_unheard(world, lost, claim->asked_ms, &part, reason);
+    return lost && gate_holds_unheard(world, lost, claim, &part, reason);
 }
 
 /* ---- a start from nothing ---- */
@@ -293,7 +297,8 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
     const struct record *record = gate_record(world);
     struct node_id recorded = gate_recorded_id(world, &claim->id);
     if (!record || node_id_eq(&recorded, &claim->id)) {
-        if (record && gate_awaits_peers(world, claim, limit_ms, reason))
+        if (gate_holds_twin(world, claim, reason) ||
+            (record && gate_awaits_peers(world, claim, limit_ms, reason)))
             return GATE_WAIT;
         text_format(reason, GATE_REASON_SIZE, "the current addresses of its peers are known");
         return GATE_GO_REWRITTEN;
@@ -313,8 +318,12 @@ const char *gate_opened_how(const struct world *world, const struct gate_claim *
 {
     if (claim->corrupt)
         return "empty, with its files kept aside";
+    if (claim->outlived)
+        return "with the data of its volume, and the replicas of its node copy that over theirs";
     if (!claim->data)
         return "without data, and the replicas of its node throw theirs away";
+    if (gate_twin_lives(world, claim))
+        return "beside the one that runs, and what either of them then takes may be lost";
     return gate_find_part(world, claim).node ? "as it is, and the replicas of the node that is "
                                                "expected here copy its data over theirs"
                                              : "as it is";

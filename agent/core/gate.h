@@ -2,12 +2,15 @@
 /*
  * The gate (DESIGN 5.4): may the server beside us start now, and with which addresses of its peers.
  *
- * The hook tells what it found on the volume; the verdict is made here. Two questions are asked.
+ * The hook tells what it found on the volume; the verdict is made here. Three questions are asked.
  *
  * Would its start cost data? A node that owns slots or is followed must not come back without what
  * it held: its replicas would throw theirs away (FACTS 0.1), also when another node answers at its
  * address (FACTS 0.2, NOTES J3). Such a server is held without a limit, until another node owns the
  * slots, nobody has the data any more, or a person opens the gate.
+ *
+ * Does its node still run elsewhere? The process of a pod that was deleted by force may have outlived
+ * it: core/gate_twin.h.
  *
  * Where are its peers? A server that brings a nodes.conf is held until their addresses can be told,
  * at most until the caller's limit, or four times that while most primaries have none: then it
@@ -22,6 +25,8 @@
 
 #include "core/world.h"
 
+struct gate_twin;
+
 /* What the hook found in the data directory of the server that wants to start. */
 struct gate_claim {
     bool has_nodes;    /* a readable nodes.conf that lists peers */
@@ -30,12 +35,15 @@ struct gate_claim {
     struct node_id id; /* its `myself`; "" without nodes.conf */
     bool owner;        /* which owned slots when it was written */
     bool data;         /* the data set that it would load is there and holds keys */
+    bool outlived;     /* not what its process took that outlived its pod: then it is no proof */
     bool opened;       /* a person takes it upon himself (`muster gate open`) */
     int64_t asked_ms;  /* when the hook asked */
 
     /* The primaries of its nodes.conf, itself included if it is one; to tell a majority by. */
     const struct node_id *primaries;
     size_t primary_count;
+
+    const struct gate_twin *twin; /* core/gate_twin.h; NULL = nobody looks for one */
 };
 
 enum gate_verdict {

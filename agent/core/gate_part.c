@@ -86,8 +86,7 @@ static bool part_is_ours(const struct world *world, const struct view_node *node
            !part_is_answered(world, &node->id);
 }
 
-/* It knows the cluster: a newcomer's view says nothing of anybody's part. */
-static bool part_is_viewer(const struct world *world, const struct pod *pod)
+bool gate_is_viewer(const struct world *world, const struct pod *pod)
 {
     const struct record *record = gate_record(world);
     if (!world_view_fresh(world, pod) || !pod->server.view)
@@ -110,7 +109,7 @@ static bool part_is_gone(const struct world *world, const char *pod)
     return !world->set.volumes && part_is_beyond(world, pod) && !world_pod_by_name(world, pod);
 }
 
-static size_t part_others(const struct world *world)
+size_t gate_others(const struct world *world)
 {
     const struct record *record = gate_record(world);
     size_t count = record ? 0 : world->pod_count;
@@ -137,9 +136,9 @@ struct gate_part gate_find_part(const struct world *world, const struct gate_cla
 {
     int64_t since_ms = claim->asked_ms;
     struct part_of of = {.claimed = claim->id, .proven = claim->data, .since_ms = since_ms};
-    struct gate_part part = {.others = part_others(world)};
+    struct gate_part part = {.others = gate_others(world)};
     for (size_t i = 0; i < world->pod_count; i++) {
-        if (i == world->me || !part_is_viewer(world, &world->pods[i]))
+        if (i == world->me || !gate_is_viewer(world, &world->pods[i]))
             continue;
         part.heard += part_view_is_new(world, &world->pods[i], since_ms);
         part_look(world, &world->pods[i], &of, &part);
@@ -192,7 +191,7 @@ static bool holder_is_denied(const struct world *world, const struct node_id *me
     size_t heard = 0;
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
-        if (i == world->me || !part_is_viewer(world, pod) ||
+        if (i == world->me || !gate_is_viewer(world, pod) ||
             !part_view_is_new(world, pod, since_ms))
             continue;
         const struct view_node *node = view_find(pod->server.view, member);
@@ -200,7 +199,7 @@ static bool holder_is_denied(const struct world *world, const struct node_id *me
             return false;
         heard++;
     }
-    return heard > part_others(world) / 2;
+    return heard > gate_others(world) / 2;
 }
 
 /* A member that says nothing itself. */
@@ -270,7 +269,7 @@ static bool absent_is_failed(const struct world *world, const struct node_id *id
     size_t failed = 0;
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
-        if (i == world->me || !part_is_viewer(world, pod))
+        if (i == world->me || !gate_is_viewer(world, pod))
             continue;
         const struct view_node *node = view_find(pod->server.view, id);
         heard++;

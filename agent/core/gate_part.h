@@ -24,6 +24,12 @@ const struct record *gate_record(const struct world *world);
  */
 struct node_id gate_recorded_id(const struct world *world, const struct node_id *claimed);
 
+/* Its view is fresh and knows the cluster: a newcomer's says nothing of anybody. */
+bool gate_is_viewer(const struct world *world, const struct pod *pod);
+
+/* How many servers the cluster has beside the own one. */
+size_t gate_others(const struct world *world);
+
 /*
  * What lets a server go must have been asked since its hook asked, `since_ms`: before, the one that
  * ended here may have given its data to a replica that said until then that it had none.
