@@ -173,6 +173,7 @@ static int agent_open_servers(struct agent *agent, struct err *err)
         .ctx = agent,
     };
     agent->peers = peers_new(agent->loop, &peers);
+    agent_open_twin(agent, &tls);
     struct executor_config executor = {
         .peers = agent->peers,
         .records = agent->records,
@@ -242,6 +243,7 @@ static void agent_close(struct agent *agent)
     http_server_free(agent->http);
     hook_server_free(agent->hook);
     executor_free(agent->executor);
+    whois_free(agent->whois);
     peers_free(agent->peers);
     http_client_free(agent->gossip);
     agent_hosts_close(agent);

@@ -5,7 +5,7 @@
  *   observe (callbacks only note) -> world -> plan -> execute -> publish
  *
  * agent.c composes and turns; agent_world.c makes the world; agent_act.c carries out and remembers;
- * agent_hook.c answers the hook; agent_publish.c tells people; agent_gossip.c asks the other agents
+ * agent_hook.c answers the hook, agent_twin.c asks who else may be its server; agent_publish.c tells people; agent_gossip.c asks the other agents
  * whether they live. agent_hosts.h is what replaces the Kubernetes API without Kubernetes.
  */
 #ifndef MUSTER_AGENT_H
@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "core/attempts.h"
 #include "core/gate.h"
+#include "core/gate_twin.h"
 #include "core/plan.h"
 #include "core/readiness.h"
 #include "core/rebirth.h"
@@ -31,6 +32,7 @@
 #include "io/loop.h"
 #include "io/peers.h"
 #include "io/record_client.h"
+#include "io/whois.h"
 #include "wire/config_yaml.h"
 #include "wire/digest.h"
 #include "wire/metrics_text.h"
@@ -61,6 +63,14 @@ struct agent_pods {
     size_t count;
 };
 
+/* What was found of a twin of what waits at the gate (core/gate_twin.h). */
+struct agent_twin {
+    struct node_id id; /* the claim's, */
+    int64_t claim_ms;  /* and since when it waits */
+    struct gate_twin found;
+    bool outlived; /* the claim's, for the other agents */
+};
+
 /* Another agent's liveness, by pod uid. */
 struct agent_mate {
     char uid[UID_SIZE];
@@ -87,6 +97,7 @@ struct agent {
     struct hosts *hosts; /* instead of these five, without Kubernetes; NULL with it */
     struct http_client *gossip;
     struct peers *peers;
+    struct whois *whois;
     struct executor *executor;
     struct hook_server *hook;
     struct http_server *http;
@@ -107,8 +118,9 @@ struct agent {
     int64_t published_ms; /* when the pages were made last */
     uint64_t entropy[2];
     bool was_leader;
-    bool woken;                  /* a turn is due within AGENT_DEBOUNCE_MS */
-    bool gate_asks;              /* a server at the gate waits for what the others say */
+    bool woken;     /* a turn is due within AGENT_DEBOUNCE_MS */
+    bool gate_asks; /* a server at the gate waits for what the others say */
+    struct agent_twin twin;
     int64_t gate_told_ms;        /* an Event told of what waits since then; 0 = of nothing */
     int64_t gate_opened_ms;      /* a person opened it to what waits since then; 0 = nobody */
     bool stopping;               /* SIGTERM came: leave as soon as the server is gone */
@@ -153,6 +165,11 @@ void agent_keep_past(struct agent *agent, const struct own_past *past);
 void agent_resume_past(struct agent *agent);
 /* What waits at the gate, for the other agents; false if nothing does. */
 bool agent_gate_digest(const struct agent *agent, struct digest *digest);
+
+/* agent_twin.c: puts into the claim what is known of its twin, and asks for it when that is due. */
+void agent_open_twin(struct agent *agent, const struct redis_tls_config *tls);
+void agent_look_for_twin(struct agent *agent, struct gate_claim *claim);
+void agent_forget_twin(struct agent *agent); /* once the server may start */
 
 /* agent_publish.c: log, status, metrics, digest, readiness. */
 void agent_publish(struct agent *agent);

@@ -120,6 +120,7 @@ bool agent_gate_digest(const struct agent *agent, struct digest *digest)
     if (!facts)
         return false;
     struct gate_claim claim = gate_claim_of(facts, since_ms);
+    claim.data = claim.data && !(agent->twin.outlived && node_id_eq(&agent->twin.id, &claim.id));
     digest->gate = DIGEST_GATE_HELD;
     digest->id = claim.id;
     digest->waits_ms = agent->world.now_ms - since_ms;
@@ -238,6 +239,7 @@ void agent_answer_hook(struct agent *agent)
         return;
     struct gate_claim claim = gate_claim_of(facts, since_ms);
     hook_find_primaries(agent, facts, &claim);
+    agent_look_for_twin(agent, &claim);
     claim.opened = agent->gate_opened_ms && agent->gate_opened_ms == since_ms;
     auto_hook_answer struct hook_answer answer = {0};
     char reason[GATE_REASON_SIZE];
@@ -266,4 +268,6 @@ void agent_answer_hook(struct agent *agent)
             LOG_S("verdict", verdict == GATE_WAIT ? "wait" : "go"), LOG_S("msg", reason),
             LOG_S("node", claim.id.hex));
     text_format(agent->gate_said, sizeof agent->gate_said, "%s", reason);
+    if (verdict != GATE_WAIT)
+        agent_forget_twin(agent);
 }
