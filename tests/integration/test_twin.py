@@ -20,6 +20,8 @@ from muster_test import Lab, LabError, MusterTestCase, main, resp  # noqa: E402
 from config import server_program  # noqa: E402
 
 NODE_TIMEOUT = 3000
+NAMED = "node {} still answers at {}, which is no pod's"
+MUTE = "most servers are connected to node {} at {}, which is no pod's, and a server that wants a password"
 TAKEN = 20                   # writes that the old process acknowledges while the new pod waits
 CALM_SECONDS = 4             # longer than a silence that is taken for its end
 
@@ -27,15 +29,20 @@ CALM_SECONDS = 4             # longer than a silence that is taken for its end
 class OldProcess:
     """What goes on at a pod's address after the pod: a server of the same node with the same data."""
 
-    def __init__(self, address: str, server: str, data: Path, timeout: int) -> None:
-        self.address = address
-        self.directory = tempfile.mkdtemp(prefix="muster-twin-", dir="/tmp")
-        shutil.copytree(data, self.directory, dirs_exist_ok=True)
-        self.process = subprocess.Popen(
-            [server_program(server), "--port", "6379", "--bind", address, "--bind-source-addr",
-             address, "--protected-mode", "no", "--cluster-enabled", "yes", "--dir", self.directory,
-             "--save", "", "--appendonly", "yes", "--cluster-announce-ip", address,
-             "--cluster-node-timeout", str(timeout)], stdout=subprocess.DEVNULL)
+    def __init__(self, lab: Lab, pod: str, address: str, server: str, auth: bool) -> None:
+        self.lab, self.address = lab, address
+        self.directory = Path(tempfile.mkdtemp(prefix="muster-twin-", dir="/tmp"))
+        shutil.copytree(lab.state / "pods" / pod / "data", self.directory, dirs_exist_ok=True)
+        settings = {"port": 6379, "bind": address, "bind-source-addr": address,
+                    "protected-mode": "no", "cluster-enabled": "yes", "dir": self.directory,
+                    "save": '""', "appendonly": "yes", "cluster-announce-ip": address,
+                    "cluster-node-timeout": NODE_TIMEOUT}
+        if auth:
+            secret = (lab.state / "secret/password").read_text().strip()
+            settings.update(requirepass=secret, masterauth=secret)
+        conf = self.directory / "twin.conf"
+        conf.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+        self.process = subprocess.Popen([server_program(server), conf], stdout=subprocess.DEVNULL)
 
     def __enter__(self) -> "OldProcess":
         return self
@@ -43,9 +50,12 @@ class OldProcess:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
+    def ask(self, *words: str) -> Any:
+        return resp.command(self.address, *words, timeout=1, access=self.lab.access)
+
     def writes(self, key: str, value: str) -> bool:
         try:
-            return bool(resp.command(self.address, "SET", key, value, timeout=1) == "OK")
+            return bool(self.ask("SET", key, value) == "OK")
         except (OSError, resp.RespError):
             return False
 
@@ -59,10 +69,11 @@ class Twin(MusterTestCase):
     timeout = 200
 
     def test_the_old_process_lives_on(self) -> None:
-        self.at_once(self.one, "redis-7.0", "valkey-9")
+        self.at_once(self.one, ("redis-7.0", False), ("valkey-9", True))
 
-    def one(self, server: str) -> None:
-        with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT,
+    def one(self, case: tuple[str, bool]) -> None:
+        server, auth = case
+        with Lab(pods=6, server=server, auth=auth, node_timeout=NODE_TIMEOUT,
                  settings={"kubernetes.leaseSeconds": 3}) as lab:
             lab.up()
             cluster = Cluster(lab)
@@ -73,15 +84,18 @@ class Twin(MusterTestCase):
             lab.hold(pod)
             lab.delete(pod, grace=0, wait=False)
             self.wait_until(lambda: self.is_gone(lab, pod), 10, "the pod is gone")
-            with OldProcess(address, server, lab.state / "pods" / pod / "data",
-                            NODE_TIMEOUT) as old:
+            with OldProcess(lab, pod, address, server, auth) as old:
                 self.wait_until(lambda: old.writes(key, "first"), 20, "the old process takes writes")
                 lab.release(pod)
-                self.is_held(cluster, pod, address)
+                wanted = (MUTE if auth else NAMED).format(old.ask("CLUSTER", "MYID")[:8].decode(),
+                                                          address)
+                self.is_held(cluster, pod, address, wanted)
                 for number in range(TAKEN):
                     self.wait_until(lambda: old.writes(f"{key}:{number}", "taken"), 5, "a write")
-                self.assertEqual(resp.command(address, "WAIT", 1, 5000, timeout=10), 1,
-                                 "its replica has them")
+                offset = self.offset(old.ask("INFO", "replication"), "master_repl_offset")
+                self.wait_until(lambda: self.offset(lab.redis(replica, "INFO", "replication"),
+                                                    "slave_repl_offset") >= offset, 20,
+                                "its replica has them")
             begin = time.monotonic()
             self.wait_until(lambda: cluster.role(pod) == "slave", 90, "it follows its heir")
             lab.wait("formed", timeout=60)
@@ -91,7 +105,8 @@ class Twin(MusterTestCase):
             lost = sum(lab.redis(replica, "GET", f"{key}:{number}") != b"taken"
                        for number in range(TAKEN))
             self.assertEqual(lost, 0, "what the old process acknowledged")
-            print(f"{server}: whole {took:.1f} s after the old process ended, {lost} of its writes lost")
+            print(f"{server}{' with a password' if auth else ''}: whole {took:.1f} s after the old process "
+                  f"ended, {lost} of its writes lost")
 
     def is_gone(self, lab: Lab, pod: str) -> bool:
         try:
@@ -100,10 +115,12 @@ class Twin(MusterTestCase):
             return True
         return False
 
-    def is_held(self, cluster: Cluster, pod: str, address: str) -> None:
+    def offset(self, info: bytes, key: str) -> int:
+        return int(resp.parse_info(info)[key])
+
+    def is_held(self, cluster: Cluster, pod: str, address: str, wanted: str) -> None:
         lab = cluster.lab
-        self.wait_until(lambda: f" still answers at {address}, which is no pod's" in lab.log(pod),
-                        30, "the gate says why it waits")
+        self.wait_until(lambda: wanted in lab.log(pod), 30, "the gate says why it waits")
         time.sleep(CALM_SECONDS)
         self.assertEqual(cluster.role(pod), "none", "it has not started beside it")
         self.wait_until(lambda: address in lab.muster(pod, "gate", "list").stdout, 20,

@@ -20,6 +20,7 @@
 #define MATE_SILENT_AFTER 2
 
 static void on_mate_told(struct sim *sim, const struct event *event);
+static void on_twin_told(struct sim *sim, const struct event *event);
 
 /* ---- what the hook finds on the volume ---- */
 
@@ -123,6 +124,74 @@ static void gate_obey(struct sim *sim, const struct agent *agent, enum gate_verd
     pods_open_gate(sim, agent->index);
 }
 
+/* Who may still run where the others saw the node last: io/whois.h. */
+static void twin_ask(struct sim *sim, struct agent *agent, const char *ip)
+{
+    struct gate_twin *twin = &agent->twin;
+    int64_t now_ms = agent->world.now_ms;
+    if (strcmp(ip, twin->ip) != 0) {
+        *twin = (struct gate_twin){.since_ms = twin->since_ms, .outlived = twin->outlived};
+        text_format(twin->ip, sizeof twin->ip, "%s", ip);
+    } else if (agent->twin_asking || now_ms - twin->asked_ms < GATE_TWIN_PERIOD_MS) {
+        return;
+    }
+    int addr = sim_addr_parse(ip);
+    bool silent =
+        agent_reach(sim, agent, addr) == REACH_TIMEOUT || sim_chance(sim, sim->setup.loss_permille);
+    int64_t wait = MS(GATE_TWIN_ASK_MS);
+    if (!silent)
+        wait =
+            2 * sim->latency_us[agent->index][sim_host_at(sim, addr)] + sim_between(sim, 200, 2000);
+    twin->asked_ms = now_ms;
+    agent->twin_asking = true;
+    int number = (int)(++agent->twin_questions % 1000000);
+    sim_after(sim, wait, on_twin_told, agent->index, 2 * number + silent, agent->run, NULL);
+}
+
+static void on_twin_told(struct sim *sim, const struct event *event)
+{
+    struct agent *agent;
+    if (agent_absent(sim, event, &agent))
+        return;
+    struct gate_twin *twin = &agent->twin;
+    if (!agent->twin_asking || agent->twin_questions % 1000000 != (uint64_t)(event->other / 2))
+        return;
+    agent->twin_asking = false;
+    int addr = sim_addr_parse(twin->ip);
+    enum reach reach = event->other % 2 ? REACH_TIMEOUT : agent_reach(sim, agent, addr);
+    enum twin_word word = TWIN_SILENT;
+    if (reach == REACH_OK) {
+        struct node_id id;
+        redis_id_hex(redis_myself(&sim->redis[sim_host_at(sim, addr)])->id, &id);
+        const struct redis *own = &sim->redis[agent->index];
+        struct node_id claimed = gate_claim_of(sim, own).id;
+        word = node_id_eq(&id, &claimed) ? TWIN_NAMED : TWIN_GONE;
+    } else if (reach == REACH_REFUSED) {
+        word = TWIN_GONE;
+    } else if (reach == REACH_LOADING) {
+        word = TWIN_MUTE;
+    }
+    gate_twin_told(twin, word);
+    agent_wake(sim, agent);
+}
+
+static void agent_look_for_twin(struct sim *sim, struct agent *agent, struct gate_claim *claim)
+{
+    if (!agent->twin.since_ms && agent->world.api_seen_ms)
+        agent->twin.since_ms = agent->world.now_ms;
+    claim->twin = &agent->twin;
+    const char *ip = gate_twin_address(&agent->world, claim);
+    if (ip)
+        twin_ask(sim, agent, ip);
+    gate_twin_judge(&agent->world, &agent->twin, claim);
+}
+
+static void twin_forget(struct agent *agent)
+{
+    agent->twin = (struct gate_twin){0};
+    agent->twin_asking = false;
+}
+
 void agent_answer_gate(struct sim *sim, struct agent *agent)
 {
     struct gate_model *gate = &sim->pods[agent->index].gate;
@@ -133,12 +202,14 @@ void agent_answer_gate(struct sim *sim, struct agent *agent)
         agent->gate_asked = gate->asked;
         agent->gate_asked_ms = agent_clock_ms(sim, agent);
         agent->gate_said[0] = '\0';
+        twin_forget(agent);
     }
     struct gate_claim claim = gate_claim_of(sim, &sim->redis[agent->index]);
     struct node_id primaries[TABLE_MAX];
     gate_find_primaries(&sim->redis[agent->index], primaries, &claim);
     claim.asked_ms = agent->gate_asked_ms;
     claim.opened = gate->opened;
+    agent_look_for_twin(sim, agent, &claim);
     char reason[GATE_REASON_SIZE];
     enum gate_verdict verdict = gate_judge(&agent->world, &claim, SILENT_SECONDS * 1000, reason);
     gate->heard_us = sim->now_us;
@@ -154,6 +225,8 @@ void agent_answer_gate(struct sim *sim, struct agent *agent)
                   verdict == GATE_WAIT ? "waits" : "opens", reason);
     text_format(agent->gate_said, sizeof agent->gate_said, "%s", reason);
     gate_obey(sim, agent, verdict);
+    if (verdict != GATE_WAIT)
+        twin_forget(agent);
 }
 
 /* agent_remember(): what ran beside us stays known after its end. */

@@ -113,11 +113,9 @@ void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan 
             agent_peer_drop(&agent->peers[i]);
 }
 
-/* What a question to the address would come to now. */
-static enum reach peer_reach(const struct sim *sim, const struct agent *agent,
-                             const struct agent_peer *peer)
+enum reach agent_reach(const struct sim *sim, const struct agent *agent, int addr)
 {
-    int host = sim_host_at(sim, peer->addr);
+    int host = sim_host_at(sim, addr);
     if (host < 0 || !sim_linked(sim, agent->index, host))
         return REACH_TIMEOUT;
     const struct redis *r = &sim->redis[host];
@@ -149,7 +147,7 @@ static void on_poll_due(struct sim *sim, const struct event *event)
         peer->full_asked_ms = peer->asked_ms;
         peer->read = false;
     }
-    enum reach reach = peer_reach(sim, agent, peer);
+    enum reach reach = agent_reach(sim, agent, peer->addr);
     if (sim_chance(sim, sim->setup.loss_permille))
         reach = REACH_TIMEOUT;
     peer->failing = reach == REACH_TIMEOUT ? reach : REACH_UNKNOWN;
@@ -239,7 +237,7 @@ static void on_polled(struct sim *sim, const struct event *event)
         return;
     int64_t now_ms = agent_clock_ms(sim, agent);
     struct server before = peer->server;
-    enum reach reach = peer->failing ? peer->failing : peer_reach(sim, agent, peer);
+    enum reach reach = peer->failing ? peer->failing : agent_reach(sim, agent, peer->addr);
     if (now_ms - peer->asked_ms > EXCHANGE_MS)
         reach = REACH_TIMEOUT;
     peer->polling = false;

@@ -13,6 +13,7 @@
 #include "core/action.h"
 #include "core/attempts.h"
 #include "core/gate.h"
+#include "core/gate_twin.h"
 #include "core/lease.h"
 #include "core/plan.h"
 #include "core/rebirth.h"
@@ -105,6 +106,9 @@ struct agent {
     int64_t gate_asked_ms;
     bool gate_asks; /* the gate needs to know more: all views, all agents' words */
     char gate_said[GATE_REASON_SIZE];
+    struct gate_twin twin; /* agent_twin.c */
+    uint64_t twin_questions;
+    bool twin_asking;
     struct agent_mate mates[PODS_MAX];
     uint64_t mate_questions;
     const char *rule; /* of the last plan */
@@ -136,6 +140,8 @@ int64_t agent_api_seen_ms(const struct agent *agent);
 /* agent_peers.c: which servers are asked, and when. */
 void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan *plan);
 void agent_peer_drop(struct agent_peer *peer);
+/* What a question to the address would come to now. */
+enum reach agent_reach(const struct sim *sim, const struct agent *agent, int addr);
 
 /* agent_gate.c: the gate, and the other agents. */
 void agent_remember(struct sim *sim, struct agent *agent);
