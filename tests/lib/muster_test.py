@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import faulthandler
+import importlib.machinery
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 import unittest
 from pathlib import Path
 from typing import Any, Callable, Optional, Sequence, Union
@@ -38,6 +40,11 @@ sys.path.insert(0, str(REPO / "tests/lab"))
 import resp  # noqa: E402
 from access import Access  # noqa: E402
 
+_FILE = importlib.machinery.SourceFileLoader("lab_cli", str(LAB))
+CLI: Any = types.ModuleType(_FILE.name)
+CLI.__file__ = _FILE.path
+_FILE.exec_module(CLI)
+PARSER = CLI.make_parser()
 LOG_TAIL_LINES = 60
 CLIENT_PORT = 6379
 
@@ -51,7 +58,7 @@ class Timeout(BaseException):
 
 
 def wait_until(check: Callable[[], Any], timeout: float, what: str = "the condition",
-               period: float = 0.1) -> Any:
+               period: float = 0.2) -> Any:
     """Call `check` until it returns something true, and return that; AssertionError at the end.
 
     A RespError or LabError in `check` counts as "not yet" and is named if it was the last word.
@@ -126,7 +133,14 @@ class Lab:
 
     def down(self, keep: bool = False) -> None:
         if self._started and (self.state / "config.json").exists():
-            self.run("down", *(["--keep"] if keep else []), timeout=60)
+            control = self.state / "control.sock"
+            with socket.socket(socket.AF_UNIX) as probe:     # a test may have killed the daemon
+                runs = probe.connect_ex(str(control)) == 0
+            if runs:
+                self._ask("down", {}, 60)
+                wait_until(lambda: not control.exists(), 30, "the end of the daemon", 0.02)
+            if not keep:
+                shutil.rmtree(self.state)
         self._started = False
 
     def run(self, command: str, *args: Any, timeout: float = 300) -> str:
@@ -144,31 +158,45 @@ class Lab:
 
     def ask(self, command: str, **args: Any) -> Any:
         """As the command line does, without starting it: tests look a hundred times."""
+        return self._ask(command, args)
+
+    def _ask(self, command: str, args: dict[str, Any], limit: float = 300) -> Any:
         with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(limit)
             try:
                 client.connect(str(self.state / "control.sock"))
                 client.sendall(json.dumps({"command": command, "args": args}).encode() + b"\n")
                 answer = json.loads(client.makefile().readlines()[-1])
+            except TimeoutError as error:
+                raise LabError(f"lab {command}: no answer for {limit:g} s") from error
             except (OSError, IndexError) as error:
                 raise LabError(f"lab {command}: no lab is running in {self.state}") from error
         if "error" in answer:
             raise LabError(f"lab {command}: {answer['error']}")
         return answer["result"]
 
-    def _change(self, command: str, *args: Any, wait: bool = True, timeout: float = 180) -> str:
+    def _do(self, command: str, *args: Any, timeout: float = 300) -> Any:
+        """Like run() for a command that is the daemon's alone; its result."""
+        parsed = PARSER.parse_args([command, *map(str, args)])
+        assert parsed.function is CLI.cmd_simple, command
+        return self._ask(command, CLI.simple_arguments(parsed), timeout)
+
+    def _change(self, command: str, *args: Any, wait: bool = True, timeout: float = 180) -> None:
         more = ["--timeout", f"{timeout:g}"] + ([] if wait else ["--no-wait"])
-        return self.run(command, *args, *more, timeout=timeout + 30)
+        self._do(command, *args, *more, timeout=timeout + 30)
 
     # -- changing --------------------------------------------------------------------------------
 
     def wait(self, state: str, timeout: float = 120) -> None:
         """Wait until "formed", "ready" or "running"."""
-        self.run("wait", state, "--timeout", f"{timeout:g}", timeout=timeout + 30)
+        self._do("wait", state, "--timeout", f"{timeout:g}", timeout=timeout + 30)
 
     def scale(self, replicas: int, **options: Any) -> None:
         self._change("scale", replicas, **options)
 
     def roll(self, server: Optional[str] = None, **options: Any) -> None:
+        if server:
+            CLI.server_program(server)
         self._change("roll", *(["--server", server] if server else []), **options)
 
     def delete_set(self, orphan: bool = False, **options: Any) -> None:
@@ -181,7 +209,7 @@ class Lab:
         self._change("kill", pod, "--container", container, "--signal", number, **options)
 
     def pause(self, pod: str, container: Optional[str] = None) -> None:
-        self.run("pause", pod, *(["--container", container] if container else []))
+        self._do("pause", pod, *(["--container", container] if container else []))
 
     def resume(self, pod: str, container: Optional[str] = None, **options: Any) -> None:
         self._change("resume", pod, *(["--container", container] if container else []), **options)
@@ -214,25 +242,25 @@ class Lab:
         self._change("drain-node", node, **options)
 
     def lose_node(self, node: str) -> list[str]:
-        return self.run("lose-node", node).split()
+        pods: list[str] = self._do("lose-node", node)
+        return pods
 
     def return_node(self, node: str, **options: Any) -> None:
         self._change("return-node", node, **options)
 
     def partition(self, *pods: str, api: bool = False) -> None:
-        self.run("partition", *pods, *(["--api"] if api else []))
+        self._do("partition", *pods, *(["--api"] if api else []))
 
     def heal(self) -> None:
-        self.run("heal")
+        self._do("heal")
 
     def api(self, action: str, spec: Optional[str] = None) -> Any:
         """down, cut, up, compact, rotate-tokens, stats; fault with a SPEC or "clear"."""
-        output = self.run("api", action, *([spec] if spec else []))
-        return json.loads(output) if output.strip() else None
+        return self._do("api", action, *([spec] if spec else []))
 
     def dns(self, spec: str) -> None:
         """How the lab's name server answers from now on (tests/lab/dns.py)."""
-        self.run("dns", spec)
+        self._do("dns", spec)
 
     # -- the load --------------------------------------------------------------------------------
 
@@ -273,7 +301,7 @@ class Lab:
         return resp.text(self.redis(pod, *words))
 
     def create(self, resource: str, obj: dict[str, Any]) -> None:
-        self.run("create", resource, json.dumps(obj))
+        self._do("create", resource, json.dumps(obj))
 
     def get(self, resource: str, name: Optional[str] = None) -> Any:
         """An API object (or all of a resource), as stored."""
@@ -282,8 +310,9 @@ class Lab:
     def muster(self, pod: str, *words: str,
                timeout: float = 30) -> "subprocess.CompletedProcess[str]":
         """`muster WORDS` in a pod's agent container; the exit code is the caller's to judge."""
+        identity = self.ask("identity", pod=pod)
         return subprocess.run(
-            [str(LAB), "--state", str(self.state), "muster", pod, *words], env=self._env,
+            ["muster", *words], executable=identity["program"], env=CLI.environment_in(identity),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             timeout=timeout, check=False)
 
@@ -334,7 +363,7 @@ class MusterTestCase(unittest.TestCase):
         self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
 
     def wait_until(self, check: Callable[[], Any], timeout: float, what: str = "the condition",
-                   period: float = 0.1) -> Any:
+                   period: float = 0.2) -> Any:
         return wait_until(check, timeout, what, period)
 
     def at_once(self, one: Callable[[Any], None], *cases: Any) -> None:
