@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh [TIER...]: runs tests and says what passed. Without a TIER: all that CI runs (the tier 'default').
+# run.sh [TIER...]: runs tests and says what passed. Without a TIER: the tier 'default', lint to fuzz without versions.
 #   lint         format, layers, purity, sizes, words, clang-tidy, cppcheck, shell, YAML, Python, compose, and run.sh itself
 #   beside       lint in the background, in what unit, plan and sim leave of the processors; joined before all others
 #   unit         tests/unit by gcc and by clang, with sanitizers; coverage of agent/core and agent/wire
 #   plan sim     the planner's cases; the simulator's seeds
-#   integration  tests/integration: real servers
+#   integration  tests/integration: real servers; a promise that holds on several is tried on one
+#   versions     and on the others (on_servers, SERVERS=rest): CI's
 #   fuzz         each target for FUZZ_SECONDS (10; 60 in CI)
 #   bench        figures, from the release build
 #   e2e soak     the chart's checks and tests/e2e/run.sh; tests/soak/run.sh: not part of the default
@@ -214,18 +215,20 @@ integration_one() {
     MUSTER_TEST_PORT=$((20400 + 100 * ${2:-0})) MUSTER_BUILD=$root/dev python3 "$1"
 }
 
-# integration_all FILE...: integration_jobs at a time, each with a log and a result of its own. In a subshell, so that
-# `wait` knows of no other child.
+# integration_all TIER FILE...: integration_jobs at a time, each with a log and a result of its own. In a subshell, so
+# that `wait` knows of no other child.
 integration_all() (
+    tier=$1
     running=0
     number=0
+    shift
     for file; do
         number=$((number + 1))
         if [ "$running" -ge "$integration_jobs" ]; then
             wait -n
             running=$((running - 1))
         fi
-        log=$(log_of "integration/$(basename "$file" .py)")
+        log=$(log_of "$tier/$(basename "$file" .py)")
         (
             start=$(now)
             integration_one "$file" "$number" >"$log" 2>&1 </dev/null
@@ -236,25 +239,43 @@ integration_all() (
     wait
 )
 
-tier_integration() {
-    local file name log status seconds files=()
-    built dev || return 1
+# real_servers TIER FILE...
+real_servers() {
+    local tier=$1 file name log status seconds
+    shift
     if [ "${MUSTER_NO_SETUP-}" != 1 ]; then
-        step integration/servers tests/lib/setup.sh servers redis-7.0 redis-8.0 valkey-8.1 valkey-9 || return 1
+        step "$tier/servers" tests/lib/setup.sh servers redis-7.0 redis-8.0 valkey-8.1 valkey-9 || return 1
     fi
+    rm -f "$logs/$tier"-*.result
+    integration_all "$tier" "$@"
+    for file; do
+        name=$tier/$(basename "$file" .py)
+        log=$(log_of "$name")
+        status=1 seconds=0
+        [ ! -f "$log.result" ] || read -r status seconds <"$log.result"
+        result "$status" "$name" "$seconds" "$log"
+    done
+}
+
+tier_integration() {
+    local file files=()
+    built dev || return 1
     for file in tests/integration/test_*.py; do
         [ -x "$file" ] && files+=("$file")
     done
     [ "${#files[@]}" -gt 0 ] || nothing integration 'no executable tests/integration/test_*.py'
-    rm -f "$logs"/integration-*.result
-    integration_all "${files[@]}"
-    for file in "${files[@]}"; do
-        name=$(basename "$file" .py)
-        log=$(log_of "integration/$name")
-        status=1 seconds=0
-        [ ! -f "$log.result" ] || read -r status seconds <"$log.result"
-        result "$status" "integration/$name" "$seconds" "$log"
+    real_servers integration "${files[@]}"
+}
+
+# A file of which nothing runs fails: tests/lib/muster_test.py.
+tier_versions() {
+    local file files=()
+    built dev || return 1
+    for file in tests/integration/test_*.py; do
+        [ -x "$file" ] && grep -q '^ *@on_servers(' "$file" && files+=("$file")
     done
+    [ "${#files[@]}" -gt 0 ] || nothing versions 'no executable tests/integration/test_*.py asks for it (on_servers)'
+    SERVERS=rest real_servers versions "${files[@]}"
 }
 
 # fuzz_one TARGET
@@ -346,7 +367,7 @@ finish() {
 
 case ${1-} in
     -h | --help)
-        sed -n '4,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        sed -n '4,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 0
         ;;
     --self-test) exec tests/lib/self-test.sh ;;
@@ -356,8 +377,8 @@ tiers=()
 for tier in "${@:-default}"; do
     case $tier in
         default) tiers+=(beside unit plan sim integration fuzz) ;;
-        lint | beside | unit | plan | sim | integration | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
-        *) die "unknown tier '$tier'; the tiers are: default lint beside unit plan sim integration fuzz bench e2e soak" ;;
+        lint | beside | unit | plan | sim | integration | versions | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
+        *) die "unknown tier '$tier'; the tiers are: default lint beside unit plan sim integration versions fuzz bench e2e soak" ;;
     esac
 done
 

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster, Pulse  # noqa: E402
-from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import Lab, MusterTestCase, main, on_servers, resp  # noqa: E402
 
 NODE_TIMEOUT = 5000
 CALM_SECONDS = 3             # nothing is done for so long: the leader plans once a second
@@ -31,10 +31,8 @@ def nodes(lab: Lab, pod: str) -> dict[str, resp.ClusterNode]:
 class Away(MusterTestCase):
     timeout = 300
 
-    def test_what_is_gone_and_what_is_not(self) -> None:
-        self.at_once(self.one, "redis-7.0", "valkey-9")
-
-    def one(self, server: str) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_what_is_gone_and_what_is_not(self, server: str) -> None:
         with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, settings=SETTINGS) as lab:
             lab.up()
             cluster = Cluster(lab)

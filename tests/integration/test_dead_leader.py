@@ -12,23 +12,30 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, MusterTestCase, main  # noqa: E402
+from muster_test import Lab, MusterTestCase, main, on_servers  # noqa: E402
 
 PODS = 6
 # Of a formation of six: the intent (1), settings, epochs and slots (2-22), MEET (23-37), REPLICATE
 # (38-40), settings back (41-52), formed (53).
 KILL_AFTER = (1, 2, 9, 17, 23, 30, 37, 39, 44, 53)
+SERVERS = ("redis-7.0", "valkey-9")
+# each point on one server by turns, then on the other
+POINTS = [(SERVERS[(place + other) % 2], after)
+          for other in (0, 1) for place, after in enumerate(KILL_AFTER)]
 
 
 class DeadLeader(MusterTestCase):
     """The agent that forms the cluster dies right after its k-th command; another finishes."""
 
     timeout = 480
+    parallel = 2
 
     def died(self, lab: Lab) -> list[str]:
         return [pod for pod in lab.pods() if " starts, restart 1" in lab.log(pod)]
 
-    def one(self, server: str, after: int) -> None:
+    @on_servers(*POINTS, first=len(KILL_AFTER))
+    def test_another_finishes_from_ten_points(self, point: tuple[str, int]) -> None:
+        server, after = point
         mark = Path(f"/tmp/mlt-mark-{server}-{after}-{time.monotonic_ns()}")
         settings: dict[str, Any] = {
             "kubernetes.leaseSeconds": 3, "lab.backoff": 30,
@@ -49,11 +56,6 @@ class DeadLeader(MusterTestCase):
                       f"{leaders}")
         finally:
             mark.unlink(missing_ok=True)
-
-    def test_another_finishes_from_ten_points(self) -> None:
-        for after in KILL_AFTER:
-            with self.subTest(after=after):
-                self.at_once(lambda server: self.one(server, after), "redis-7.0", "valkey-9")
 
 
 if __name__ == "__main__":

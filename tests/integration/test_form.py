@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import KEYS, Cluster  # noqa: E402
-from muster_test import Lab, MusterTestCase, main  # noqa: E402
+from muster_test import Lab, MusterTestCase, main, on_servers  # noqa: E402
 
 PODS = 6
 
@@ -65,7 +65,8 @@ class Formation(MusterTestCase):
                      if p["name"] in (shard["primary"], *shard["replicas"])}
             self.assertEqual(len(zones), 2, f"the shard of {shard['primary']} is in one zone")
 
-    def form(self, server: str) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_six_pods_form(self, server: str) -> None:
         # as on a real Kubernetes, where pods have their addresses before their agents run
         with Lab(pods=PODS, zones=3, server=server, settings={"lab.agentSeconds": 1.5}) as lab:
             begin = time.monotonic()
@@ -78,17 +79,9 @@ class Formation(MusterTestCase):
             self.assertEqual(len(threads), PODS)
             self.assertEqual(set(threads.values()), {1}, f"one thread each: {threads}")
 
-    def test_six_pods_form_on_redis_7(self) -> None:
-        self.form("redis-7.0")
-
-    def test_six_pods_form_on_valkey_9(self) -> None:
-        self.form("valkey-9")
-
-    def test_ordered_ready_forms_too(self) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_ordered_ready_forms_too(self, server: str) -> None:
         """The next pod comes only when the one before is ready, which needs no cluster."""
-        self.at_once(self.in_order, "redis-7.0", "valkey-9")
-
-    def in_order(self, server: str) -> None:
         with Lab(pods=PODS, server=server, ordered=True) as lab:
             begin = time.monotonic()
             lab.up()
@@ -109,10 +102,8 @@ class Return(MusterTestCase):
         lab.wait("formed")
         return before, lab.text(pod, "CLUSTER", "MYID")
 
-    def test_a_replica_and_a_primary_come_back_with_their_data(self) -> None:
-        self.at_once(self.both_come_back, "redis-7.0", "valkey-9")
-
-    def both_come_back(self, server: str) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_a_replica_and_a_primary_come_back_with_their_data(self, server: str) -> None:
         with Lab(pods=PODS, server=server) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
@@ -123,10 +114,8 @@ class Return(MusterTestCase):
                 self.assertEqual(before, after, f"{pod} keeps its node id")
                 self.assertEqual(Cluster(lab).count(), KEYS)
 
-    def test_all_pods_come_back_at_new_addresses(self) -> None:
-        self.at_once(self.all_come_back, "redis-7.0", "valkey-9")
-
-    def all_come_back(self, server: str) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_all_pods_come_back_at_new_addresses(self, server: str) -> None:
         with Lab(pods=PODS, server=server) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
@@ -138,11 +127,9 @@ class Return(MusterTestCase):
             self.assertEqual({pod: lab.text(pod, "CLUSTER", "MYID") for pod in ids}, ids)
             self.assertEqual(Cluster(lab).count(), KEYS)
 
-    def test_a_replica_without_its_volume_gets_its_shard_back(self) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_a_replica_without_its_volume_gets_its_shard_back(self, server: str) -> None:
         """Its new id joins, its old id is forgotten by every server."""
-        self.at_once(self.comes_back_empty, "redis-7.0", "valkey-9")
-
-    def comes_back_empty(self, server: str) -> None:
         with Lab(pods=PODS, server=server, node_timeout=2000, volumes=False) as lab:
             lab.up()
             Cluster(lab, KEYS).write()

@@ -11,17 +11,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import Lab, MusterTestCase, main, on_servers, resp  # noqa: E402
 
 
+@on_servers("redis-7.0", "valkey-9")
 class Healing(MusterTestCase):
     """One cluster of eight, which every case leaves whole again."""
 
     timeout = 240
-    server = "redis-7.0"
-    flattens = False             # chains of replicas, by itself
+    server: str
     lab: Lab
-
     addresses: dict[str, str]
 
     @classmethod
@@ -75,6 +74,7 @@ class Healing(MusterTestCase):
         middle, end = replicas[-1], replicas[-2]
         top = next(pod for pod in ids if self.myself(pod).slots)
         before = {pod: self.myself(pod).primary for pod in (middle, end)}
+        flattens = self.server == "valkey-9"
         self.agents("pause")
         try:
             self.empty_primary(middle, ids)
@@ -83,12 +83,12 @@ class Healing(MusterTestCase):
                                         for p in ids), 30, "everyone knows the follower")
             self.call(middle, "CLUSTER", "REPLICATE", ids[top])
             time.sleep(2)
-            self.assertEqual(self.myself(end).primary, ids[top if self.flattens else middle])
+            self.assertEqual(self.myself(end).primary, ids[top if flattens else middle])
         finally:
             self.agents("resume")
         self.wait_until(lambda: self.myself(end).primary == ids[top], 40, "it follows the primary")
         self.assertEqual("which is a replica itself: pointing it to" in
-                         "".join(lab.log(pod) for pod in ids), not self.flattens)
+                         "".join(lab.log(pod) for pod in ids), not flattens)
         for pod, primary in before.items():     # their own shards have no other replica
             self.call(pod, "CLUSTER", "REPLICATE", primary)
         self.whole(ids)
@@ -147,11 +147,6 @@ class Healing(MusterTestCase):
             return len({self.myself(pod).epoch for pod in owners}) == len(owners)
         self.wait_until(apart, 60, "every primary has an epoch of its own")
         self.whole(ids)
-
-
-class OnValkey(Healing):
-    server = "valkey-9"
-    flattens = True
 
 
 if __name__ == "__main__":

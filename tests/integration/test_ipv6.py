@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster  # noqa: E402
-from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import Lab, MusterTestCase, main, on_servers, resp  # noqa: E402
 
 PODS = 6
 KEYS = 60
@@ -36,22 +36,22 @@ class Ipv6(MusterTestCase):
             announced = lab.redis(pod, "CONFIG", "GET", "cluster-announce-ip")[1]
             self.assertEqual(resp.text(announced), lab.address(pod), pod)
 
-    def test_all_pods_come_back_at_new_addresses(self) -> None:
-        for server in ("redis-7.0", "valkey-9"):
-            with self.subTest(server=server), Lab(pods=PODS, server=server, ipv6=True) as lab:
-                lab.up()
-                self.check_addresses(lab)
-                Cluster(lab, KEYS).write()
-                ids = {pod: lab.text(pod, "CLUSTER", "MYID") for pod in lab.pods()}
-                old = {pod: lab.address(pod) for pod in ids}
-                lab.delete()
-                lab.wait("formed")
-                self.assertFalse({lab.address(pod) for pod in ids} & set(old.values()))
-                self.check_addresses(lab)
-                self.assertEqual({p: lab.text(p, "CLUSTER", "MYID") for p in ids}, ids)
-                self.assertEqual(sum(int(lab.redis(p, "DBSIZE")) for p in ids
-                                     if lab.redis(p, "ROLE")[0] == b"master"), KEYS)
-                self.check_gate(lab)
+    @on_servers("valkey-9", "redis-7.0")
+    def test_all_pods_come_back_at_new_addresses(self, server: str) -> None:
+        with Lab(pods=PODS, server=server, ipv6=True) as lab:
+            lab.up()
+            self.check_addresses(lab)
+            Cluster(lab, KEYS).write()
+            ids = {pod: lab.text(pod, "CLUSTER", "MYID") for pod in lab.pods()}
+            old = {pod: lab.address(pod) for pod in ids}
+            lab.delete()
+            lab.wait("formed")
+            self.assertFalse({lab.address(pod) for pod in ids} & set(old.values()))
+            self.check_addresses(lab)
+            self.assertEqual({p: lab.text(p, "CLUSTER", "MYID") for p in ids}, ids)
+            self.assertEqual(sum(int(lab.redis(p, "DBSIZE")) for p in ids
+                                 if lab.redis(p, "ROLE")[0] == b"master"), KEYS)
+            self.check_gate(lab)
 
     def check_gate(self, lab: Lab) -> None:
         """Before its start a server is told where the others are now, in nodes.conf's own form."""

@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster, Pulse  # noqa: E402
-from muster_test import Lab, LabError, MusterTestCase, main, resp  # noqa: E402
+from muster_test import Lab, LabError, MusterTestCase, main, on_servers, resp  # noqa: E402
 
 PODS = 7                     # three shards, one of them with two replicas
 NODE_TIMEOUT = 2000
@@ -80,10 +80,8 @@ def link(lab: Lab, primary: str, replica: str) -> str:
 class Links(MusterTestCase):
     timeout = 400
 
-    def test_the_cluster_is_left_alone_and_whole_again(self) -> None:
-        self.at_once(self.one, "redis-7.0", "valkey-9")
-
-    def one(self, server: str) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_the_cluster_is_left_alone_and_whole_again(self, server: str) -> None:
         with NoNames() as names:
             asked = subprocess.run([*names.under, "getent", "hosts", "muster.lab"], check=False,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

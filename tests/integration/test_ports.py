@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import CLIENT_PORT, REPO, Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import CLIENT_PORT, REPO, Lab, MusterTestCase, main, on_servers, resp  # noqa: E402
 
 from access import Access  # noqa: E402  (of the lab)
 
@@ -97,11 +97,9 @@ class Announced(MusterTestCase):
                 lab.text(pod, "CLUSTER", "NODES") for pod in NAMES), 15, "nobody believes it")
             self.assert_announced(lab, plain_port)
 
-    def test_with_both_ports_open_on_redis_7(self) -> None:
-        self.try_with("redis-7.0", PLAIN_PORT)
-
-    def test_with_both_ports_open_on_valkey_9(self) -> None:
-        self.try_with("valkey-9", PLAIN_PORT)
+    @on_servers("valkey-9", "redis-7.0")
+    def test_with_both_ports_open(self, server: str) -> None:
+        self.try_with(server, PLAIN_PORT)
 
     def test_with_tls_only(self) -> None:
         self.try_with("redis-7.0", 0)

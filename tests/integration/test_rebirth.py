@@ -16,13 +16,12 @@ from typing import Any, Callable
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster  # noqa: E402
-from muster_test import Lab, MusterTestCase, main  # noqa: E402
+from muster_test import Lab, MusterTestCase, main, on_servers  # noqa: E402
 from test_strangers import impostor  # noqa: E402
 
 KEYS = 60
 PRIMARIES_ONLY: dict[str, Any] = {"pods": 3, "replicas_per_primary": 0, "node_timeout": 2000}
 QUICK = {"kubernetes.leaseSeconds": 3}
-SERVERS = ("redis-7.0", "valkey-9")
 
 
 def record(lab: Lab) -> dict[str, Any]:
@@ -42,10 +41,8 @@ class Rebirth(MusterTestCase):
 
     timeout = 120
 
-    def test_without_volumes_it_is_reborn_by_itself(self) -> None:
-        self.at_once(self.by_itself, *SERVERS)
-
-    def by_itself(self, server: str) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_without_volumes_it_is_reborn_by_itself(self, server: str) -> None:
         with Lab(settings=QUICK, server=server, volumes=False, **PRIMARIES_ONLY) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
@@ -62,10 +59,8 @@ class Rebirth(MusterTestCase):
                           "its pods (no volumes): forming a cluster", said(lab))
             self.assertEqual(Cluster(lab).count(), 0)
 
-    def test_with_volumes_lost_it_waits_and_says_so(self) -> None:
-        self.at_once(self.waits, *SERVERS)
-
-    def waits(self, server: str) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_with_volumes_lost_it_waits_and_says_so(self, server: str) -> None:
         with Lab(settings=QUICK, server=server, **PRIMARIES_ONLY) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
@@ -80,10 +75,8 @@ class Rebirth(MusterTestCase):
             for pod in lab.pods():
                 self.assertEqual(len(lab.text(pod, "CLUSTER", "NODES").splitlines()), 1, pod)
 
-    def test_with_volumes_lost_and_given_up_it_is_reborn(self) -> None:
-        self.at_once(self.is_given_up, *SERVERS)
-
-    def is_given_up(self, server: str) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_with_volumes_lost_and_given_up_it_is_reborn(self, server: str) -> None:
         with Lab(settings={**QUICK, "policy.lostCluster": "reform"}, server=server,
                  **PRIMARIES_ONLY) as lab:
             lab.up()
@@ -156,10 +149,8 @@ class CorruptFile(MusterTestCase):
 
     timeout = 240
 
-    def test_it_is_kept_aside_and_the_server_joins_empty(self) -> None:
-        self.at_once(self.one, *SERVERS)
-
-    def one(self, server: str) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_it_is_kept_aside_and_the_server_joins_empty(self, server: str) -> None:
         with Lab(settings=QUICK, server=server, pods=6, node_timeout=2000) as lab:
             lab.up()
             cluster = Cluster(lab, KEYS)

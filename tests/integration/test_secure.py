@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import CLIENT_PORT, REPO, Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import CLIENT_PORT, REPO, Lab, MusterTestCase, main, on_servers, resp  # noqa: E402
 
 import access  # noqa: E402  (of the lab)
 import pki  # noqa: E402
@@ -117,12 +117,8 @@ class Auth(SecureTestCase):
 
     timeout = 200
 
-    def test_a_password_is_rotated_while_the_cluster_runs(self) -> None:
-        for server in ("redis-7.0", "valkey-9"):
-            with self.subTest(server=server):
-                self.is_rotated(server)
-
-    def is_rotated(self, server: str) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_a_password_is_rotated_while_the_cluster_runs(self, server: str) -> None:
         with Lab(pods=PODS, auth=True, server=server) as lab:
             lab.up(timeout=60)
             with self.assertRaisesRegex(resp.RespError, "NOAUTH"):
@@ -310,11 +306,12 @@ class Tls(SecureTestCase):
             lab.up(timeout=60)
 
 
+@on_servers("redis-7.0", "valkey-9")
 class Refused(SecureTestCase):
     """One agent, and something at its server's address that is not to be told the password."""
 
     timeout = 120
-    server = "redis-7.0"
+    server: str
 
     def setUp(self) -> None:
         super().setUp()
@@ -401,10 +398,6 @@ class Refused(SecureTestCase):
                 return probe.connect_ex(("127.0.0.1", port)) == 0
         self.wait_until(listens, 15, "the plain server listens")
         return "127.0.0.1", port
-
-
-class RefusedValkey(Refused):
-    server = "valkey-9"
 
 
 if __name__ == "__main__":

@@ -21,11 +21,10 @@ from typing import Any, Optional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster  # noqa: E402
-from muster_test import (CLIENT_PORT, REPO, Lab, MusterTestCase, main, resp,  # noqa: E402
+from muster_test import (CLIENT_PORT, REPO, Lab, MusterTestCase, main, on_servers, resp,  # noqa: E402
                          wait_until)
 from config import server_program  # noqa: E402
 
-SERVERS = ("redis-7.0", "valkey-9")
 SETTINGS = {"kubernetes.leaseSeconds": 3}
 SMALL: dict[str, Any] = {"pods": 3, "replicas_per_primary": 0, "node_timeout": 2000}
 KEYS = 60
@@ -117,11 +116,9 @@ class Lookalikes(MusterTestCase):
         other["status"] = {"replicas": 0, "collisionCount": 0}
         return other
 
-    def test_two_statefulsets_with_the_same_labels_form_two_clusters(self) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_two_statefulsets_with_the_same_labels_form_two_clusters(self, server: str) -> None:
         """FAULTS G7."""
-        self.at_once(self.two_statefulsets, *SERVERS)
-
-    def two_statefulsets(self, server: str) -> None:
         with Lab(settings=SETTINGS, server=server, **SMALL) as lab:
             begin = time.monotonic()
             lab.up(wait="none")
@@ -191,11 +188,9 @@ class RecycledAddress(MusterTestCase):
 
     timeout = 150
 
-    def test_a_foreign_cluster_at_our_old_address_stays_foreign(self) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_a_foreign_cluster_at_our_old_address_stays_foreign(self, server: str) -> None:
         """FAULTS C13."""
-        self.at_once(self.recycled, *SERVERS)
-
-    def recycled(self, server: str) -> None:
         with Lab(settings=SETTINGS, server=server, pods=6, node_timeout=2000) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
@@ -266,10 +261,8 @@ class ClonedVolume(MusterTestCase):
         with self.assertRaisesRegex(AssertionError, "did not come true"):
             wait_until(changed, seconds, "a change of the original")
 
-    def test_a_copy_of_one_volume_does_not_reach_the_original(self) -> None:
-        self.at_once(self.copy_of_one, *SERVERS)
-
-    def copy_of_one(self, server: str) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_a_copy_of_one_volume_does_not_reach_the_original(self, server: str) -> None:
         lab = self.original(server)
         before = picture(lab)
         primary = next(pod for pod in lab.pods() if lab.redis(pod, "ROLE")[0] == b"master")
@@ -281,10 +274,8 @@ class ClonedVolume(MusterTestCase):
         for line in copied.text("muster-0", "CLUSTER", "NODES").splitlines():
             self.assertTrue("myself" in line or "noaddr" in line, line)
 
-    def test_a_copy_of_all_volumes_becomes_a_cluster_of_its_own(self) -> None:
-        self.at_once(self.copy_of_all, *SERVERS)
-
-    def copy_of_all(self, server: str) -> None:
+    @on_servers("valkey-9", "redis-7.0")
+    def test_a_copy_of_all_volumes_becomes_a_cluster_of_its_own(self, server: str) -> None:
         lab = self.original(server)
         before = picture(lab)
         begin = time.monotonic()

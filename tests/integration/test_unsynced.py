@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster  # noqa: E402
-from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
+from muster_test import Lab, MusterTestCase, main, on_servers, resp  # noqa: E402
 
 NODE_TIMEOUT = 2000
 
@@ -53,7 +53,8 @@ class Unsynced(MusterTestCase):
         finally:
             lab.resume(primary, "redis")
 
-    def one(self, server: str) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_an_empty_replica_is_not_elected(self, server: str) -> None:
         with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT) as lab:
             lab.up()
             cluster = Cluster(lab)
@@ -74,9 +75,6 @@ class Unsynced(MusterTestCase):
             print(f"{server}: never elected while unsynced; without the setting: "
                   f"{'elected' if won else 'not elected'}")
             self.assertTrue(won, "what the setting is for")
-
-    def test_an_empty_replica_is_not_elected(self) -> None:
-        self.at_once(self.one, "redis-7.0", "valkey-9")
 
     def test_what_is_in_sync_may_be_elected(self) -> None:
         with Lab(pods=6, node_timeout=NODE_TIMEOUT) as lab:

@@ -10,14 +10,18 @@
                 lab.kill("muster-0")
                 self.wait_until(lambda: lab.status()["formed"], 30, "formed again")
 
+A promise that holds on several servers names them (on_servers), the one of the default tier first.
+
 When a test fails, the ends of the lab's logs are printed before the lab goes. Needs root.
-MUSTER_BUILD says which binaries run; MUSTER_TEST_KEEP=1 leaves a failed lab's files.
+MUSTER_BUILD says which binaries run; MUSTER_TEST_KEEP=1 leaves a failed lab's files. SERVERS is
+`first`, the default; `rest`, the other servers and no test that names none; or `all` of them.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import faulthandler
+import functools
 import importlib.machinery
 import json
 import os
@@ -75,6 +79,30 @@ def wait_until(check: Callable[[], Any], timeout: float, what: str = "the condit
         if time.monotonic() >= end:
             raise AssertionError(f"{what} did not come true within {timeout:g} s{last}")
         time.sleep(period)
+
+
+def on_servers(*servers: Any, first: int = 1) -> Callable[[Any], Any]:
+    """A test that is given the name of a server, or a class of tests that finds it as self.server.
+
+    The `first` of them are the default tier's, the others are for the tier `versions`: see SERVERS.
+    A test runs on its servers side by side, a class on one after another. Where more than the server
+    changes, each of `servers` is a tuple that names one.
+    """
+    parts = {"first": servers[:first], "rest": servers[first:], "all": servers}
+    names = parts[os.environ.get("SERVERS", "first")]
+
+    def decorate(what: Any) -> Any:
+        if isinstance(what, type):
+            setattr(what, "servers", names)
+            setattr(what, "server", (names or servers)[0])
+            return what
+
+        @functools.wraps(what)
+        def run(self: MusterTestCase) -> None:
+            self.at_once(lambda server: what(self, server), *(names or servers))
+        setattr(run, "servers", names)
+        return run
+    return decorate
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -349,6 +377,7 @@ class MusterTestCase(unittest.TestCase):
     """A test with a time limit of its own (`timeout`, in seconds)."""
 
     timeout: float = 180.0
+    parallel = 4                 # at_once()
     maxDiff = None
 
     def setUp(self) -> None:
@@ -367,16 +396,40 @@ class MusterTestCase(unittest.TestCase):
         return wait_until(check, timeout, what, period)
 
     def at_once(self, one: Callable[[Any], None], *cases: Any) -> None:
-        """The same with each of the cases, side by side; for what mostly waits."""
-        with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+        """The same with each of the cases, `parallel` at a time; for what mostly waits."""
+        if len(cases) == 1:
+            one(cases[0])
+            return
+        with concurrent.futures.ThreadPoolExecutor(self.parallel) as pool:
             running = [pool.submit(one, case) for case in cases]
             for case, future in zip(cases, running):
                 with self.subTest(case=case):
                     future.result()
 
 
+class _Loader(unittest.TestLoader):
+    """Loads what SERVERS asks for."""
+
+    def getTestCaseNames(self, testCaseClass: Any) -> list[str]:
+        def wanted(name: str) -> bool:
+            test = getattr(testCaseClass, name)
+            servers = getattr(test, "servers", getattr(testCaseClass, "servers", None))
+            return bool(servers) if servers is not None else os.environ.get("SERVERS") != "rest"
+        return list(filter(wanted, super().getTestCaseNames(testCaseClass)))
+
+    def loadTestsFromTestCase(self, testCaseClass: Any) -> unittest.TestSuite:
+        load = super().loadTestsFromTestCase
+        cases = [type(f"{testCaseClass.__name__}_{server}", (testCaseClass,),
+                      {"server": server, "__module__": testCaseClass.__module__})
+                 for server in getattr(testCaseClass, "servers", ())]
+        return self.suiteClass(map(load, cases or [testCaseClass]))
+
+
 def main() -> None:
-    """Run the tests of the calling file; prints each with its time."""
+    """Run the tests of the calling file; prints each with its time. None at all is a failure."""
     if os.geteuid() != 0:
         sys.exit("integration tests must run as root: the lab makes PID namespaces")
-    unittest.main(verbosity=2)
+    result = unittest.main(verbosity=2, exit=False, testLoader=_Loader()).result
+    if result.testsRun == len(result.skipped):
+        sys.exit("no test ran")
+    sys.exit(not result.wasSuccessful())

@@ -89,6 +89,34 @@ expect fail 'no executable tests/integration' tests/run.sh integration
 printf '#!/usr/bin/env python3\nraise SystemExit(1)\n' >tests/integration/test_self.py
 chmod +x tests/integration/test_self.py
 expect fail '^FAILED integration/test_self ' tests/run.sh integration
+expect fail 'no executable .* asks for it' tests/run.sh versions
+cp "$repo/tests/lib/muster_test.py" tests/lib/
+cp -r "$repo/tests/lab" tests/
+# server_test DECORATOR [ARGUMENT]: a test that tells its server
+server_test() {
+    cat >tests/integration/test_self.py <<END
+#!/usr/bin/env python3
+import sys
+sys.path.insert(0, "tests/lib")
+from muster_test import MusterTestCase, main, on_servers
+
+class Self(MusterTestCase):
+    $1
+    def test_self(self, server=None):
+        print(f"server {server}")
+        self.assertNotEqual(server, "bad")
+
+main()
+END
+}
+server_test '@on_servers("one", "bad")'
+expect pass '^ok integration/test_self ' tests/run.sh integration
+expect fail '^FAILED versions/test_self ' tests/run.sh versions
+server_test '@on_servers("bad", "one")'
+expect fail '^FAILED integration/test_self ' tests/run.sh integration
+expect pass '^ok versions/test_self ' tests/run.sh versions
+server_test '@on_servers("one")'
+expect fail 'no test ran' tests/run.sh versions
 rm tests/integration/test_self.py
 expect fail 'there is no tests/e2e/run.sh' tests/run.sh e2e
 expect fail 'unknown tier' tests/run.sh nonesuch
