@@ -380,6 +380,12 @@ async def create(lab: "Lab", args: Args, _: Progress) -> Any:
 
 # -- seeing --------------------------------------------------------------------------------------
 
+@command("addresses")
+async def addresses(lab: "Lab", _args: Args, _: Progress) -> Any:
+    """By pod; no server is asked, as `status` asks all of them."""
+    return lab.addresses_by_pod()
+
+
 @command("identity")
 async def identity(lab: "Lab", args: Args, _: Progress) -> Any:
     """What a process in the pod's agent container would see: for `lab muster` and `lab cli`."""
