@@ -92,7 +92,7 @@ class Silent(MusterTestCase):
 
     def test_the_volume_and_the_agent_are_gone(self) -> None:
         """The hook goes by what the agent noted beside its socket (found by the simulator)."""
-        with Lab(pods=6, node_timeout=15000, settings={"hook.silentSeconds": 5}) as lab:
+        with Lab(pods=6, node_timeout=5000, settings={"hook.silentSeconds": 2}) as lab:
             lab.up()
             cluster = Cluster(lab)
             cluster.write()
@@ -105,7 +105,7 @@ class Silent(MusterTestCase):
             lab.kill(pod, "redis", 9, wait=False)
             self.wait_until(lambda: "ran here with slots or replicas and this is not its volume"
                             in lab.log(pod, "redis"), 20, "the hook says why it waits")
-            time.sleep(7)                   # longer than it waits for a silent agent
+            time.sleep(4)                   # longer than it waits for a silent agent
             self.assertEqual(cluster.role(pod), "none", "it is held")
             lab.resume(pod, "agent")
             self.wait_until(lambda: cluster.role(pod) == "slave", 90, "it follows its heir")

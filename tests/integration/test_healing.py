@@ -25,7 +25,8 @@ class Healing(MusterTestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.lab = Lab(pods=8, server=cls.server)
+        # a handshake that leads nowhere lasts as long as the node timeout
+        cls.lab = Lab(pods=8, server=cls.server, node_timeout=5000)
         cls.addClassCleanup(cls.lab.down)
         cls.lab.up()
         cls.addresses = {name: pod["ip"] for name, pod in cls.lab.pods().items()}

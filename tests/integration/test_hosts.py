@@ -69,8 +69,11 @@ class DeadFirst(HostsCase):
 
     timeout = 300
 
-    def one(self, after: int, away: float) -> None:
-        """`away`: seconds until the dead agent is started again."""
+    parallel = 2
+
+    def one(self, point: tuple[int, float]) -> None:
+        """After which command, and the seconds until the dead agent is started again."""
+        after, away = point
         mark = Path(f"/tmp/mlt-mark-{after}-{time.monotonic_ns()}")
         settings = {"lab.firstBackoff": away,
                     "lab.agentEnv": f"MUSTER_TEST_EXIT_AFTER={after} MUSTER_TEST_EXIT_MARK={mark}"}
@@ -94,9 +97,7 @@ class DeadFirst(HostsCase):
             mark.unlink(missing_ok=True)
 
     def test_the_formation_is_finished_from_every_kind_of_step(self) -> None:
-        for after, away in KILL_AFTER:
-            with self.subTest(after=after):
-                self.one(after, away)
+        self.at_once(self.one, *KILL_AFTER)
 
 
 class Configuration(HostsCase):
