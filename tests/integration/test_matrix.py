@@ -37,7 +37,7 @@ NODES = 3
 NODE_TIMEOUT = 15000         # the lab's default: what must be there again at the end
 DISKLESS_DELAY = 5           # the servers' default
 LATE_SECONDS = 3.0
-UP_SECONDS = 240             # with the machine busy; on a quiet one thirty pods take a tenth of it
+UP_SECONDS = 360             # with the machine busy; on a quiet one thirty pods take a tenth of it
 PODS_AT_ONCE = 36            # more of them and two cores do nothing but time out and begin again
 
 FACTORS: dict[str, list[Any]] = {

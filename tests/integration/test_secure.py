@@ -181,9 +181,11 @@ class AclUser(SecureTestCase):
     acts = ("config|set", "cluster|set-config-epoch", "cluster|addslotsrange", "cluster|meet",
             "cluster|replicate")
 
-    def test_every_right_that_is_missing_is_named_and_nothing_is_done_without_it(self) -> None:
+    @on_servers("redis-7.0", "valkey-9")
+    def test_every_right_that_is_missing_is_named_and_nothing_is_done_without_it(
+            self, server: str) -> None:
         rules = "-@all +client|setname " + " ".join(f"+{right}" for right in self.reads)
-        with Lab(pods=PODS, auth=True, node_timeout=2000,
+        with Lab(pods=PODS, server=server, auth=True, node_timeout=2000,
                  settings={"lab.user": "muster", "lab.userRules": rules}) as lab:
             lab.up(wait="running", timeout=30)
             self.forms_as_rights_are_given(lab)
@@ -210,6 +212,8 @@ class AclUser(SecureTestCase):
             self.wait_until(lambda: lacks in "".join(map(lab.log, NAMES)), 20, lacks)
             self.allow(lab, f"+{right}")
         lab.wait("formed", 40)
+        self.wait_until(lambda: "record: formed" in "".join(map(lab.log, NAMES)), 10,
+                        "that the record says so, too")
 
     def forgets_as_the_right_is_given(self, lab: Lab) -> None:
         """A replica that lost its volume comes back under another id; the old one is to go."""

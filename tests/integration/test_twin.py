@@ -4,65 +4,21 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster  # noqa: E402
 from muster_test import Lab, LabError, MusterTestCase, main, resp  # noqa: E402
-
-from config import server_program  # noqa: E402
+from old_process import OldProcess  # noqa: E402
 
 NODE_TIMEOUT = 3000
 NAMED = "node {} still answers at {}, which is no pod's"
 MUTE = "most servers are connected to node {} at {}, which is no pod's, and a server that wants a password"
 TAKEN = 20                   # writes that the old process acknowledges while the new pod waits
 CALM_SECONDS = 4             # longer than a silence that is taken for its end
-
-
-class OldProcess:
-    """What goes on at a pod's address after the pod: a server of the same node with the same data."""
-
-    def __init__(self, lab: Lab, pod: str, address: str, server: str, auth: bool) -> None:
-        self.lab, self.address = lab, address
-        self.directory = Path(tempfile.mkdtemp(prefix="muster-twin-", dir="/tmp"))
-        shutil.copytree(lab.state / "pods" / pod / "data", self.directory, dirs_exist_ok=True)
-        settings = {"port": 6379, "bind": address, "bind-source-addr": address,
-                    "protected-mode": "no", "cluster-enabled": "yes", "dir": self.directory,
-                    "save": '""', "appendonly": "yes", "cluster-announce-ip": address,
-                    "cluster-node-timeout": NODE_TIMEOUT}
-        if auth:
-            secret = (lab.state / "secret/password").read_text().strip()
-            settings.update(requirepass=secret, masterauth=secret)
-        conf = self.directory / "twin.conf"
-        conf.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
-        self.process = subprocess.Popen([server_program(server), conf], stdout=subprocess.DEVNULL)
-
-    def __enter__(self) -> "OldProcess":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def ask(self, *words: str) -> Any:
-        return resp.command(self.address, *words, timeout=1, access=self.lab.access)
-
-    def writes(self, key: str, value: str) -> bool:
-        try:
-            return bool(self.ask("SET", key, value) == "OK")
-        except (OSError, resp.RespError):
-            return False
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class Twin(MusterTestCase):
@@ -84,7 +40,7 @@ class Twin(MusterTestCase):
             lab.hold(pod)
             lab.delete(pod, grace=0, wait=False)
             self.wait_until(lambda: self.is_gone(lab, pod), 10, "the pod is gone")
-            with OldProcess(lab, pod, address, server, auth) as old:
+            with OldProcess(lab, pod, address, server, auth, NODE_TIMEOUT).start() as old:
                 self.wait_until(lambda: old.writes(key, "first"), 20, "the old process takes writes")
                 lab.release(pod)
                 wanted = (MUTE if auth else NAMED).format(old.ask("CLUSTER", "MYID")[:8].decode(),
