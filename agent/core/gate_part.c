@@ -248,16 +248,22 @@ const char *gate_find_holder(const struct world *world, const struct node_id *id
 
 bool gate_asked_all(const struct world *world, int64_t since_ms)
 {
+    size_t asked = 0;
+    size_t silent = 0;
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
-        if (i == world->me || !pod->ip[0] || part_word(world, pod, since_ms))
+        if (i == world->me || !pod->ip[0])
+            continue;
+        asked++;
+        if (part_word(world, pod, since_ms))
             continue;
         bool answers = world_server_fresh(world, pod) || pod->server.reach == REACH_OK;
         if (pod->server.reach == REACH_UNKNOWN || pod->server.asked_ms < since_ms ||
             (answers && !part_view_is_new(world, pod, since_ms)))
             return false;
+        silent += !answers && pod->server.reach != REACH_REFUSED;
     }
-    return true;
+    return silent <= asked / 2;
 }
 
 /* ---- who is to come ---- */

@@ -56,7 +56,10 @@ struct gate_part gate_find_former(const struct world *world, const struct node_i
  */
 const char *gate_find_holder(const struct world *world, const struct node_id *id, int64_t since_ms);
 
-/* Everyone who could tell whose address this is was asked. */
+/*
+ * Everyone who could tell whose address this is was asked, and most did tell, listen to nobody yet, or
+ * wait at their gates: silence and refused access tell nothing.
+ */
 bool gate_asked_all(const struct world *world, int64_t since_ms);
 
 /* Members that are to come, and whose address is not known. */
