@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh [TIER...]: runs tests and says what passed. Without a TIER: the tier 'default', lint to fuzz without versions.
+# run.sh [TIER...]: runs tests and says what passed. Without a TIER: the tier 'default', lint to fuzz without versions and analyze.
 #   lint         format, layers, purity, sizes, words, clang-tidy, cppcheck, shell, YAML, Python, compose, and run.sh itself
 #   beside       lint in the background, in what unit, plan and sim leave of the processors; joined before all others
 #   unit         tests/unit by gcc and by clang, with sanitizers; coverage of agent/core and agent/wire
 #   plan sim     the planner's cases; the simulator's seeds
 #   integration  tests/integration: real servers; a promise that holds on several is tried on one
 #   versions     and on the others (on_servers, SERVERS=rest): CI's
+#   analyze      clang's static analyzer: CI's
 #   fuzz         each target for FUZZ_SECONDS (10; 60 in CI)
 #   bench        figures, from the release build
 #   e2e soak     the chart's checks and tests/e2e/run.sh; tests/soak/run.sh: not part of the default
 # run.sh --self-test: shows that a failing, a missing and an unbuildable test each make run.sh fail.
 #
 # Environment: MUSTER_JOBS (2), MUSTER_BUILD_ROOT (build), FUZZ_SECONDS, COVERAGE_LINES (90), INTEGRATION_JOBS (4),
-# SIM_SCHEDULES=N (the tier sim is N schedules and nothing else; without it 1,000 and its tests),
+# SIM_SCHEDULES=N (the tier sim is N schedules and nothing else; without it 400 and its tests),
 # MUSTER_NO_SETUP=1 (install nothing). Logs are in build/logs. Exit: 0 only if something ran and nothing failed.
 
 # shellcheck source=tests/lib/common.sh
@@ -139,11 +140,16 @@ tier_lint() {
     for check in tests/lint/*.sh; do
         name=$(basename "$check" .sh)
         case $name in
-            files | format | layers | sizes | words | shell | yaml | python | purity | cppcheck | tidy | chart) ;;
+            files | format | layers | sizes | words | shell | yaml | python | purity | cppcheck | tidy | analyze | chart) ;;
             *) step "lint/$name" "$check" ;;
         esac
     done
     step lint/self-test tests/run.sh --self-test
+}
+
+# The whole of .clang-tidy: what lint leaves out takes minutes.
+tier_analyze() {
+    step lint/analyze tests/lint/analyze.sh
 }
 
 # coverage: lines of core and wire that unit, plan and a few seeds of the simulator reach.
@@ -367,7 +373,7 @@ finish() {
 
 case ${1-} in
     -h | --help)
-        sed -n '4,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        sed -n '4,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 0
         ;;
     --self-test) exec tests/lib/self-test.sh ;;
@@ -377,8 +383,8 @@ tiers=()
 for tier in "${@:-default}"; do
     case $tier in
         default) tiers+=(beside unit plan sim integration fuzz) ;;
-        lint | beside | unit | plan | sim | integration | versions | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
-        *) die "unknown tier '$tier'; the tiers are: default lint beside unit plan sim integration versions fuzz bench e2e soak" ;;
+        lint | beside | analyze | unit | plan | sim | integration | versions | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
+        *) die "unknown tier '$tier'; the tiers are: default lint beside analyze unit plan sim integration versions fuzz bench e2e soak" ;;
     esac
 done
 

@@ -148,7 +148,8 @@ bad format agent/core/bad.c 'int  a;'
 expect fail 'defines nothing' tests/lint/purity.sh
 bad purity agent/core/bad.c '#include <stdlib.h>\nint core_bad(void);\nint core_bad(void)\n{\n    return getenv("A") != 0;\n}' getenv
 bad cppcheck agent/core/bad.c 'int core_bad(void);\nint core_bad(void)\n{\n    int a[2];\n    a[2] = 1;\n    return a[0];\n}'
-bad tidy agent/core/bad.c 'int core_bad(int a);\nint core_bad(int a)\n{\n    int *p = 0;\n    return a ? *p : 0;\n}'
+bad tidy agent/core/bad.c 'int core_bad(int a);\nint core_bad(int a)\n{\n    return a == a;\n}'
+bad analyze agent/core/bad.c 'int core_bad(int a);\nint core_bad(int a)\n{\n    int *p = 0;\n    return a ? *p : 0;\n}'
 
 # in the background a failure counts as well: checks that only pass, or one that does not, beside a test
 case_test 'assert_int_equal(1, 1);'

@@ -27,6 +27,11 @@ static void test_a_new_server_asks_whose_address_it_has(void **state)
                         "node (waits at most 30 s)");
     b->pods[3].server.reach = REACH_TIMEOUT; /* asked, and silent */
     assert_int_equal(judge(b, claim), GATE_GO);
+    b->pods[1].server.reach = b->pods[2].server.reach = REACH_DENIED; /* as most are: who tells? */
+    b->pods[1].server.seen_ms = b->pods[2].server.seen_ms = 0;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->pods[1].server.reach = b->pods[2].server.reach = REACH_REFUSED;
+    assert_int_equal(judge(b, claim), GATE_GO);
     b->pods[3].server.reach = REACH_OK;
     b->pods[3].server.view_ms = 0; /* its figures only */
     assert_int_equal(judge(b, claim), GATE_WAIT);
