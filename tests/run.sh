@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh [TIER...]: runs tests and says what passed. Without a TIER: the tier 'default', lint to fuzz without versions and analyze.
+# run.sh [TIER...]: runs tests and says what passed. Without a TIER: the tier 'default', lint to fuzz, but what is CI's.
 #   lint         format, layers, purity, sizes, words, clang-tidy, cppcheck, shell, YAML, Python, compose, and run.sh itself
 #   beside       lint in the background, in what unit, plan and sim leave of the processors; joined before all others
-#   unit         tests/unit by gcc and by clang, with sanitizers; coverage of agent/core and agent/wire
+#   unit         tests/unit by gcc, with sanitizers; coverage of agent/core and agent/wire
 #   plan sim     the planner's cases; the simulator's seeds
 #   integration  tests/integration: real servers; a promise that holds on several is tried on one
 #   versions     and on the others (on_servers, SERVERS=rest): CI's
-#   analyze      clang's static analyzer: CI's
+#   clang        unit by clang, and its static analyzer: CI's
+#   tools        what the other tests stand on, against real servers: CI's
 #   fuzz         each target for FUZZ_SECONDS (10; 60 in CI)
 #   bench        figures, from the release build
 #   e2e soak     the chart's checks and tests/e2e/run.sh; tests/soak/run.sh: not part of the default
@@ -29,6 +30,7 @@ logs=$root/logs
 fuzz_seconds=${FUZZ_SECONDS:-10}
 coverage_lines=${COVERAGE_LINES:-90}
 integration_jobs=${INTEGRATION_JOBS:-4} # they mostly wait
+servers=(redis-7.0 redis-8.0 valkey-8.1 valkey-9)
 passed=0
 failed=0
 failures=()
@@ -147,8 +149,9 @@ tier_lint() {
     step lint/self-test tests/run.sh --self-test
 }
 
-# The whole of .clang-tidy: what lint leaves out takes minutes.
-tier_analyze() {
+# What gcc does in unit, and what lint leaves out of .clang-tidy: minutes.
+tier_clang() {
+    ctests clang unit unit-clang
     step lint/analyze tests/lint/analyze.sh
 }
 
@@ -167,6 +170,8 @@ coverage() {
 # have time-outs of their own.
 beside_pid=
 tier_beside() {
+    # what takes the network, meanwhile; whether it worked is seen by the step that needs it
+    [ "${MUSTER_NO_SETUP-}" = 1 ] || tests/lib/setup.sh servers "${servers[@]}" >"$logs/servers" 2>&1 </dev/null &
     (
         renice -n 19 -p "$BASHPID" >/dev/null 2>&1
         tier_lint
@@ -191,7 +196,6 @@ join_beside() {
 
 tier_unit() {
     ctests dev unit unit
-    ctests clang unit unit-clang
     built cov && step unit/coverage coverage && grep -h '^lines:' "$(log_of unit/coverage)"
 }
 
@@ -250,7 +254,7 @@ real_servers() {
     local tier=$1 file name log status seconds
     shift
     if [ "${MUSTER_NO_SETUP-}" != 1 ]; then
-        step "$tier/servers" tests/lib/setup.sh servers redis-7.0 redis-8.0 valkey-8.1 valkey-9 || return 1
+        step "$tier/servers" tests/lib/setup.sh servers "${servers[@]}" || return 1
     fi
     rm -f "$logs/$tier"-*.result
     integration_all "$tier" "$@"
@@ -263,11 +267,21 @@ real_servers() {
     done
 }
 
+# Tests of what the other tests stand on.
+tools=(lab lab_pods load model_vs_real)
+
+tier_tools() {
+    local files=("${tools[@]/#/tests/integration/test_}")
+    built dev || return 1
+    real_servers tools "${files[@]/%/.py}"
+}
+
 tier_integration() {
-    local file files=()
+    local file name files=()
     built dev || return 1
     for file in tests/integration/test_*.py; do
-        [ -f "$file" ] && files+=("$file")
+        name=$(basename "${file#*/test_}" .py) # without test_
+        [ -f "$file" ] && [[ " ${tools[*]} " != *" $name "* ]] && files+=("$file")
     done
     [ "${#files[@]}" -gt 0 ] || nothing integration 'no tests/integration/test_*.py'
     real_servers integration "${files[@]}"
@@ -373,7 +387,7 @@ finish() {
 
 case ${1-} in
     -h | --help)
-        sed -n '4,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        sed -n '4,21s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 0
         ;;
     --self-test) exec tests/lib/self-test.sh ;;
@@ -383,8 +397,8 @@ tiers=()
 for tier in "${@:-default}"; do
     case $tier in
         default) tiers+=(beside unit plan sim integration fuzz) ;;
-        lint | beside | analyze | unit | plan | sim | integration | versions | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
-        *) die "unknown tier '$tier'; the tiers are: default lint beside analyze unit plan sim integration versions fuzz bench e2e soak" ;;
+        lint | beside | clang | tools | unit | plan | sim | integration | versions | fuzz | bench | e2e | soak) tiers+=("$tier") ;;
+        *) die "unknown tier '$tier'; the tiers are: default lint beside clang tools unit plan sim integration versions fuzz bench e2e soak" ;;
     esac
 done
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # tidy.sh [FILE...]: clang-tidy with .clang-tidy's checks over every source that the build knows, but those of the
-# static analyzer, which take twenty times as long: analyze.sh. TIDY_CHECKS adds to the checks.
+# static analyzer, which take twenty times as long: analyze.sh, in the tier clang. TIDY_CHECKS adds to the checks.
 # shellcheck source=tests/lint/files.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/files.sh"
 
