@@ -285,7 +285,7 @@ class Layouts(unittest.TestCase):
 
 
 class Matrix(MusterTestCase):
-    timeout = 900
+    timeout = 1500
     only: list[int] = []
 
     # two cores need as long for the few of thirty pods as for all others
