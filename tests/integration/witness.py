@@ -79,7 +79,10 @@ class Witness:
                 self._look_at_link(pod, address)
 
     def _look_at_agent(self, address: str) -> None:
-        pods = json.loads(page(address, "/status"))["pods"]
+        try:
+            pods = json.loads(page(address, "/status"))["pods"]
+        except OSError:              # a page that is late tells nothing; the next one will
+            return
         now = time.monotonic()
         for pod in pods:
             key = (address, pod["name"])
