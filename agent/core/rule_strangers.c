@@ -28,6 +28,12 @@ static bool stranger_is(const struct planner *p, const struct view_node *n)
            !stranger_is_at_home(p, n);
 }
 
+/* Of a server of ours: what others say of themselves is theirs. */
+static bool stranger_has_view(const struct planner *p, size_t pod)
+{
+    return p->facts->belongs[pod] && world_view_fresh(p->world, &p->world->pods[pod]);
+}
+
 /* One more id on the list; what rule_forget then does needs the list first. */
 static void stranger_list(struct planner *p, const struct node_id *id)
 {
@@ -43,32 +49,59 @@ static void stranger_list(struct planner *p, const struct node_id *id)
     (void)planner_put_record(p, record);
 }
 
+/* Tells of the stranger, or lists it; true if it was listed. */
+static bool stranger_deal(struct planner *p, const struct view_node *n)
+{
+    const char *ip = n->ip[0] ? n->ip : "no known address";
+    const char *why = planner_keep(p, &n->id);
+    if (why) {
+        planner_say(p,
+                    "node %.8s (%s, %s) is in the servers' views, but is no pod of %s "
+                    "and not in the record: it gets no command, and is not forgotten: %s",
+                    n->id.hex, ip, planner_count(p, n->slot_count, "slot"), p->world->set.name,
+                    why);
+        return false;
+    }
+    stranger_list(p, &n->id);
+    planner_say(p,
+                "node %.8s (%s) is no pod of %s, not in the record, and has failed without "
+                "slots or replicas: it is to be forgotten",
+                n->id.hex, ip, p->world->set.name);
+    return true;
+}
+
+/* True if one was listed. Those of the views before `until` were told of. */
+static bool stranger_look(struct planner *p, size_t until)
+{
+    const struct view *view = p->world->pods[until].server.view;
+    for (size_t i = 0; i < view->node_count; i++) {
+        if (!stranger_is(p, &view->nodes[i]))
+            continue;
+        bool told = false;
+        for (size_t k = 0; k < until && !told; k++)
+            told = stranger_has_view(p, k) &&
+                   view_find(p->world->pods[k].server.view, &view->nodes[i].id);
+        if (!told && stranger_deal(p, &view->nodes[i]))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * No majority is asked for: one that comes and goes may be what the views differ by (seen on Valkey
+ * 9: half of them had its primary, half had not). planner_keep() asks all of them.
+ */
 enum rule_verdict rule_strangers(struct planner *p)
 {
-    const struct facts *f = p->facts;
-    if (!planner_formed(p) || !f->reference || !f->reference_ours ||
-        f->reference_votes <= f->views / 2)
+    if (!planner_formed(p))
         return RULE_PASS;
-    for (size_t i = 0; i < f->reference->node_count; i++) {
-        const struct view_node *n = &f->reference->nodes[i];
-        if (!stranger_is(p, n))
+    uint64_t last = 0;
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        if (!stranger_has_view(p, i) || p->world->pods[i].server.view->hash == last)
             continue;
-        const char *ip = n->ip[0] ? n->ip : "no known address";
-        const char *why = planner_keep(p, &n->id);
-        if (why) {
-            planner_say(p,
-                        "node %.8s (%s, %s) is in the servers' views, but is no pod of %s "
-                        "and not in the record: it gets no command, and is not forgotten: %s",
-                        n->id.hex, ip, planner_count(p, n->slot_count, "slot"), p->world->set.name,
-                        why);
-            continue;
-        }
-        stranger_list(p, &n->id);
-        planner_say(p,
-                    "node %.8s (%s) is no pod of %s, not in the record, and has failed without "
-                    "slots or replicas: it is to be forgotten",
-                    n->id.hex, ip, p->world->set.name);
-        return RULE_STOP;
+        last = p->world->pods[i].server.view->hash;
+        if (stranger_look(p, i))
+            return RULE_STOP;
     }
     return RULE_PASS;
 }

@@ -9,6 +9,15 @@
 /* Flags that healthy servers agree on; `myself` and pfail are each server's own. */
 #define VIEW_HASH_FLAGS (NODE_PRIMARY | NODE_REPLICA | NODE_FAIL | NODE_NOADDR | NODE_HANDSHAKE)
 
+/*
+ * Nobody tells of its primary and epoch any more: who learned of it by gossip has neither, for as
+ * long as it is dead (clusterProcessGossipSection, Redis 7.0 to Valkey 9.1).
+ */
+static bool view_is_dead(const struct view_node *n)
+{
+    return n->flags & (NODE_FAIL | NODE_NOADDR) && !n->range_count;
+}
+
 const struct view_node *view_find(const struct view *view, const struct node_id *id)
 {
     size_t low = 0;
@@ -33,8 +42,10 @@ uint64_t view_hash(const struct view *view)
         const struct view_node *n = &view->nodes[i];
         uint32_t flags = n->flags & VIEW_HASH_FLAGS;
         hash = text_hash(hash, n->id.hex, NODE_ID_LEN);
-        hash = text_hash(hash, n->primary.hex, strlen(n->primary.hex));
         hash = text_hash(hash, &flags, sizeof flags);
+        if (view_is_dead(n))
+            continue;
+        hash = text_hash(hash, n->primary.hex, strlen(n->primary.hex));
         hash = text_hash(hash, &n->epoch, sizeof n->epoch);
         if (n->range_count) /* a view without any has no array either */
             hash = text_hash(hash, view->ranges + n->range_first,

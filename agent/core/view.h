@@ -67,7 +67,8 @@ const struct view_node *view_find(const struct view *view, const struct node_id 
 
 /*
  * Hash of what servers that agree say alike: id, role, primary, config epoch, slots and the flags
- * fail, noaddr and handshake of each node. No times, links or addresses.
+ * fail, noaddr and handshake of each node; of one that failed and has no slots, id and flags only.
+ * No times, links or addresses.
  */
 uint64_t view_hash(const struct view *view);
 

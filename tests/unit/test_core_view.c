@@ -174,6 +174,29 @@ static void test_a_finished_view_is_sorted_and_knows_itself(void **state)
     assert_null(view_find(&s.view, &none));
 }
 
+static void test_servers_agree_on_a_dead_node_without_slots_whatever_they_knew_of_it(void **state)
+{
+    (void)state;
+    struct sample s;
+    sample_make(&s);
+    assert_true(view_finish(&s.view, s.nodes));
+    struct view_node *n = &s.nodes[2];
+    uint64_t lives = s.view.hash;
+    n->epoch += 7;
+    assert_true(view_hash(&s.view) != lives);
+    n->flags = NODE_REPLICA | NODE_FAIL;
+    uint64_t dead = view_hash(&s.view);
+    n->primary = s.nodes[0].id;
+    assert_true(view_hash(&s.view) != dead); /* it owns slots: whose they are matters */
+    n->range_count = 0;
+    dead = view_hash(&s.view);
+    n->epoch = 0;
+    n->primary = (struct node_id){""};
+    assert_true(view_hash(&s.view) == dead);
+    n->flags = NODE_REPLICA;
+    assert_true(view_hash(&s.view) != dead);
+}
+
 static void test_a_view_without_exactly_one_myself_is_refused(void **state)
 {
     (void)state;
@@ -325,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_the_index_gives_all_of_one_key),
         cmocka_unit_test(test_keys_of_one_hash_are_told_apart),
         cmocka_unit_test(test_a_finished_view_is_sorted_and_knows_itself),
+        cmocka_unit_test(test_servers_agree_on_a_dead_node_without_slots_whatever_they_knew_of_it),
         cmocka_unit_test(test_a_view_without_exactly_one_myself_is_refused),
         cmocka_unit_test(test_a_view_that_lists_an_id_twice_is_refused),
         cmocka_unit_test(test_servers_that_agree_have_one_hash),
