@@ -158,6 +158,15 @@ static unsigned basis_lost_slots(const struct planner *p)
     return lost;
 }
 
+/* Half of the primaries and more are gone for good, so that nobody can be elected (FACTS 7). */
+static bool basis_lost_majority(const struct planner *p)
+{
+    size_t gone = 0;
+    for (size_t s = 0; s < p->facts->shard_count; s++)
+        gone += record_forgets(p->world->record, &p->facts->shards[s].primary);
+    return gone && gone >= p->facts->shard_count - p->facts->shard_count / 2;
+}
+
 /* Views that were not read are not disagreement. */
 static bool basis_agreed(const struct facts *f)
 {
@@ -182,6 +191,11 @@ enum rule_verdict rule_serving(struct planner *p)
                     "%u of %u slots belong to no node: a person must assign them (CLUSTER "
                     "ADDSLOTSRANGE)",
                     SLOT_COUNT - f->slots_assigned, SLOT_COUNT);
+    else if (all_answer && f->slots_covered < SLOT_COUNT && basis_lost_majority(p))
+        planner_say(p,
+                    "%u of %u slots are not served, and too few primaries are left to elect their "
+                    "replicas: a person must order CLUSTER FAILOVER TAKEOVER on one of each shard",
+                    SLOT_COUNT - f->slots_covered, SLOT_COUNT);
     else if (f->slots_covered < SLOT_COUNT)
         planner_say(p,
                     "%u of %u slots are not served: waiting for Redis's own election or for their "

@@ -59,6 +59,12 @@ bool fault_owner_is_gone(const struct sim *sim)
     return false;
 }
 
+/* Of fewer than three, one that is gone for good is gone with the votes: nobody elects its heir. */
+static int planned_primaries(const struct sim *sim)
+{
+    return sim->setup.pods / (1 + sim->setup.replicas_per_primary);
+}
+
 /* Redis mends the loss of this pod's data by itself: it holds none, or others can take over. */
 static bool may_lose_data(struct sim *sim, int pod)
 {
@@ -68,7 +74,9 @@ static bool may_lose_data(struct sim *sim, int pod)
     if (!fault_record_formed(sim)) {
         /* Schedules that were kept before a second owner could be lost do without it. */
         bool second = sim->faults.drawn > faults_find("unsynced-heir");
-        return !anything_written(sim) && (second || !(me->slots && fault_owner_is_gone(sim)));
+        bool unelected = second ? !(me->flags & NODE_REPLICA) && planned_primaries(sim) < 3
+                                : me->slots && fault_owner_is_gone(sim);
+        return !anything_written(sim) && !unelected;
     }
     if (!check_healthy(sim) || sim->faults.cuts)
         return false;
@@ -239,7 +247,8 @@ static bool order_needs_person(const struct sim *sim)
 
 bool fault_all_pods(struct sim *sim)
 {
-    if (order_needs_person(sim))
+    /* What holds a primary without its data is gone with its pod, and nobody tells the new one. */
+    if (order_needs_person(sim) || (fault_api_troubled(sim) && fault_owner_is_gone(sim)))
         return false;
     if (!sim->setup.volumes && anything_written(sim))
         return false;
