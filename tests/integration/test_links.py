@@ -43,7 +43,9 @@ class NoNames:
         self._file = tempfile.NamedTemporaryFile("w", prefix="mlt-resolv-")
         self._file.write(f"nameserver {self._socket.getsockname()[0]}\n")
         self._file.flush()
-        self.under = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c",
+        # / need not be a mount point (a chroot has none there); then the mounts are nobody else's
+        self.under = ["unshare", "--mount", "--propagation", "unchanged", "--", "sh", "-c",
+                      "mount --make-rprivate / 2>/dev/null; "
                       f'mount --bind {self._file.name} /etc/resolv.conf && exec "$@"', "sh"]
         threading.Thread(target=self._serve, daemon=True).start()
 
