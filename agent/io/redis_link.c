@@ -470,7 +470,8 @@ void redis_link_free(struct redis_link *link)
 void redis_link_send(struct redis_link *link, const struct peer_command *commands, size_t count)
 {
     assert(link->state == LINK_OPEN);
-    link_transmit(link, commands, count);
+    if (!link->lost)
+        link_transmit(link, commands, count);
 }
 
 void redis_link_flush(struct redis_link *link)

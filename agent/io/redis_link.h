@@ -47,7 +47,7 @@ void redis_link_free(struct redis_link *link);
 
 /*
  * Sends the commands; on_replies or on_lost follows within PEER_EXCHANGE_MS. The link must be open
- * and no exchange in flight (asserted).
+ * and no exchange in flight (asserted). It may just have ended: on_lost is then on its way.
  */
 void redis_link_send(struct redis_link *link, const struct peer_command *commands, size_t count);
 

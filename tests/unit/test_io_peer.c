@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <event2/event.h>
 
 #include <fcntl.h>
 #include <signal.h>
@@ -278,6 +279,35 @@ static void test_hurry_asks_often_and_then_no_more(void **state)
     io_redis_stop(&redis);
 }
 
+static void hurry_now(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd, (void)what;
+    struct watcher *watcher = ctx;
+    peers_hurry(watcher->peers, NULL, 1, clock_mono_ms() + 1000);
+}
+
+/* Both in one iteration, the end of an idle connection first: agents that drain ask often. */
+static void test_what_is_asked_as_the_server_ends(void **state)
+{
+    (void)state;
+    struct watcher watcher;
+    struct io_redis redis = {0};
+    io_redis_start(&redis, (const char *const[]){NULL});
+    watcher_open(&watcher, "", "");
+    struct peer_target target = {.uid = "u-0", .ip = "127.0.0.1", .port = redis.port};
+    target.rhythm = (struct observe_rhythm){.light_ms = 5000, .full_ms = 5000};
+    peers_sync(watcher.peers, &target, 1);
+    watcher_expect(&watcher, REACH_OK, 3000);
+    (void)loop_run_for(watcher.loop, 200);
+    struct event *wish = event_new(loop_base(watcher.loop), -1, 0, hurry_now, &watcher);
+    assert_int_equal(event_priority_set(wish, LOOP_HTTP), 0);
+    io_redis_stop(&redis);
+    event_active(wish, EV_READ, 0);
+    watcher_expect(&watcher, REACH_REFUSED, 1000);
+    event_free(wish);
+    watcher_close(&watcher);
+}
+
 /* ---- servers that are none (FAULTS H2) ---- */
 
 static const char *bomb;
@@ -430,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_a_server_with_a_password_denies_who_has_none),
         cmocka_unit_test(test_an_address_that_changes_is_another_peer),
         cmocka_unit_test(test_hurry_asks_often_and_then_no_more),
+        cmocka_unit_test(test_what_is_asked_as_the_server_ends),
         cmocka_unit_test(test_hostile_replies_end_the_connection),
         cmocka_unit_test(test_unasked_replies_do_not_end_the_process),
         cmocka_unit_test(test_a_reply_without_an_end_is_bounded),
