@@ -35,8 +35,8 @@ ADDRESSES = ["127.77.0.1", "127.77.0.2", "127.77.0.3"]
 OUTSIDE = "127.77.0.99"
 GROWTH_MIB = 64             # of a release build
 SANITIZER_MIB = 448         # AddressSanitizer keeps 256 MiB of freed memory, and its shadow
-CHANGES = re.compile(rb"CLUSTER (MEET|FORGET|REPLICATE|ADDSLOTS\w*|DELSLOTS\w*|SETSLOT|RESET|FAILOVER|"
-                     rb"SET-CONFIG-EPOCH|BUMPEPOCH)|CONFIG SET|FLUSH|REPLICAOF|SLAVEOF|SHUTDOWN", re.I)
+CHANGES = re.compile(rb"^(CLUSTER (MEET|FORGET|REPLICATE|ADDSLOTS\w*|DELSLOTS\w*|SETSLOT|RESET|FAILOVER|"
+                     rb"SET-CONFIG-EPOCH|BUMPEPOCH)|CONFIG SET|FLUSH|REPLICAOF|SLAVEOF|SHUTDOWN)", re.I)
 LOGFMT = re.compile(r'([a-zA-Z_-]+=("([^"\\\x00-\x1f\x7f]|\\["\\n]|\\u[0-9a-f]{4})*"|[!-~]+)( |$))+')
 TOKEN = "the-token-of-this-pod"
 

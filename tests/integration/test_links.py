@@ -128,6 +128,9 @@ class Links(MusterTestCase):
                 for pod in shards:
                     self.wait_until(lambda: lab.ask("kill", pod=pod, container="agent", signal=9,
                                                     wait=False) is None, 20, f"agent of {pod} dies")
+                    # on a loaded machine the next one may hit the same process
+                    self.wait_until(lambda: lab.pods()[pod]["restarts"]["agent"] > number, 20,
+                                    f"agent of {pod} starts again")
         took = self.whole_again(cluster, before)
         self.wait_until(lambda: not lab.muster("muster-0", "check").returncode, 30, "check exits 0")
         pods = lab.pods()
