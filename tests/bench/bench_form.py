@@ -17,6 +17,9 @@ cold  Servers and agents start together, as pods do, the gate included; redis-cl
       the last server answers. The clock starts for both when the last server says in its log that it
       accepts connections, which is before anybody's first PONG.
 
+What has a limit is measured so often (ROUNDS) in turn, and the medians are judged: redis-cli asks once
+a second whether it is done, and took 15 to 28 s for the same thirty servers.
+
 A Redis primary does not serve within 2 s of its start (CLUSTER_WRITABLE_DELAY), which is the floor of
 every cold figure. The limits are the project's promises; exit 1 when one is not kept.
 """
@@ -27,6 +30,7 @@ import os
 import pathlib
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,6 +49,7 @@ WARM_SECONDS = 5.0
 REPLICAS = {6: 1, 30: 2, 100: 1}          # per primary, by the number of servers
 GIVE_UP_SECONDS = {6: 60, 30: 120, 100: 240}
 LIMIT_WARM_RATIO = {6: 0.2, 30: 0.1}
+ROUNDS = 3                                # of the sizes that have limits
 LIMIT_COLD_SECONDS = {6: 3.0, 30: 3.0}
 READY = re.compile(r"^\d+:M (\d+ \w+ \d+ [\d:.]+) \* Ready to accept connections", re.MULTILINE)
 STARTED = re.compile(r"^ts=(\S+) .*event=started", re.MULTILINE)
@@ -286,6 +291,15 @@ def judge(size, start, ours, theirs):
     return wrong
 
 
+def middle(figures):
+    """The median; None if one of them was not complete in time."""
+    return None if None in figures else statistics.median(figures)
+
+
+def shown(seconds):
+    return "-" if seconds is None else f"{seconds:.2f}"
+
+
 def main():
     """Measures and judges."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -300,10 +314,12 @@ def main():
     wrong = []
     for size in sizes:
         for start in args.start.split(","):
-            ours, theirs = timed(muster, size, start), timed(redis_cli, size, start)
-            shown = [f"{s:.2f}" if s is not None else "-" for s in (ours, theirs)]
+            rounds = [(timed(muster, size, start), timed(redis_cli, size, start))
+                      for _ in range(ROUNDS if size in LIMIT_WARM_RATIO else 1)]
+            ours, theirs = (middle(column) for column in zip(*rounds))
             ratio = f"{ours / theirs:.3f}" if ours and theirs else "-"
-            print(f"{size:7} {start:5} {shown[0]:>8} {shown[1]:>9} {ratio:>6}", flush=True)
+            print(f"{size:7} {start:5} {shown(ours):>8} {shown(theirs):>9} {ratio:>6}   "
+                  + ", ".join("/".join(map(shown, pair)) for pair in rounds), flush=True)
             wrong += judge(size, start, ours, theirs)
     for line in wrong:
         print(f"NOT KEPT: {line}")
