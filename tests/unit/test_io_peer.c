@@ -254,17 +254,23 @@ static void test_an_address_that_changes_is_another_peer(void **state)
     io_redis_stop(&redis);
 }
 
+/* A server that has answered, and is not asked again for 5 s. */
+static void watcher_open_idle(struct watcher *watcher, struct io_redis *redis)
+{
+    io_redis_start(redis, (const char *const[]){NULL});
+    watcher_open(watcher, "", "");
+    struct peer_target target = {.uid = "u-0", .ip = "127.0.0.1", .port = redis->port};
+    target.rhythm = (struct observe_rhythm){.light_ms = 5000, .full_ms = 5000};
+    peers_sync(watcher->peers, &target, 1);
+    watcher_expect(watcher, REACH_OK, 3000);
+}
+
 static void test_hurry_asks_often_and_then_no_more(void **state)
 {
     (void)state;
     struct watcher watcher;
     struct io_redis redis = {0};
-    io_redis_start(&redis, (const char *const[]){NULL});
-    watcher_open(&watcher, "", "");
-    struct peer_target target = {.uid = "u-0", .ip = "127.0.0.1", .port = redis.port};
-    target.rhythm = (struct observe_rhythm){.light_ms = 5000, .full_ms = 5000};
-    peers_sync(watcher.peers, &target, 1);
-    watcher_expect(&watcher, REACH_OK, 3000);
+    watcher_open_idle(&watcher, &redis);
     uint64_t before = peers_counters(watcher.peers).commands;
     (void)loop_run_for(watcher.loop, 400);
     assert_int_equal(peers_counters(watcher.peers).commands, before);
@@ -286,18 +292,13 @@ static void hurry_now(evutil_socket_t fd, short what, void *ctx)
     peers_hurry(watcher->peers, NULL, 1, clock_mono_ms() + 1000);
 }
 
-/* Both in one iteration, the end of an idle connection first: agents that drain ask often. */
+/* Both in one iteration, the end of an idle connection first: whoever waits at a gate asks often. */
 static void test_what_is_asked_as_the_server_ends(void **state)
 {
     (void)state;
     struct watcher watcher;
     struct io_redis redis = {0};
-    io_redis_start(&redis, (const char *const[]){NULL});
-    watcher_open(&watcher, "", "");
-    struct peer_target target = {.uid = "u-0", .ip = "127.0.0.1", .port = redis.port};
-    target.rhythm = (struct observe_rhythm){.light_ms = 5000, .full_ms = 5000};
-    peers_sync(watcher.peers, &target, 1);
-    watcher_expect(&watcher, REACH_OK, 3000);
+    watcher_open_idle(&watcher, &redis);
     (void)loop_run_for(watcher.loop, 200);
     struct event *wish = event_new(loop_base(watcher.loop), -1, 0, hurry_now, &watcher);
     assert_int_equal(event_priority_set(wish, LOOP_HTTP), 0);
