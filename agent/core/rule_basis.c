@@ -192,10 +192,12 @@ enum rule_verdict rule_serving(struct planner *p)
                     "ADDSLOTSRANGE)",
                     SLOT_COUNT - f->slots_assigned, SLOT_COUNT);
     else if (all_answer && f->slots_covered < SLOT_COUNT && basis_lost_majority(p))
-        planner_say(p,
-                    "%u of %u slots are not served, and too few primaries are left to elect their "
-                    "replicas: a person must order CLUSTER FAILOVER TAKEOVER on one of each shard",
-                    SLOT_COUNT - f->slots_covered, SLOT_COUNT);
+        planner_say(
+            p,
+            "%u of %u slots are not served, and too few primaries are left to elect their "
+            "replicas: a person must order CLUSTER FAILOVER TAKEOVER at one replica of each "
+            "shard that is not served",
+            SLOT_COUNT - f->slots_covered, SLOT_COUNT);
     else if (f->slots_covered < SLOT_COUNT)
         planner_say(p,
                     "%u of %u slots are not served: waiting for Redis's own election or for their "

@@ -70,15 +70,15 @@ static bool stranger_deal(struct planner *p, const struct view_node *n)
     return true;
 }
 
-/* True if one was listed. Those of the views before `until` were told of. */
-static bool stranger_look(struct planner *p, size_t until)
+/* In one pod's view; true if one was listed. Those of the pods before it were told of. */
+static bool stranger_look(struct planner *p, size_t pod)
 {
-    const struct view *view = p->world->pods[until].server.view;
+    const struct view *view = p->world->pods[pod].server.view;
     for (size_t i = 0; i < view->node_count; i++) {
         if (!stranger_is(p, &view->nodes[i]))
             continue;
         bool told = false;
-        for (size_t k = 0; k < until && !told; k++)
+        for (size_t k = 0; k < pod && !told; k++)
             told = stranger_has_view(p, k) &&
                    view_find(p->world->pods[k].server.view, &view->nodes[i].id);
         if (!told && stranger_deal(p, &view->nodes[i]))
