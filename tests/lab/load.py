@@ -20,6 +20,7 @@ import asyncio
 import collections
 import ctypes
 import gc
+import heapq
 import json
 import os
 import random
@@ -33,6 +34,7 @@ from typing import Any, Callable, Iterable, Optional
 
 from access import Access
 from load_client import NO_ANSWER, Address, Cluster, Connection, redirect_of, slot_tags
+from realtime import keep_the_beat
 from resp import SLOTS, RespError, encode_command, slot_ranges
 
 TICK_SECONDS = 0.0015        # leaves room for the loop's own delays below the promised 2 ms
@@ -88,8 +90,14 @@ class Figures:
     errors: collections.Counter[str] = field(default_factory=collections.Counter)
     latency: collections.Counter[int] = field(default_factory=collections.Counter)  # 0.1 ms
     attempt_gap: float = 0.0
+    gaps: list[float] = field(default_factory=list)     # the longest ones of all shards, a heap
+    gaps_kept: int = 64
     examples: list[dict[str, Any]] = field(default_factory=list)
     _lost: set[tuple[str, int]] = field(default_factory=set)
+
+    def gap(self, seconds: float) -> None:
+        keep = heapq.heappush if len(self.gaps) < self.gaps_kept else heapq.heappushpop
+        keep(self.gaps, seconds)
 
     def percentile(self, share: float) -> float:
         total, seen = sum(self.latency.values()), 0
@@ -117,9 +125,9 @@ class Load:
     """Writers, readers, and the account of what was acknowledged."""
 
     def __init__(self, seeds: Callable[[], list[Address]], writers: int, readers: int,
-                 access: Optional[Access] = None) -> None:
+                 access: Optional[Access] = None, gaps: int = 64) -> None:
         self.cluster = Cluster(access)
-        self.figures = Figures()
+        self.figures = Figures(gaps_kept=gaps)
         self.groups: list[Group] = []
         self.running = True
         self.began = time.monotonic()
@@ -266,6 +274,7 @@ class Load:
         self.figures.latency[int((now - sent) * 10000)] += 1
         if group.last_ack:
             group.longest_gap = max(group.longest_gap, now - group.last_ack)
+            self.figures.gap(now - group.last_ack)
         group.last_ack = now
         believed = self.cluster.owner[key.slot]
         if believed != to:                   # a replica that was promoted
@@ -383,6 +392,8 @@ class Load:
             self.running = False
             self.stopped_at = time.monotonic()
             for group in self.groups:
+                if group.last_ack:
+                    self.figures.gap(self.stopped_at - group.last_ack)
                 group.longest_gap = group.gap(self.stopped_at)
 
     async def report(self, timeout: float) -> dict[str, Any]:
@@ -394,7 +405,10 @@ class Load:
         figures = self.figures
         return {"acknowledged": figures.acknowledged, "lost": figures.lost, "stale": figures.stale,
                 "errors": sum(figures.errors.values()), "longestGapMs": max(gaps.values()),
-                "gapMsByShard": gaps, "p50Ms": figures.percentile(0.5),
+                "gapMsByShard": gaps,
+                "longestGapsMs": [round(gap * 1000, 1)
+                                  for gap in sorted(figures.gaps, reverse=True)],
+                "p50Ms": figures.percentile(0.5),
                 "p99Ms": figures.percentile(0.99), "unreadable": unreadable,
                 "seconds": round(seconds, 1), "attempts": figures.attempts,
                 "acknowledgedPerSecond": round(figures.acknowledged / seconds),
@@ -427,7 +441,7 @@ async def serve(args: argparse.Namespace) -> None:
         if args.seeds_file:
             return parse_seeds(json.loads(Path(args.seeds_file).read_text()))
         return parse_seeds(args.seeds.split(","))
-    load = Load(seeds, args.writers, args.readers, Access(args.access) if args.access else None)
+    load = Load(seeds, args.writers, args.readers, Access(args.access) if args.access else None, args.gaps)
     gc.freeze()                              # 16384 keys need no walking; the rest is small
     gc.set_threshold(20000, 20, 20)
     started: Optional[asyncio.Task[None]] = None
@@ -470,10 +484,14 @@ def main() -> None:
     parser.add_argument("--socket", required=True)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--readers", type=int, default=2)
+    parser.add_argument("--gaps", type=int, default=64)
+    parser.add_argument("--real-time", action="store_true")
     args = parser.parse_args()
     if not args.seeds and not args.seeds_file:
         sys.exit("load.py: --seeds or --seeds-file is needed")
     stay_bounded()
+    if args.real_time:
+        keep_the_beat("load.py")
     asyncio.run(serve(args))
 
 

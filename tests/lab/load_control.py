@@ -59,6 +59,7 @@ async def _start(lab: "Lab", args: dict[str, Any], progress: Callable[[str], Non
             "--seeds-file", str(directory / "endpoints.json"), "--socket", str(socket),
             "--access", str(directory),
             "--writers", str(args.get("writers", 8)), "--readers", str(args.get("readers", 2)),
+            "--gaps", str(args.get("gaps", 64)), *["--real-time"] * bool(args.get("realTime")),
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": PATH})
     progress("the load looks for the cluster")
     while not socket.exists():

@@ -220,6 +220,9 @@ class Partition:
         for tool in ("iptables", "ip6tables"):
             if shutil.which(tool) is None:
                 continue
+            there = subprocess.run([tool, "-w", "5", "-S", self.chain], capture_output=True, check=False)
+            if there.returncode != 0:        # nearly always: a process for each tool, no transaction
+                continue
             for args in (("-D", "OUTPUT", "-o", "lo", "-j", self.chain), ("-F", self.chain),
                          ("-X", self.chain)):
                 subprocess.run([tool, "-w", "5", *args], capture_output=True, check=False)

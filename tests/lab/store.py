@@ -13,7 +13,7 @@ import json
 import time
 import uuid
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable, Optional
 
 import status
@@ -75,6 +75,13 @@ class Change:
     type: str
     obj: Object
     prev: Optional[Object]
+    _lines: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def line(self, event_type: str) -> bytes:
+        """The object after it as an event; encoded once for all who watch."""
+        if event_type not in self._lines:
+            self._lines[event_type] = encode(event_type, self.obj)
+        return self._lines[event_type]
 
 
 def encode(event_type: str, obj: Object) -> bytes:
@@ -184,9 +191,9 @@ class Store:
                                   f"meta: {prev['metadata']['uid']}")
         obj = copy.deepcopy(obj)
         obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
-        for field in ("uid", "creationTimestamp", "generation", "resourceVersion"):
-            if field in prev["metadata"]:
-                obj["metadata"][field] = prev["metadata"][field]
+        for ours in ("uid", "creationTimestamp", "generation", "resourceVersion"):
+            if ours in prev["metadata"]:
+                obj["metadata"][ours] = prev["metadata"][ours]
         if obj == prev:
             return prev
         if "generation" in prev["metadata"] and obj.get("spec") != prev.get("spec"):

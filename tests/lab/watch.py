@@ -141,7 +141,7 @@ class Watch:
         self._seen = change.version
         if event is None:
             return True
-        line = encode(*event)
+        line = change.line(event[0]) if event[1] is change.obj else encode(*event)
         hit = self._faults.take("watch", self.resource, self.client, EVENT_KINDS)
         hit = {kind: fault for kind, fault in hit.items() if kind == "half" or fault.chance()}
         if "half" in hit:
