@@ -55,6 +55,8 @@ const char *outcome_name(enum outcome outcome)
         return "superseded";
     case OUTCOME_FENCED:
         return "fenced";
+    case OUTCOME_REFUSED:
+        return "refused";
     case OUTCOME_FAILED:
         return "failed";
     case OUTCOME_DROPPED:
@@ -215,7 +217,7 @@ static void lane_take_result(struct exec_lane *lane, const struct reply *reply)
     char why[POLL_REFUSAL_SIZE] = "unexpected kind of reply";
     if (reply->kind == REPLY_ERROR)
         poll_refusal(reply->text, why);
-    lane_stop(lane, OUTCOME_FAILED, why);
+    lane_stop(lane, reply->kind == REPLY_ERROR ? OUTCOME_REFUSED : OUTCOME_FAILED, why);
 }
 
 static void lane_on_replies(void *ctx, const struct reply *replies, size_t count,
@@ -289,6 +291,17 @@ static struct exec_lane *executor_find_lane(const struct executor *executor, con
     return lane;
 }
 
+/* One of an earlier plan means the same and has no outcome yet, so the planner does not know of it. */
+static bool executor_is_doing(const struct exec_lane *earlier, const struct action *action)
+{
+    uint64_t key = action_key(action);
+    for (const struct exec_lane *lane = earlier; lane; lane = lane->next)
+        for (size_t i = lane->at; i < lane->count; i++)
+            if (action_key(&lane->actions[i]) == key)
+                return true;
+    return false;
+}
+
 static struct exec_lane *executor_open_lane(struct executor *executor, const char *uid, size_t pod)
 {
     struct exec_lane *lane = xcalloc(1, sizeof *lane);
@@ -354,6 +367,8 @@ void executor_run(struct executor *executor, const struct plan *plan, const stru
         struct exec_lane *lane = executor->lanes;
         while (lane != earlier && lane->pod != action->pod)
             lane = lane->next;
+        if (executor_is_doing(earlier, action))
+            continue;
         if (lane == earlier) {
             if (executor_find_lane(executor, uid))
                 continue; /* busy with an earlier plan */

@@ -30,8 +30,9 @@ enum outcome {
     OUTCOME_OK,
     OUTCOME_SUPERSEDED, /* the precondition no longer holds, or the write lost against another */
     OUTCOME_FENCED,     /* may_send said no */
-    OUTCOME_FAILED,
-    OUTCOME_DROPPED, /* an earlier action to the same server ended the run: never tried */
+    OUTCOME_REFUSED,    /* by the server, which did nothing */
+    OUTCOME_FAILED,     /* it may have been done all the same */
+    OUTCOME_DROPPED,    /* an earlier action to the same server ended the run: never tried */
 };
 
 const char *outcome_name(enum outcome outcome);

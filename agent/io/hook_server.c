@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "io/hook_server.h"
+#include "io/hook_client.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,48 +16,6 @@
 
 /* A hook that holds the lock has asked by then; whoever holds it longer is a server. */
 #define LOCK_POLLS_OF_A_SERVER 5
-/* The kernel closes a dead server's connection and its lock one after the other. */
-#define LOCK_GRACE_MS 1000
-
-enum client_state {
-    CLIENT_ASKING = 1, /* its request is not complete */
-    CLIENT_AT_GATE,
-    CLIENT_LIFE_LINE,
-    CLIENT_DRAINING,
-    CLIENT_LEAVING, /* answered: closed as soon as all is written */
-};
-
-struct hook_client {
-    struct hook_client *next;
-    struct hook_server *server;
-    int fd;
-    enum client_state state;
-    struct event *readable;
-    struct event *writable;
-    struct event *timer;
-    struct hook_reader reader;
-    struct buf out;
-    struct hook_request request;
-    int64_t since_ms;
-    char said[HOOK_REASON_SIZE]; /* the reason of the last "wait" */
-};
-
-struct hook_server {
-    struct hook_server_config config;
-    char lock_path[HOOK_FILE_PATH_SIZE];
-    char ready_path[HOOK_FILE_PATH_SIZE];
-    int fd;
-    struct event *acceptable;
-    struct event *lock_timer;
-    struct hook_client *clients; /* newest first; owned */
-    size_t client_count;
-    int lock_polls;       /* how often in a row the lock was held without anybody at the gate */
-    bool running_by_lock; /* a server without a life line was seen to run */
-    int64_t dead_ms;      /* when the last life line ended */
-    bool ready;
-    bool ready_known; /* published, not only read from the file */
-    char ready_reason[HOOK_REASON_SIZE];
-};
 
 /* ---- clients ---- */
 
@@ -78,7 +36,7 @@ static void client_free(struct hook_client *client)
     free(client);
 }
 
-static struct hook_client *find_client(const struct hook_server *server, enum client_state state)
+struct hook_client *hook_client_find(const struct hook_server *server, enum client_state state)
 {
     struct hook_client *client = server->clients;
     while (client && client->state != state)
@@ -105,8 +63,7 @@ static void client_gone(struct hook_client *client)
     server->config.on_server_gone(server->config.ctx);
 }
 
-/* Writes what can be written now. False if the client is gone by that. */
-static bool client_flush(struct hook_client *client)
+bool hook_client_flush(struct hook_client *client)
 {
     while (client->out.len) {
         ssize_t n = send(client->fd, client->out.bytes, client->out.len, MSG_NOSIGNAL);
@@ -128,8 +85,7 @@ static bool client_flush(struct hook_client *client)
     return false;
 }
 
-/* Queues the answer without sending it. */
-static int client_say(struct hook_client *client, const struct hook_answer *answer, struct err *err)
+int hook_client_say(struct hook_client *client, const struct hook_answer *answer, struct err *err)
 {
     auto_buf struct buf text;
     buf_init(&text, HOOK_MESSAGE_MAX);
@@ -141,15 +97,14 @@ static int client_say(struct hook_client *client, const struct hook_answer *answ
     return 0;
 }
 
-/* One short answer, which always fits. The client may be gone after it. */
-static void client_answer(struct hook_client *client, enum hook_verdict verdict, const char *reason)
+void hook_client_answer(struct hook_client *client, enum hook_verdict verdict, const char *reason)
 {
     struct hook_answer answer = {.verdict = verdict};
     text_format(answer.reason, sizeof answer.reason, "%s", reason);
     bool last = verdict != HOOK_WAIT;
     /* a hook that does not read gets no second "wait" on top of the first */
     if (last || !client->out.len) {
-        if (client_say(client, &answer, NULL) < 0) {
+        if (hook_client_say(client, &answer, NULL) < 0) {
             client_gone(client);
             return;
         }
@@ -161,30 +116,34 @@ static void client_answer(struct hook_client *client, enum hook_verdict verdict,
         text_format(client->said, sizeof client->said, "%s", reason);
         arm(client->timer, HOOK_REPEAT_MS);
     }
-    (void)client_flush(client);
+    (void)hook_client_flush(client);
 }
 
 static void client_drain(struct hook_client *client)
 {
     struct hook_server *server = client->server;
     char reason[HOOK_REASON_SIZE] = "";
+    int64_t now_ms = server->config.now_ms();
+    if (client->state != CLIENT_DRAINING)
+        client->since_ms =
+            now_ms > client->request.waits_ms ? now_ms - client->request.waits_ms : 1;
     client->state = CLIENT_DRAINING;
     enum hook_verdict verdict = server->config.on_drain(server->config.ctx, reason);
     assert(verdict == HOOK_OK || verdict == HOOK_WAIT || verdict == HOOK_NO);
-    client_answer(client, verdict, reason);
+    hook_client_answer(client, verdict, reason);
 }
 
 static void client_open(struct hook_client *client)
 {
     const struct hook_server_config *config = &client->server->config;
     char reason[HOOK_REASON_SIZE] = "";
-    client_answer(client, config->on_open(config->ctx, reason), reason);
+    hook_client_answer(client, config->on_open(config->ctx, reason), reason);
 }
 
 static void client_start(struct hook_client *client)
 {
     struct hook_server *server = client->server;
-    struct hook_client *older = find_client(server, CLIENT_AT_GATE);
+    struct hook_client *older = hook_client_find(server, CLIENT_AT_GATE);
     if (older)
         client_free(older);
     bool gone = server->running_by_lock;
@@ -211,23 +170,23 @@ static void client_request(struct hook_client *client)
         client_drain(client);
         break;
     case HOOK_READY:
-        client_answer(client, server->ready ? HOOK_OK : HOOK_NO,
-                      server->ready_reason[0] ? server->ready_reason
-                                              : "the agent has not judged yet");
+        hook_client_answer(client, server->ready ? HOOK_OK : HOOK_NO,
+                           server->ready_reason[0] ? server->ready_reason
+                                                   : "the agent has not judged yet");
         break;
     case HOOK_ALIVE:
-        if (find_client(server, CLIENT_AT_GATE))
-            client_answer(client, HOOK_OK, "the server waits at the gate");
+        if (hook_client_find(server, CLIENT_AT_GATE))
+            hook_client_answer(client, HOOK_OK, "the server waits at the gate");
         else if (hook_server_server_running(server))
-            client_answer(client, HOOK_OK, "the server runs");
+            hook_client_answer(client, HOOK_OK, "the server runs");
         else
-            client_answer(client, HOOK_NO, "there is no server");
+            hook_client_answer(client, HOOK_NO, "there is no server");
         break;
     case HOOK_OPEN:
         client_open(client);
         break;
     case HOOK_VERB_NONE:
-        client_answer(client, HOOK_ERROR, "this agent does not know the request");
+        hook_client_answer(client, HOOK_ERROR, "this agent does not know the request");
         break;
     }
 }
@@ -235,7 +194,7 @@ static void client_request(struct hook_client *client)
 static void client_refuse(struct hook_client *client, const struct err *err)
 {
     LOG(LOG_WARN, "hook-refused", LOG_S("msg", err->msg));
-    client_answer(client, HOOK_ERROR, err->msg);
+    hook_client_answer(client, HOOK_ERROR, err->msg);
 }
 
 static void client_received(struct hook_client *client, const char *bytes, size_t len)
@@ -274,7 +233,7 @@ static void on_writable(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd;
     (void)what;
-    (void)client_flush(ctx);
+    (void)hook_client_flush(ctx);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *ctx)
@@ -288,8 +247,8 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
         client_gone(client);
         break;
     case CLIENT_AT_GATE:
-        client_answer(client, HOOK_WAIT,
-                      client->said[0] ? client->said : "the agent has not judged yet");
+        hook_client_answer(client, HOOK_WAIT,
+                           client->said[0] ? client->said : "the agent has not judged yet");
         break;
     case CLIENT_DRAINING:
         client_drain(client);
@@ -360,7 +319,7 @@ static void on_lock_timer(evutil_socket_t fd, short what, void *ctx)
     (void)what;
     struct hook_server *server = ctx;
     arm(server->lock_timer, HOOK_LOCK_POLL_MS);
-    if (find_client(server, CLIENT_LIFE_LINE) || find_client(server, CLIENT_AT_GATE))
+    if (hook_client_find(server, CLIENT_LIFE_LINE) || hook_client_find(server, CLIENT_AT_GATE))
         return;
     if (hook_lock_is_held(server->lock_path)) {
         if (server->lock_polls < LOCK_POLLS_OF_A_SERVER)
@@ -422,8 +381,10 @@ void hook_server_free(struct hook_server *server)
 {
     if (!server)
         return;
-    while (server->clients)
-        client_free(server->clients);
+    for (struct hook_client *client = server->clients, *next; client; client = next) {
+        next = client->next;
+        client_free(client);
+    }
     if (server->acceptable)
         event_free(server->acceptable);
     if (server->lock_timer)
@@ -433,68 +394,4 @@ void hook_server_free(struct hook_server *server)
         (void)unlink(server->config.socket_path);
     }
     free(server);
-}
-
-/* ---- what the owner asks and says ---- */
-
-const struct hook_facts *hook_server_waiting(const struct hook_server *server,
-                                             int64_t *ret_since_ms)
-{
-    const struct hook_client *client = find_client(server, CLIENT_AT_GATE);
-    if (!client)
-        return NULL;
-    if (ret_since_ms)
-        *ret_since_ms = client->since_ms;
-    return &client->request.facts;
-}
-
-int hook_server_answer_start(struct hook_server *server, const struct hook_answer *answer,
-                             struct err *err)
-{
-    assert(answer->verdict == HOOK_WAIT || answer->verdict == HOOK_GO);
-    struct hook_client *client = find_client(server, CLIENT_AT_GATE);
-    if (!client)
-        return err_set(err, E_NOT_FOUND, "no server waits at the gate");
-    if (answer->verdict == HOOK_WAIT) {
-        if (strcmp(client->said, answer->reason) != 0)
-            client_answer(client, HOOK_WAIT, answer->reason);
-        return 0;
-    }
-    int r = client_say(client, answer, err);
-    if (r < 0)
-        return r;
-    (void)event_del(client->timer);
-    client->state = CLIENT_LIFE_LINE;
-    (void)client_flush(client);
-    return 0;
-}
-
-bool hook_server_server_running(const struct hook_server *server)
-{
-    if (find_client(server, CLIENT_LIFE_LINE))
-        return true;
-    if (server->dead_ms && server->config.now_ms() - server->dead_ms < LOCK_GRACE_MS)
-        return false;
-    return !find_client(server, CLIENT_AT_GATE) && hook_lock_is_held(server->lock_path);
-}
-
-void hook_server_publish_ready(struct hook_server *server, bool ready, const char *reason)
-{
-    if (server->ready_known && server->ready == ready && strcmp(server->ready_reason, reason) == 0)
-        return;
-    server->ready_known = true;
-    server->ready = ready;
-    text_format(server->ready_reason, sizeof server->ready_reason, "%s", reason);
-    struct hook_answer answer = {.verdict = ready ? HOOK_OK : HOOK_NO,
-                                 .server_port = server->config.server_port};
-    memcpy(answer.reason, server->ready_reason, sizeof answer.reason);
-    text_format(answer.server_ip, sizeof answer.server_ip, "%s", server->config.server_ip);
-    struct err err = {0};
-    if (hook_ready_write(server->ready_path, &answer, &err) < 0)
-        LOG(LOG_WARN, "hook-ready-file", LOG_S("msg", err.msg));
-}
-
-bool hook_server_last_ready(const struct hook_server *server)
-{
-    return server->ready;
 }

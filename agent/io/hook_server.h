@@ -77,6 +77,13 @@ const struct hook_facts *hook_server_waiting(const struct hook_server *server,
 must_check int hook_server_answer_start(struct hook_server *server,
                                         const struct hook_answer *answer, struct err *err);
 
+/* preStop asks whether the server may stop; since when it runs, by its own word (on now_ms). */
+bool hook_server_draining(const struct hook_server *server, int64_t *ret_since_ms);
+
+/* The verdict for it before it asks again: HOOK_OK, or HOOK_WAIT for another reason than before. */
+void hook_server_answer_drain(struct hook_server *server, enum hook_verdict verdict,
+                              const char *reason);
+
 /* The server beside us runs: has a life line, or the lock is held and nobody waits at the gate. */
 bool hook_server_server_running(const struct hook_server *server);
 

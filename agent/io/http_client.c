@@ -12,9 +12,10 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/limits.h"
+#include "io/http_turns.h"
 
-/* Idle connections that are kept: the watches each occupy one, requests follow one another. */
-#define HTTP_IDLE_MAX 4
+/* Connections that are kept; curl counts those in use too: four watches, and some for requests. */
+#define HTTP_KEPT_MAX 8
 /* Before curl 7.87 it has no name. */
 #ifndef CURL_WRITEFUNC_ERROR
 #define CURL_WRITEFUNC_ERROR 0xFFFFFFFF
@@ -40,14 +41,17 @@ struct http_request {
     http_data_fn on_data;
     http_done_fn on_done;
     void *ctx;
-    struct loop_deferred begin;
+    struct http_turn turn;      /* of a call in turn, */
+    struct loop_deferred begin; /* of any other */
     struct loop_deferred reap;
 };
 
 struct http_client {
     struct loop *loop;
     CURLM *multi;             /* owned */
+    CURLSH *sessions;         /* owned: of TLS, for another connection to the same server */
     struct loop_timer *timer; /* owned: curl's own timeouts */
+    struct http_turns turns;
     struct http_request *requests;
     size_t request_count;
 };
@@ -69,6 +73,7 @@ static void http_request_free(struct http_request *request)
     http_free_headers(request->headers);
     buf_deinit(&request->sent);
     buf_deinit(&request->body);
+    http_turn_end(&client->turns, &request->turn);
     loop_undefer(client->loop, &request->begin);
     loop_undefer(client->loop, &request->reap);
     if (request->prev)
@@ -149,6 +154,7 @@ static void http_collect_done(struct http_client *client)
         struct http_request *request = NULL;
         (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&request);
         request->result = msg->data.result;
+        http_turn_end(&client->turns, &request->turn);
         loop_defer(client->loop, &request->reap, http_on_reap, request);
     }
 }
@@ -231,6 +237,7 @@ static size_t http_curl_has_header(char *bytes, size_t size, size_t count, void 
     if (request->on_data && !request->opened && len <= 2 && bytes[0] == '\r' &&
         http_is_success(request)) {
         request->opened = true;
+        http_turn_end(&request->client->turns, &request->turn);
         request->stopped = !request->on_data(request->ctx, (struct span){"", 0});
         return request->stopped ? CURL_WRITEFUNC_ERROR : len;
     }
@@ -252,7 +259,11 @@ struct http_client *http_client_new(struct loop *loop, struct err *err)
     (void)curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
     (void)curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, http_curl_wants_timer);
     (void)curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
-    (void)curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_IDLE_MAX);
+    (void)curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_KEPT_MAX);
+    client->sessions = curl_share_init();
+    assert(client->sessions);
+    (void)curl_share_setopt(client->sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    http_turns_init(&client->turns, loop);
     return client;
 }
 
@@ -265,6 +276,8 @@ void http_client_free(struct http_client *client)
         http_request_free(request);
     }
     (void)curl_multi_cleanup(client->multi);
+    (void)curl_share_cleanup(client->sessions);
+    http_turns_deinit(&client->turns);
     loop_timer_free(client->timer);
     free(client);
     curl_global_cleanup();
@@ -315,6 +328,8 @@ static void http_set_tls(CURL *easy, const struct http_call *call)
         struct curl_blob blob = {.len = call->ca_pem.len, .flags = CURL_BLOB_COPY};
         blob.data = (void *)(uintptr_t)call->ca_pem.ptr; /* copied: never written through */
         (void)curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+        /* Else whoever is in the system's folder, by which libcurl is built, is trusted beside it. */
+        (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     }
 }
 
@@ -343,6 +358,7 @@ static void http_set_transport(CURL *easy, const struct http_call *call)
     (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS);
     (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
+    (void)curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)call->fresh);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 20L);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 5L);
@@ -418,6 +434,7 @@ struct http_request *http_start(struct http_client *client, const struct http_ca
     client->requests = request;
     client->request_count++;
 
+    (void)curl_easy_setopt(request->easy, CURLOPT_SHARE, client->sessions);
     http_set_headers(request, call);
     http_set_tls(request->easy, call);
     http_set_transport(request->easy, call);
@@ -430,7 +447,11 @@ struct http_request *http_start(struct http_client *client, const struct http_ca
         (void)err_set(err, E_INVALID, "libcurl refuses the URL");
         return NULL;
     }
-    loop_defer(client->loop, &request->begin, http_on_begin, request);
+    if (call->in_turn)
+        http_turn_ask(&client->turns, &request->turn, call->on_data != NULL, http_on_begin,
+                      request);
+    else
+        loop_defer(client->loop, &request->begin, http_on_begin, request);
     return request;
 }
 

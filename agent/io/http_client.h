@@ -5,7 +5,8 @@
  * HTTP/1.1 with kept-alive connections, https only (plain http by an explicit flag, for loopback),
  * TLS 1.2 or newer with the peer verified, no redirects, no proxies, no name resolution: the host of
  * the URL is a literal address. Every request has a ceiling for what it may receive and, except for
- * a stream, an absolute deadline.
+ * a stream, an absolute deadline. A second connection to a server takes up the TLS session of the
+ * first, as long as the same certificates are trusted.
  */
 #ifndef MUSTER_IO_HTTP_CLIENT_H
 #define MUSTER_IO_HTTP_CLIENT_H
@@ -55,6 +56,8 @@ struct http_call {
     struct span body;     /* JSON; empty = none */
     size_t body_max;      /* ceiling of the response's body; E_LIMIT beyond */
     int64_t timeout_ms;   /* for the whole exchange; 0 = none (stream) */
+    bool fresh;           /* on a new connection: the one that is kept goes on serving the others */
+    bool in_turn;         /* behind what else was asked in turn, see http_turns.h */
     http_data_fn on_data; /* NULL = collect the body */
     http_done_fn on_done; /* exactly once, unless cancelled; never from within http_start() */
     void *ctx;

@@ -421,6 +421,8 @@ struct kube_request *kube_start(struct kube_client *client, const struct kube_ca
         .body = call->body,
         .body_max = call->verb == KUBE_LIST ? HTTP_BODY_MAX : KUBE_OBJECT_MAX,
         .timeout_ms = call->verb == KUBE_WATCH ? call->timeout_ms : timeout_ms,
+        .fresh = call->fresh,
+        .in_turn = true,
         .on_data = call->on_data ? kube_on_data : NULL,
         .on_done = kube_on_done,
         .ctx = request,

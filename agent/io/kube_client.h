@@ -79,6 +79,7 @@ struct kube_call {
     const char *accept;   /* NULL = application/json; copied */
     struct span body;     /* copied */
     int64_t timeout_ms;   /* 0 = KUBE_REQUEST_MS; for KUBE_WATCH none */
+    bool fresh;           /* on a new connection, see http_client.h */
     kube_data_fn on_data; /* KUBE_WATCH only; see http_client.h */
     kube_done_fn on_done; /* once, unless cancelled; never from within kube_start() */
     void *ctx;

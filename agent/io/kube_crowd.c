@@ -265,6 +265,11 @@ int64_t kube_crowd_seen_ms(const struct kube_crowd *crowd)
     return seen_ms < zones_ms ? seen_ms : zones_ms;
 }
 
+bool kube_crowd_broken(const struct kube_crowd *crowd)
+{
+    return crowd->watch && kube_watch_broken(crowd->watch);
+}
+
 const char *kube_crowd_problem(const struct kube_crowd *crowd)
 {
     if (crowd->watch && kube_watch_problem(crowd->watch)[0])

@@ -59,6 +59,9 @@ bool kube_crowd_zone_pending(const struct kube_crowd *crowd, const struct kube_p
 /* The oldest of the last words that the list follows from; 0 while one was never complete. */
 int64_t kube_crowd_seen_ms(const struct kube_crowd *crowd);
 
+/* The watch that tells of the pods is broken, see kube_watch_broken(). */
+bool kube_crowd_broken(const struct kube_crowd *crowd);
+
 /* For people; "" = nothing. */
 const char *kube_crowd_problem(const struct kube_crowd *crowd);
 

@@ -390,6 +390,15 @@ int64_t kube_state_seen_ms(const struct kube_state *state)
     return oldest_ms;
 }
 
+bool kube_state_broken(const struct kube_state *state)
+{
+    const struct kube_watch *needed[] = {state->set_watch, state->record_watch};
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        if (needed[i] && kube_watch_broken(needed[i]))
+            return true;
+    return kube_crowd_broken(state->crowd);
+}
+
 static const char *state_watch_problem(const struct kube_state *state)
 {
     const struct kube_watch *needed[] = {state->set_watch, state->record_watch};

@@ -95,6 +95,9 @@ void kube_state_record_written(struct kube_state *state, const struct record *re
  */
 int64_t kube_state_seen_ms(const struct kube_state *state);
 
+/* One of the watches of these is broken, see kube_watch_broken(). */
+bool kube_state_broken(const struct kube_state *state);
+
 /* What is missing or refused, for people: "pods: HTTP 403: ..."; "" = nothing. */
 const char *kube_state_problem(const struct kube_state *state);
 

@@ -53,6 +53,7 @@ struct kube_watch {
     struct err stop;    /* why on_data gave the stream up */
     struct err problem; /* why it is not live */
     bool synced;
+    bool fresh;     /* it has no connection of its own yet */
     bool streaming; /* the request is a watch, else a list page */
     bool live;
     bool denied;
@@ -192,6 +193,7 @@ static void watch_on_page(void *ctx, const struct kube_answer *answer)
         if (!watch->freed)
             watch_relist(watch, &err, answer->retry_after_ms);
     } else if (!watch->freed) {
+        watch->fresh = true;
         watch_send(watch);
     }
 }
@@ -320,12 +322,14 @@ static void watch_send_watch(struct kube_watch *watch)
     kube_path_query(&path, "timeoutSeconds", seconds);
     struct kube_call call = {.verb = KUBE_WATCH,
                              .path = buf_str(&path),
+                             .fresh = watch->fresh,
                              .on_data = watch_on_data,
                              .on_done = watch_on_end,
                              .ctx = watch};
     struct err err = {0};
     line_split_clear(&watch->lines);
     watch->stop = (struct err){0};
+    watch->fresh = false;
     watch->opened_ms = 0;
     watch->request = kube_start(watch->client, &call, &err);
     if (watch->request)
@@ -433,6 +437,12 @@ bool kube_watch_denied(const struct kube_watch *watch)
 const char *kube_watch_problem(const struct kube_watch *watch)
 {
     return watch->problem.msg;
+}
+
+bool kube_watch_broken(const struct kube_watch *watch)
+{
+    return watch->synced && !watch->live && watch->problem.code &&
+           clock_mono_ms() - watch->seen_ms > KUBE_WATCH_BROKEN_MS;
 }
 
 int64_t kube_watch_seen_ms(const struct kube_watch *watch)

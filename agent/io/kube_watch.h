@@ -32,6 +32,7 @@ struct kube_watch;
  */
 #define KUBE_WATCH_BACKOFF_MS 500
 #define KUBE_WATCH_BACKOFF_CAP_MS 10000
+#define KUBE_WATCH_BROKEN_MS 5000
 
 /* Where the objects go. Callbacks only store; objects are borrowed for the call. */
 struct kube_store {
@@ -79,6 +80,12 @@ bool kube_watch_denied(const struct kube_watch *watch);
 
 /* Why it is not live, for people; "" while it is. Valid until the next turn of the loop. */
 const char *kube_watch_problem(const struct kube_watch *watch);
+
+/*
+ * It was lost, and for KUBE_WATCH_BROKEN_MS nothing was read in its place: changes since then are not
+ * known.
+ */
+bool kube_watch_broken(const struct kube_watch *watch);
 
 /* When the API last said anything (list, event, bookmark); clock_mono_ms, 0 = never. */
 int64_t kube_watch_seen_ms(const struct kube_watch *watch);

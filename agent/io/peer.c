@@ -127,7 +127,7 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
             draft.view_hash = 0;
         }
         if (!(peer->ask & POLL_SETTINGS))
-            poll_forget_settings(&draft);
+            poll_forget_process(&draft);
         peer->clock.full_sent_ms = peer->ask & POLL_FULL ? peer->clock.full_sent_ms : 0;
         peer->clock.settings_sent_ms = peer->ask & POLL_SETTINGS ? peer->clock.settings_sent_ms : 0;
     }
@@ -345,7 +345,7 @@ struct peer *peer_new(struct loop *loop, const struct peer_config *config)
         arena_init(&peer->arenas[i], PEER_VIEW_ARENA_MAX);
     buf_init(&peer->user_text, PEER_COMMANDS_MAX * KIB(4));
     buf_init(&peer->info, INFO_TEXT_MAX);
-    poll_forget_settings(&peer->server);
+    poll_forget_process(&peer->server);
     peer->digest = poll_digest(&peer->server);
     loop_timer_arm(peer->timer, 0);
     return peer;

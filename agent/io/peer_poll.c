@@ -35,7 +35,9 @@ size_t poll_commands(unsigned ask, struct peer_command *ret_commands)
     }
     if (ask & POLL_WIDE)
         POLL_ADD("INFO");
-    else /* several sections at once: since Redis 7.0 */
+    else if (ask & POLL_SETTINGS) /* several sections at once: since Redis 7.0 */
+        POLL_ADD("INFO", "server", "replication", "memory", "keyspace", "persistence");
+    else
         POLL_ADD("INFO", "server", "replication", "memory", "keyspace");
     POLL_ADD("CLUSTER", "MYID");
     POLL_ADD("CLUSTER", "INFO");
@@ -44,7 +46,7 @@ size_t poll_commands(unsigned ask, struct peer_command *ret_commands)
     if (ask & POLL_SETTINGS) /* several names at once: since Redis 7.0 */
         POLL_ADD("CONFIG", "GET", "cluster-node-timeout", "repl-diskless-sync-delay",
                  "cluster-allow-replica-migration", "cluster-replica-no-failover",
-                 "cluster-announce-ip");
+                 "cluster-announce-ip", "save", "shutdown-on-sigterm");
     return count;
 }
 
@@ -169,6 +171,14 @@ void poll_forget_settings(struct server *server)
     server->replica_migration = -1;
     server->no_failover = -1;
     server->announce_ip[0] = '\0';
+    server->rdb_at_end = -1;
+}
+
+void poll_forget_process(struct server *server)
+{
+    poll_forget_settings(server);
+    server->aof = -1;
+    server->aof_rewriting = server->aof_written = server->rdb_written = false;
 }
 
 #define POLL_HASH(hash, field) text_hash((hash), &(field), sizeof(field))
@@ -215,6 +225,13 @@ uint64_t poll_digest(const struct server *server)
     hash = POLL_HASH(hash, server->replica_migration);
     hash = POLL_HASH(hash, server->no_failover);
     hash = POLL_HASH_TEXT(hash, server->announce_ip);
+    hash = POLL_HASH(hash, server->vote_requests);
+    hash = POLL_HASH(hash, server->slot_jobs);
+    hash = POLL_HASH(hash, server->aof_rewriting);
+    hash = POLL_HASH(hash, server->aof);
+    hash = POLL_HASH(hash, server->aof_written);
+    hash = POLL_HASH(hash, server->rdb_written);
+    hash = POLL_HASH(hash, server->rdb_at_end);
     return server->view ? poll_digest_view(hash, server->view) : hash;
 }
 
@@ -251,8 +268,12 @@ int probe_take(const struct reply *replies, size_t count, struct probe *ret_prob
         return rc;
     *ret_probe = (struct probe){.id = server.id,
                                 .primary = server.primary,
+                                .link_up = server.link_up,
+                                .primary_port = server.primary_port,
+                                .vote_requests = server.vote_requests,
                                 .known_nodes = server.known_nodes,
                                 .slots_assigned = server.slots_assigned,
                                 .keys = server.keys};
+    (void)TEXT_COPY(ret_probe->primary_ip, span_of(server.primary_ip));
     return 0;
 }

@@ -19,7 +19,7 @@ enum poll_ask {
     POLL_BEAT = 1 << 0,     /* INFO replication */
     POLL_LIGHT = 1 << 1,    /* INFO, CLUSTER MYID, CLUSTER INFO; contains the beat */
     POLL_FULL = 1 << 2,     /* CLUSTER NODES; with POLL_LIGHT only */
-    POLL_SETTINGS = 1 << 3, /* CONFIG GET; with POLL_LIGHT only */
+    POLL_SETTINGS = 1 << 3, /* CONFIG GET and INFO persistence; with POLL_LIGHT only */
     POLL_WIDE = 1 << 4,     /* INFO with all its usual sections; with POLL_LIGHT only */
 };
 
@@ -45,8 +45,9 @@ must_check int poll_take(unsigned ask, const struct reply *replies, size_t count
                          struct server *server, struct view *view, struct arena *arena,
                          enum reach *ret_reach, struct err *err);
 
-/* What is known of a server before anything was asked. */
+/* What is known of a server before its settings were asked; and of another process, its persistence. */
 void poll_forget_settings(struct server *server);
+void poll_forget_process(struct server *server);
 
 /* Hash of what CLUSTER INFO and INFO say of the cluster, which another view would change too. */
 uint64_t poll_figures(const struct server *server);

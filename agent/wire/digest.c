@@ -86,6 +86,20 @@ int digest_format(struct buf *out, const struct digest *digest)
     return out->failed ? E_LIMIT : 0;
 }
 
+enum leaving digest_leaving(const struct digest *digest)
+{
+    switch (digest->drain) {
+    case DIGEST_DRAIN_UNKNOWN:
+    case DIGEST_DRAIN_NONE:
+        break;
+    case DIGEST_DRAIN_RUNNING:
+        return LEAVING_ASKED;
+    case DIGEST_DRAIN_DONE:
+        return LEAVING_GOES;
+    }
+    return LEAVING_NO;
+}
+
 struct gate_word digest_gate_word(const struct digest *digest)
 {
     enum digest_volume volume = digest->volume;

@@ -72,6 +72,9 @@ int digest_format(struct buf *out, const struct digest *digest);
 /* What it says of a server at the agent's gate. */
 struct gate_word digest_gate_word(const struct digest *digest);
 
+/* What it says of its server's drain. */
+enum leaving digest_leaving(const struct digest *digest);
+
 /* E_LIMIT above DIGEST_TEXT_MAX; E_PROTO for a malformed line, value, or a key that comes twice. */
 must_check int digest_parse(struct span text, struct digest *ret_digest, struct err *err);
 

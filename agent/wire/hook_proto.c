@@ -159,6 +159,8 @@ int hook_request_format(const struct hook_request *request, struct buf *out, str
                      verb_words[request->verb]);
     if (request->verb == HOOK_START)
         append_facts(out, &request->facts);
+    else if (request->verb == HOOK_DRAIN && request->waits_ms > 0)
+        (void)buf_format(out, "waits=%lld\n", (long long)request->waits_ms);
     return finish(out, err);
 }
 
@@ -295,7 +297,10 @@ static bool read_field(const struct field *field, struct span value, struct hook
 
 static bool read_request_key(struct span key, struct span value, void *into)
 {
-    struct hook_facts *facts = into;
+    struct hook_request *request = into;
+    struct hook_facts *facts = &request->facts;
+    if (span_is(key, "waits"))
+        return text_to_i64(value, 0, INT64_MAX, &request->waits_ms);
     if (span_is(key, "myself"))
         return read_myself(value, &facts->myself);
     if (span_is(key, "peer"))
@@ -419,7 +424,7 @@ int hook_request_parse(struct span message, struct hook_request *ret_request, st
     struct hook_request request = {0};
     struct span word = {0};
     int r = read_message(message, REQUEST_MAGIC, &request.version, &word, read_request_key,
-                         &request.facts, err);
+                         &request, err);
     if (r < 0) {
         hook_request_deinit(&request);
         return r;

@@ -11,6 +11,8 @@
  *   peer=<id> 10.0.0.5 6379 16379 slave          addr=<id> fail?
  *   ...                                          set=cluster-announce-ip 10.0.0.4
  *
+ * "muster-hook/1 drain" may say waits=<milliseconds that preStop has run>.
+ *
  * nodes-conf=aside instead has nodes.conf and the data moved aside, for a start from nothing.
  *
  * Requests are start, drain, ready, alive and open; verdicts are wait, go, ok, no and error. The number
@@ -121,6 +123,7 @@ struct hook_request {
     int version;
     enum hook_verb verb;
     struct hook_facts facts; /* of start */
+    int64_t waits_ms; /* of drain: since when preStop runs, for an agent that was restarted */
 };
 
 struct hook_setting {

@@ -85,7 +85,8 @@ struct kube_pod {
     char zone[ZONE_SIZE];           /* label topology.kubernetes.io/zone, or "" */
     char revision[KUBE_LABEL_SIZE]; /* label controller-revision-hash, or "" */
     enum kube_phase phase;
-    bool ready; /* condition Ready is True */
+    bool ready;       /* condition Ready is True */
+    int64_t grace_ms; /* from its deletion to SIGKILL, as it is or would be; 0 = not told */
 };
 
 struct kube_stateful_set {

@@ -68,6 +68,15 @@ static void read_other_ip(struct json_reader *reader, const cJSON *status, struc
     }
 }
 
+/* A deletion may be given another period than the pod's own (`kubectl delete --grace-period`). */
+static int64_t read_grace_ms(struct json_reader *reader, const cJSON *meta, const cJSON *spec)
+{
+    int64_t grace_s = 0;
+    json_get_int(reader, spec, "terminationGracePeriodSeconds", 0, INT32_MAX, &grace_s);
+    json_get_int(reader, meta, "deletionGracePeriodSeconds", 0, INT32_MAX, &grace_s);
+    return grace_s * 1000;
+}
+
 void kube_read_pod_metadata(struct json_reader *reader, const cJSON *object, struct kube_pod *pod)
 {
     kube_read_meta(reader, object, &pod->meta);
@@ -90,4 +99,5 @@ void kube_read_pod(struct json_reader *reader, const cJSON *object, struct kube_
     JSON_GET_TEXT(reader, labels, "controller-revision-hash", kube_is_label_value, pod->revision);
     pod->phase = read_phase(reader, status);
     pod->ready = read_ready(reader, status);
+    pod->grace_ms = read_grace_ms(reader, meta, spec);
 }

@@ -11,6 +11,7 @@ enum field_type {
     FIELD_WORD,       /* 1 for `yes`, 0 for `no`; 0 for anything else if there is no `no` */
     FIELD_TEXT,       /* printable, without spaces, at most `max` bytes */
     FIELD_VERSION,    /* 7.0.15 -> 70015 */
+    FIELD_HAS,        /* 1 if `yes` is among the value's words; any word for "*" */
 };
 
 struct field {
@@ -47,6 +48,11 @@ enum info_field {
     F_SYNCING,
     F_REPLICA_OFFSET,
     F_MEMORY,
+    F_AOF,
+    F_AOF_REWRITE,
+    F_AOF_REWRITE_SOON,
+    F_AOF_STATUS,
+    F_RDB_STATUS,
     INFO_FIELDS,
 };
 
@@ -68,6 +74,11 @@ static const struct field info_fields[] = {
     [F_REPLICA_OFFSET] = {"slave_repl_offset", FIELD_NUMBER, INFO_REPLICATION, -1, INT64_MAX, NULL,
                           NULL},
     [F_MEMORY] = {"used_memory", FIELD_NUMBER, INFO_MEMORY, 0, INT64_MAX, NULL, NULL},
+    [F_AOF] = {"aof_enabled", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
+    [F_AOF_REWRITE] = {"aof_rewrite_in_progress", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
+    [F_AOF_REWRITE_SOON] = {"aof_rewrite_scheduled", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
+    [F_AOF_STATUS] = {"aof_last_write_status", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "ok", NULL},
+    [F_RDB_STATUS] = {"rdb_last_bgsave_status", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "ok", NULL},
 };
 
 enum cluster_field {
@@ -78,6 +89,9 @@ enum cluster_field {
     C_SIZE,
     C_CURRENT_EPOCH,
     C_MY_EPOCH,
+    CLUSTER_FIELDS_NEEDED,
+    C_VOTE_REQUESTS = CLUSTER_FIELDS_NEEDED,
+    C_SLOT_JOBS,
     CLUSTER_FIELDS,
 };
 
@@ -89,6 +103,10 @@ static const struct field cluster_fields[] = {
     [C_SIZE] = {"cluster_size", FIELD_NUMBER, 0, 0, SLOT_COUNT, NULL, NULL},
     [C_CURRENT_EPOCH] = {"cluster_current_epoch", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
     [C_MY_EPOCH] = {"cluster_my_epoch", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
+    [C_VOTE_REQUESTS] = {"cluster_stats_messages_auth-req_sent", FIELD_NUMBER, 0, 0, INT64_MAX,
+                         NULL, NULL},
+    [C_SLOT_JOBS] = {"cluster_slot_migration_active_tasks", FIELD_NUMBER, 0, 0, UINT32_MAX, NULL,
+                     NULL},
 };
 
 enum setting_field {
@@ -96,7 +114,9 @@ enum setting_field {
     S_DISKLESS_DELAY,
     S_REPLICA_MIGRATION,
     S_NO_FAILOVER,
-    S_ANNOUNCE_IP
+    S_ANNOUNCE_IP,
+    S_SAVE,
+    S_ON_SIGTERM,
 };
 
 static const struct field setting_fields[] = {
@@ -105,6 +125,8 @@ static const struct field setting_fields[] = {
     [S_REPLICA_MIGRATION] = {"cluster-allow-replica-migration", FIELD_WORD, 0, 0, 0, "yes", "no"},
     [S_NO_FAILOVER] = {"cluster-replica-no-failover", FIELD_WORD, 0, 0, 0, "yes", "no"},
     [S_ANNOUNCE_IP] = {"cluster-announce-ip", FIELD_TEXT, 0, 0, IP_SIZE - 1, NULL, NULL},
+    [S_SAVE] = {"save", FIELD_HAS, 0, 0, 0, "*", NULL},
+    [S_ON_SIGTERM] = {"shutdown-on-sigterm", FIELD_HAS, 0, 0, 0, "nosave", NULL},
 };
 
 _Static_assert(ARRAY_LEN(info_fields) == INFO_FIELDS && INFO_FIELDS <= FIELDS_MAX, "a bit each");
@@ -124,6 +146,15 @@ static bool version_parse(struct span text, int64_t *ret_version)
     return true;
 }
 
+static bool field_has(struct span value, const char *wanted)
+{
+    struct span word;
+    while (span_token(&value, &word))
+        if (wanted[0] == '*' || span_is(word, wanted))
+            return true;
+    return false;
+}
+
 static bool field_parse(const struct field *field, struct span value, int64_t *ret_number)
 {
     switch (field->type) {
@@ -137,6 +168,9 @@ static bool field_parse(const struct field *field, struct span value, int64_t *r
                text_is_plain(value);
     case FIELD_VERSION:
         return version_parse(value, ret_number);
+    case FIELD_HAS:
+        *ret_number = field_has(value, field->yes);
+        return true;
     }
     return false;
 }
@@ -242,6 +276,21 @@ static int info_take_replication(const struct field_values *values, struct serve
     return 0;
 }
 
+static int info_take_persistence(const struct field_values *values, struct server *server,
+                                 struct err *err)
+{
+    static const size_t needed[] = {F_AOF, F_AOF_REWRITE, F_AOF_REWRITE_SOON, F_AOF_STATUS,
+                                    F_RDB_STATUS};
+    int r = fields_require(info_fields, values, needed, ARRAY_LEN(needed), err);
+    if (r < 0)
+        return r;
+    server->aof = (int)values->number[F_AOF];
+    server->aof_rewriting = values->number[F_AOF_REWRITE] || values->number[F_AOF_REWRITE_SOON];
+    server->aof_written = values->number[F_AOF_STATUS];
+    server->rdb_written = values->number[F_RDB_STATUS];
+    return 0;
+}
+
 /* Splits "name:value" lines; a comment or an empty line has no name. */
 static int info_split(struct span line, struct span *ret_name, struct span *ret_value,
                       struct err *err)
@@ -295,6 +344,8 @@ static int info_parse(struct span info, unsigned required, struct server *server
         r = info_take_server(&values, server, err);
     if (r == 0 && (wanted & INFO_REPLICATION))
         r = info_take_replication(&values, server, err);
+    if (r == 0 && (wanted & INFO_PERSISTENCE))
+        r = info_take_persistence(&values, server, err);
     if (r < 0)
         return r;
     if (required & ~found & INFO_KEYSPACE)
@@ -335,7 +386,7 @@ static int cluster_info_read(struct span info, struct field_values *values, stru
         if (r < 0)
             return r;
     }
-    for (size_t i = 0; i < CLUSTER_FIELDS; i++)
+    for (size_t i = 0; i < CLUSTER_FIELDS_NEEDED; i++)
         if (!fields_seen(values, i))
             return err_set(err, E_PROTO, "no %s", cluster_fields[i].name);
     return 0;
@@ -356,6 +407,8 @@ int cluster_info_parse(struct span info, struct server *ret_server, struct err *
     ret_server->size = (uint32_t)values.number[C_SIZE];
     ret_server->current_epoch = (uint64_t)values.number[C_CURRENT_EPOCH];
     ret_server->my_epoch = (uint64_t)values.number[C_MY_EPOCH];
+    ret_server->vote_requests = values.number[C_VOTE_REQUESTS];
+    ret_server->slot_jobs = (uint32_t)values.number[C_SLOT_JOBS];
     return 0;
 }
 
@@ -383,6 +436,14 @@ int server_setting_parse(struct span key, struct span value, struct server *ret_
         break;
     case S_ANNOUNCE_IP:
         (void)TEXT_COPY(ret_server->announce_ip, value); /* its length was checked */
+        break;
+    case S_SAVE: /* nobody is asked for one without the other */
+        if (ret_server->rdb_at_end != 0)
+            ret_server->rdb_at_end = (int)number;
+        break;
+    case S_ON_SIGTERM:
+        if (number)
+            ret_server->rdb_at_end = 0;
         break;
     }
     return 0;

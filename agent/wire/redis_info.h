@@ -18,6 +18,7 @@ enum redis_info_section {
     INFO_REPLICATION = 1 << 1, /* primary, primary_ip, primary_port, link_up, offset */
     INFO_KEYSPACE = 1 << 2,    /* keys: the sum over all databases; an empty section means 0 */
     INFO_MEMORY = 1 << 3,      /* memory_bytes */
+    INFO_PERSISTENCE = 1 << 4, /* aof, aof_written, aof_rewriting, rdb_written */
 };
 
 /*
@@ -33,14 +34,16 @@ must_check int redis_info_parse(struct span info, unsigned required, struct serv
 
 /*
  * CLUSTER INFO: state_ok, slots_assigned, slots_ok, known_nodes, size, current_epoch, my_epoch. All
- * of them must be there (they are since 3.0).
+ * of them must be there (they are since 3.0). vote_requests and slot_jobs are 0 where the reply does
+ * not name them: kinds of messages that were never sent are left out (CLUSTER INFO, Redis 7.0.15; FACTS
+ * 13, M5), and only Redis 8.4 counts jobs.
  */
 must_check int cluster_info_parse(struct span info, struct server *ret_server, struct err *err);
 
 /*
  * One pair of CONFIG GET's flat array (RESP2): cluster-node-timeout, repl-diskless-sync-delay,
- * cluster-allow-replica-migration, cluster-replica-no-failover, cluster-announce-ip. Other keys are
- * ignored.
+ * cluster-allow-replica-migration, cluster-replica-no-failover, cluster-announce-ip, and of `save` and
+ * `shutdown-on-sigterm` what they make of SIGTERM: rdb_at_end. Other keys are ignored.
  */
 must_check int server_setting_parse(struct span key, struct span value, struct server *ret_server,
                                     struct err *err);

@@ -194,6 +194,17 @@ static void test_a_host_tells_its_list_and_its_record(void **state)
     }
 }
 
+static void test_a_drain_is_told(void **state)
+{
+    (void)state;
+    struct digest d = full_digest();
+    static const enum leaving leaving[] = {LEAVING_NO, LEAVING_NO, LEAVING_ASKED, LEAVING_GOES};
+    for (int drain = DIGEST_DRAIN_UNKNOWN; drain <= DIGEST_DRAIN_DONE; drain++) {
+        d.drain = (enum digest_drain)drain;
+        assert_int_equal(digest_leaving(&d), leaving[drain]);
+    }
+}
+
 /* A zone is told if there is room for it. */
 static void test_the_longest_digest_of_a_host_fits(void **state)
 {
@@ -306,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_the_longest_digest_fits),
         cmocka_unit_test(test_a_held_server_says_why),
         cmocka_unit_test(test_a_host_tells_its_list_and_its_record),
+        cmocka_unit_test(test_a_drain_is_told),
         cmocka_unit_test(test_the_longest_digest_of_a_host_fits),
         cmocka_unit_test(test_past_the_ceiling_is_an_error),
         cmocka_unit_test(test_a_newer_digest_is_read),

@@ -204,6 +204,28 @@ static void test_drain_is_held_until_the_owner_lets_it_go(void **state)
     hook_fixture_hears_and_close(fd, "muster-agent/1 no\nreason=so says the owner\n\n");
 }
 
+static void test_a_drain_is_answered_before_it_asks_again(void **state)
+{
+    struct hook_fixture *f = *state;
+    int64_t since_ms = 0;
+    assert_false(hook_server_draining(f->server, &since_ms));
+    f->drain = HOOK_WAIT;
+    int fd = hook_fixture_ask(f, "muster-hook/1 drain\nwaits=4000\n\n");
+    int second = hook_fixture_ask(f, "muster-hook/1 drain\n\n");
+    assert_true(hook_server_draining(f->server, &since_ms));
+    int64_t asked_ms = hook_fixture_config(f).now_ms();
+    assert_true(asked_ms - since_ms >= 4000 && asked_ms - since_ms < 9000);
+    hook_fixture_hears(fd, "muster-agent/1 wait\nreason=so says the owner\n\n", false);
+    hook_server_answer_drain(f->server, HOOK_WAIT, "so says the owner"); /* nothing new */
+    hook_fixture_hears(fd, "", false);
+    hook_server_answer_drain(f->server, HOOK_WAIT, "on its way");
+    hook_fixture_hears(fd, "muster-agent/1 wait\nreason=on its way\n\n", false);
+    hook_server_answer_drain(f->server, HOOK_OK, "handed over");
+    hook_fixture_hears_and_close(fd, "muster-agent/1 ok\nreason=handed over\n\n");
+    assert_false(hook_server_draining(f->server, &since_ms));
+    close(second);
+}
+
 static void test_what_is_not_understood_is_answered_and_dropped(void **state)
 {
     struct hook_fixture *f = *state;
@@ -288,6 +310,7 @@ int main(void)
         TEST(test_probes_get_the_published_verdict),
         TEST(test_the_verdict_outlives_the_agent),
         TEST(test_drain_is_held_until_the_owner_lets_it_go),
+        TEST(test_a_drain_is_answered_before_it_asks_again),
         TEST(test_what_is_not_understood_is_answered_and_dropped),
         TEST(test_an_endless_request_is_refused),
         TEST(test_clients_are_bounded_and_the_gate_keeps_its_place),

@@ -257,11 +257,11 @@ static void test_a_refused_command_drops_the_rest_of_that_server_only(void **sta
     int seen_of[OUTCOME_DROPPED + 1] = {0};
     for (size_t i = 0; i < 4; i++) {
         seen_of[stage.notes[i].outcome]++;
-        if (stage.notes[i].outcome == OUTCOME_FAILED)
+        if (stage.notes[i].outcome == OUTCOME_REFUSED)
             assert_non_null(strstr(stage.notes[i].why, "ERR"));
     }
     assert_int_equal(seen_of[OUTCOME_OK], 2);
-    assert_int_equal(seen_of[OUTCOME_FAILED], 1);
+    assert_int_equal(seen_of[OUTCOME_REFUSED], 1);
     assert_int_equal(seen_of[OUTCOME_DROPPED], 1);
     assert_int_equal(seen(&stage, 0)->node_timeout_ms, 15000);
     stage_stop(&stage);
@@ -298,6 +298,20 @@ static void test_a_busy_server_is_left_to_its_earlier_plan(void **state)
     peers_hurry(stage.peers, NULL, 20, clock_mono_ms() + 1000);
     assert_int_equal(seen(&stage, 0)->node_timeout_ms, 700);
     assert_int_equal(seen(&stage, 1)->node_timeout_ms, 900);
+    stage_stop(&stage);
+}
+
+static void test_the_same_is_not_begun_again_at_another_server(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_start(&stage);
+    struct action two[] = {act(&stage, 0, ACTION_FAILOVER, 0), act(&stage, 1, ACTION_FAILOVER, 0)};
+    two[0].subject = two[1].subject = (struct node_id){"of the shard's primary"};
+    struct plan plan = {.rule = "test", .actions = two, .action_count = 1};
+    executor_run(stage.executor, &plan, &stage.world, "");
+    run(&stage, &two[1], 1);
+    assert_true(stage.note_count == 1 && strcmp(stage.notes[0].uid, "u-0") == 0);
     stage_stop(&stage);
 }
 
@@ -475,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_a_refused_command_drops_the_rest_of_that_server_only),
         cmocka_unit_test(test_the_fence_is_asked_before_each_send),
         cmocka_unit_test(test_a_busy_server_is_left_to_its_earlier_plan),
+        cmocka_unit_test(test_the_same_is_not_begun_again_at_another_server),
         cmocka_unit_test(test_a_silent_server_fails_within_its_deadline),
         cmocka_unit_test(test_a_target_that_vanishes_fails_and_frees_nothing_twice),
         cmocka_unit_test(test_what_is_in_flight_may_be_forgotten),

@@ -230,6 +230,47 @@ static void test_http_without_tls_needs_leave(void **state)
     session_close(&session);
 }
 
+static void serve_watches(int fd, struct io_shared *shared, int nth)
+{
+    (void)nth;
+    for (int at; (at = io_http_read(fd, shared, NULL, 0)) >= 0;) {
+        if (strstr(shared->lines[at], "/stream")) {
+            io_http_open(fd);
+            io_hold(fd);
+            return;
+        }
+        io_http_answer(fd, 200, "", "hello");
+    }
+}
+
+static bool session_opened_all(void *ctx)
+{
+    const struct session *session = ctx;
+    return session->opened == 4;
+}
+
+/* As many as an agent watches: each has a connection, and one is kept for all other requests. */
+static void test_one_connection_is_kept_beside_those_of_streams(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, serve_watches);
+    get(&session, "/a");
+    struct http_call call = call_of(&session, "GET");
+    call.timeout_ms = 0;
+    call.on_data = session_on_data;
+    call.fresh = call.in_turn = true;
+    for (int i = 0; i < 4; i++)
+        start(&session, &call, "/stream");
+    assert_true(io_run_until(session.loop, session_opened_all, &session, 3000));
+    for (int i = 0; i < 3; i++) {
+        get(&session, "/b");
+        assert_int_equal(session.status, 200);
+    }
+    assert_int_equal(session.script.shared->connections, 5);
+    session_close(&session);
+}
+
 static void serve_stream(int fd, struct io_shared *shared, int nth)
 {
     (void)nth;
@@ -375,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_statuses_are_answers_and_redirects_are_not_followed),
         cmocka_unit_test(test_what_goes_wrong_is_told_apart),
         cmocka_unit_test(test_http_without_tls_needs_leave),
+        cmocka_unit_test(test_one_connection_is_kept_beside_those_of_streams),
         cmocka_unit_test(test_a_stream_opens_before_its_first_byte),
         cmocka_unit_test(test_the_receiver_may_give_a_stream_up),
         cmocka_unit_test(test_nothing_comes_after_a_cancel),

@@ -376,6 +376,49 @@ static void test_a_silent_watch_is_given_up(void **state)
 }
 
 /* FAULTS A2: a list from the past is not the truth. */
+/* Stage 1: its watch ends in an error, and so does all else; stage 2: well again. */
+static void serve_an_outage(int fd, struct io_shared *shared, int nth)
+{
+    (void)nth;
+    for (int at; (at = io_http_read(fd, shared, NULL, 0)) >= 0;) {
+        if (shared->stage == 1) {
+            io_http_answer(fd, 500, "", "{}");
+        } else if (!is_watch(shared, at)) {
+            io_answer_list(fd, 10 + 10 * shared->stage, "", "db-0", NULL);
+        } else if (shared->stage == 2) {
+            io_http_open(fd);
+            io_hold(fd);
+        } else {
+            io_http_open(fd);
+            io_send_bookmark(fd, 11);
+            while (shared->stage == 0)
+                (void)usleep(2000);
+            io_http_chunk(fd, "{\"type\":\"ERROR\",\"object\":" GONE "}\n");
+        }
+    }
+}
+
+/* What has gone and come during an outage is known only when it is listed again (seed 3300). */
+static void test_a_watch_is_broken_until_it_is_listed_again(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, serve_an_outage, 0);
+    expect(&session, "db-0 ");
+    assert_true(io_run_until(session.loop, holds_live, &session, 1000));
+    (void)loop_run_for(session.loop, KUBE_WATCH_BROKEN_MS + 200);
+    assert_false(kube_watch_broken(session.watch)); /* silent, but open */
+    session.script.shared->stage = 1;
+    (void)loop_run_for(session.loop, 1000);
+    assert_false(kube_watch_live(session.watch));
+    (void)loop_run_for(session.loop, KUBE_WATCH_BROKEN_MS);
+    assert_true(kube_watch_broken(session.watch));
+    session.script.shared->stage = 2;
+    assert_true(io_run_until(session.loop, holds_live, &session, 15000));
+    assert_false(kube_watch_broken(session.watch));
+    session_close(&session);
+}
+
 static void serve_past(int fd, struct io_shared *shared, int nth)
 {
     (void)nth;
@@ -506,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_half_an_object_is_never_believed),
         cmocka_unit_test(test_retry_after_is_obeyed),
         cmocka_unit_test(test_a_silent_watch_is_given_up),
+        cmocka_unit_test(test_a_watch_is_broken_until_it_is_listed_again),
         cmocka_unit_test(test_a_list_from_the_past_is_refused),
         cmocka_unit_test(test_missing_rights_are_told_and_retried_slowly),
         cmocka_unit_test(test_a_server_that_ends_every_watch_is_not_stormed),

@@ -8,14 +8,18 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/limits.h"
 #include "io/clock.h"
 #include "io/kube_client.h"
 #include "unit/io_script.h"
@@ -28,6 +32,7 @@ struct session {
     int done;
     int status;
     int code;
+    bool resumed; /* the server says that it knew the TLS session */
 };
 
 static void session_on_done(void *ctx, const struct kube_answer *answer)
@@ -36,6 +41,10 @@ static void session_on_done(void *ctx, const struct kube_answer *answer)
     session->done++;
     session->status = answer->status;
     session->code = answer->err.code;
+    auto_buf struct buf page;
+    buf_init(&page, KIB(64));
+    (void)buf_append(&page, answer->body.ptr, answer->body.len);
+    session->resumed = strstr(buf_str(&page), "\nReused, ") != NULL;
 }
 
 static bool session_is_done(void *ctx)
@@ -98,8 +107,8 @@ static pid_t serve(const char *name, uint16_t port, const char *option)
     _exit(127);
 }
 
-/* One request to a server with this certificate; the client trusts `ca`. */
-static void ask(struct session *session, const char *ca, uint16_t port)
+/* The client trusts `ca`. */
+static void session_open(struct session *session, const char *ca, uint16_t port)
 {
     char url[64], ca_file[64];
     text_format(url, sizeof url, "https://127.0.0.1:%u", port);
@@ -109,6 +118,19 @@ static void ask(struct session *session, const char *ca, uint16_t port)
         .api_server = url, .ca_file = ca[0] ? ca_file : "", .ns = "ns"};
     session->client = kube_client_new(session->loop, &config, NULL);
     assert_non_null(session->client);
+}
+
+static void session_close(struct session *session)
+{
+    assert_int_equal(io_count_threads(), 1);
+    kube_client_free(session->client);
+    loop_free(session->loop);
+}
+
+/* One request, on a connection of its own: such a server closes it. */
+static void ask(struct session *session)
+{
+    session->done = 0;
     /* The server needs a moment to start; a refused connection is no answer to our question. */
     for (int i = 0; i < 50 && (!session->done || session->code == E_UNREACHABLE); i++) {
         struct kube_call call = {
@@ -118,9 +140,6 @@ static void ask(struct session *session, const char *ca, uint16_t port)
         assert_true(io_run_until(session->loop, session_is_done, session, 5000));
         (void)loop_run_for(session->loop, 20);
     }
-    assert_int_equal(io_count_threads(), 1);
-    kube_client_free(session->client);
-    loop_free(session->loop);
 }
 
 static void expect(const char *certificate, const char *ca, const char *option, int code)
@@ -128,7 +147,9 @@ static void expect(const char *certificate, const char *ca, const char *option, 
     struct session session;
     uint16_t port = io_free_port();
     pid_t server = serve(certificate, port, option);
-    ask(&session, ca, port);
+    session_open(&session, ca, port);
+    ask(&session);
+    session_close(&session);
     (void)kill(server, SIGKILL);
     (void)waitpid(server, NULL, 0);
     assert_int_equal(session.code, code);
@@ -154,11 +175,67 @@ static void test_every_other_certificate_is_refused(void **state)
     expect("sha1", "ca", "-tls1_3", E_AUTH);
 }
 
+/*
+ * With an authority of our own the system's are not trusted beside it. Here the system trusts `ca`, in
+ * a mount namespace of this process; the last test, for there is no way back.
+ */
+static void test_the_systems_authorities_are_not_trusted_beside_ours(void **state)
+{
+    (void)state;
+    char command[256];
+    if (unshare(CLONE_NEWNS) != 0)
+        skip(); /* without root */
+    text_format(command, sizeof command,
+                "cd %s && mkdir system && cp ca.pem system && openssl rehash system", dir);
+    assert_int_equal(system(command), 0);
+    text_format(command, sizeof command, "%s/system", dir);
+    assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    assert_int_equal(mount(command, "/etc/ssl/certs", NULL, MS_BIND, NULL), 0);
+    expect("good", "other", "-tls1_3", E_AUTH);
+    expect("good", "ca", "-tls1_3", E_OK);
+    assert_int_equal(umount2("/etc/ssl/certs", MNT_DETACH), 0);
+}
+
+/* A handshake with certificates is the dearest of all that a request costs. */
+static void resume(const char *option)
+{
+    struct session session;
+    char command[256];
+    uint16_t port = io_free_port();
+    text_format(command, sizeof command, "cd %s && cp ca.pem trusted.pem", dir);
+    assert_int_equal(system(command), 0);
+    pid_t server = serve("good", port, option);
+    session_open(&session, "trusted", port);
+    ask(&session);
+    assert_int_equal(session.status, 200);
+    assert_false(session.resumed);
+    ask(&session);
+    assert_int_equal(session.status, 200);
+    assert_true(session.resumed);
+    /* Whom is not trusted any more is not believed for what he once was. */
+    text_format(command, sizeof command, "cd %s && sleep 1.1 && cp other.pem trusted.pem", dir);
+    assert_int_equal(system(command), 0);
+    ask(&session);
+    assert_int_equal(session.code, E_AUTH);
+    session_close(&session);
+    (void)kill(server, SIGKILL);
+    (void)waitpid(server, NULL, 0);
+}
+
+static void test_a_session_is_taken_up_as_long_as_its_authority_is_trusted(void **state)
+{
+    (void)state;
+    resume("-tls1_3");
+    resume("-tls1_2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_server_of_our_authority_is_believed),
         cmocka_unit_test(test_every_other_certificate_is_refused),
+        cmocka_unit_test(test_a_session_is_taken_up_as_long_as_its_authority_is_trusted),
+        cmocka_unit_test(test_the_systems_authorities_are_not_trusted_beside_ours),
     };
     return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
 }

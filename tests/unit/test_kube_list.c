@@ -88,8 +88,10 @@ static void test_a_page_of_pods(void **state)
     assert_string_equal(pod->revision, "muster-5d7c9f7b6d");
     assert_int_equal(pod->phase, KUBE_PHASE_RUNNING);
     assert_true(pod->ready);
+    assert_int_equal(pod->grace_ms, 3600000); /* as it would be */
     pod = &got.objects[1].pod;
     assert_true(pod->meta.deleting);
+    assert_int_equal(pod->grace_ms, 3600000); /* as it is */
     assert_int_equal(pod->phase, KUBE_PHASE_PENDING);
     assert_string_equal(pod->controller.kind, "");
     assert_string_equal(pod->node, "");

@@ -252,6 +252,70 @@ static void test_cluster_info(void **state)
     assert_int_equal(server.keys, -1);
 }
 
+static void test_votes_asked_for_are_counted(void **state)
+{
+    (void)state;
+    size_t len;
+    auto_free char *text = wire_sample("redis_info/redis-7.0-cluster-info", &len);
+    auto_free char *asked = wire_replace(text, "cluster_stats_messages_sent:",
+                                         "cluster_stats_messages_auth-req_sent:15\r\n"
+                                         "cluster_slot_migration_active_tasks:1\r\n"
+                                         "cluster_stats_messages_sent:");
+    struct server server = parse_text(cluster_info_parse, text);
+    assert_int_equal(server.vote_requests, 0); /* kinds that were never sent are not listed */
+    assert_int_equal(server.slot_jobs, 0);
+    server = parse_text(cluster_info_parse, asked);
+    assert_int_equal(server.vote_requests, 15);
+    assert_int_equal(server.slot_jobs, 1);
+    auto_free char *broken = wire_replace(asked, "req_sent:15", "req_sent:-1");
+    assert_refused(cluster_info_parse, span_of(broken), E_PROTO, "auth-req_sent: malformed");
+}
+
+static void test_persistence(void **state)
+{
+    (void)state;
+    struct server server = parse_text(
+        parse_some, "# Persistence\r\nloading:0\r\nrdb_last_bgsave_status:ok\r\naof_enabled:1\r\n"
+                    "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n"
+                    "aof_last_write_status:ok\r\n");
+    assert_int_equal(server.aof, 1);
+    assert_true(server.aof_written && server.rdb_written);
+    assert_false(server.aof_rewriting);
+    static const char *const running[] = {"aof_rewrite_in_progress:1\naof_rewrite_scheduled:0\n",
+                                          "aof_rewrite_in_progress:0\naof_rewrite_scheduled:1\n"};
+    for (size_t i = 0; i < ARRAY_LEN(running); i++) {
+        char text[256];
+        text_format(text, sizeof text,
+                    "aof_enabled:0\naof_last_write_status:err\nrdb_last_bgsave_status:err\n%s",
+                    running[i]);
+        server = parse_text(parse_some, text);
+        assert_int_equal(server.aof, 0);
+        assert_true(server.aof_rewriting);
+        assert_false(server.aof_written || server.rdb_written);
+    }
+    assert_refused(parse_some, span_of("aof_enabled:1\n"), E_PROTO, "no aof_rewrite_in_progress");
+}
+
+static int rdb_at_end(const char *save, const char *on_sigterm)
+{
+    struct server server = {.rdb_at_end = -1};
+    struct err err = {0};
+    if (server_setting_parse(span_of("save"), span_of(save), &server, &err) < 0 ||
+        server_setting_parse(span_of("shutdown-on-sigterm"), span_of(on_sigterm), &server, &err) <
+            0)
+        fail_msg("%s", err.msg);
+    return server.rdb_at_end;
+}
+
+static void test_what_sigterm_saves(void **state)
+{
+    (void)state;
+    assert_int_equal(rdb_at_end("3600 1 300 100", "default"), 1);
+    assert_int_equal(rdb_at_end("", "default"), 0);
+    assert_int_equal(rdb_at_end("3600 1", "nosave force"), 0);
+    assert_int_equal(rdb_at_end("3600 1", "failover"), 1);
+}
+
 static void test_cluster_info_is_complete_or_refused(void **state)
 {
     (void)state;
@@ -382,6 +446,9 @@ int main(void)
         cmocka_unit_test(test_malformed_values_are_refused),
         cmocka_unit_test(test_version_of_a_pre_release),
         cmocka_unit_test(test_cluster_info),
+        cmocka_unit_test(test_votes_asked_for_are_counted),
+        cmocka_unit_test(test_persistence),
+        cmocka_unit_test(test_what_sigterm_saves),
         cmocka_unit_test(test_cluster_info_is_complete_or_refused),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_id),
