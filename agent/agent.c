@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -56,6 +57,12 @@ static void agent_follow_set(struct agent *agent)
         event_client_about(agent->events, set->name, set->uid);
 }
 
+int64_t agent_tick_ms(const struct agent *agent)
+{
+    int64_t again_ms = agent->plan.drain.again_ms;
+    return again_ms && again_ms < AGENT_TICK_MS ? again_ms : AGENT_TICK_MS;
+}
+
 static void agent_turn(void *ctx)
 {
     struct agent *agent = ctx;
@@ -65,13 +72,14 @@ static void agent_turn(void *ctx)
     plan_next(&agent->world, &agent->arena, &agent->plan);
     agent_publish(agent);
     agent_answer_hook(agent);
+    agent_answer_drain(agent);
     agent_execute(agent);
     agent->counters.turns++;
     /* Last: servers that are no longer followed take along what the world still points to. */
     agent_follow_set(agent);
     agent_follow_pods(agent);
     if (!agent->woken)
-        loop_timer_arm(agent->turn_timer, AGENT_TICK_MS);
+        loop_timer_arm(agent->turn_timer, agent_tick_ms(agent));
     agent_ask_mates(agent);
 }
 
@@ -112,7 +120,11 @@ static void agent_on_term(void *ctx)
 static void agent_on_server_gone(void *ctx)
 {
     struct agent *agent = ctx;
-    LOG(LOG_WARN, "server-gone", LOG_S("msg", "the server beside has ended"));
+    bool told = agent->drain.told_ms != 0;
+    LOG(told ? LOG_INFO : LOG_WARN, "server-gone",
+        LOG_S("msg", told ? "the server beside has ended, as it was told to"
+                          : "the server beside has ended"));
+    agent_end_drain(agent);
     agent_wake(agent);
     agent_leave_if_alone(agent);
 }
@@ -240,6 +252,7 @@ static void agent_close(struct agent *agent)
         agent_mates_close(agent);
     agent_forget_mates(agent);
     free(agent->ours.uids);
+    free(agent->failovers);
     http_server_free(agent->http);
     hook_server_free(agent->hook);
     executor_free(agent->executor);
@@ -261,6 +274,7 @@ int agent_run(const struct config *config, const struct identity *identity)
 {
     struct agent agent = {.config = config, .identity = *identity};
     struct err err = {0};
+    agent.failovers = xcalloc(1, sizeof *agent.failovers);
     arena_init(&agent.arena, TURN_ARENA_MAX);
     agent.attempts.rng.state = clock_entropy();
     agent.entropy[0] = clock_entropy();

@@ -5,8 +5,9 @@
  *   observe (callbacks only note) -> world -> plan -> execute -> publish
  *
  * agent.c composes and turns; agent_world.c makes the world; agent_act.c carries out and remembers;
- * agent_hook.c answers the hook, agent_twin.c asks who else may be its server; agent_publish.c tells people; agent_gossip.c asks the other agents
- * whether they live. agent_hosts.h is what replaces the Kubernetes API without Kubernetes.
+ * agent_hook.c answers the hook, agent_twin.c asks who else may be its server, agent_drain.c answers
+ * its preStop; agent_publish.c tells people; agent_gossip.c asks the other agents whether they live.
+ * agent_hosts.h is what replaces the Kubernetes API without Kubernetes.
  */
 #ifndef MUSTER_AGENT_H
 #define MUSTER_AGENT_H
@@ -15,6 +16,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "core/attempts.h"
+#include "core/failover.h"
 #include "core/gate.h"
 #include "core/gate_twin.h"
 #include "core/plan.h"
@@ -45,6 +47,7 @@
 #define AGENT_SETTLE_MS WORLD_FRESH_MS
 /* For as long servers are asked in a hurry after the last wish for it (core/observe.h). */
 #define AGENT_HURRY_FOR_MS 1500
+#define AGENT_HURRY_OWN_MS 200
 
 /*
  * Who this agent is, from the downward API (DESIGN 8). Borrowed from the environment. Without
@@ -113,6 +116,14 @@ struct agent {
     struct readiness readiness;
     struct rebirth_watch rebirth;
     struct own_past past;
+    struct failover_history *failovers; /* owned */
+    struct drain_watch drain;
+    struct {
+        bool asked;         /* that preStop asks was told */
+        bool handed;        /* that the slots were handed over was told */
+        int64_t ordered_ms; /* when a hand-over was accepted last; 0 = none was */
+        char said[DRAIN_REASON_SIZE];
+    } drain_tale;
     struct metrics_counters counters;
     int64_t settle_until_ms;
     int64_t published_ms; /* when the pages were made last */
@@ -122,6 +133,7 @@ struct agent {
     bool gate_asks; /* a server at the gate waits for what the others say */
     struct agent_twin twin;
     int64_t gate_told_ms;        /* an Event told of what waits since then; 0 = of nothing */
+    int64_t gate_few_ms;         /* gate_note_few() */
     int64_t gate_opened_ms;      /* a person opened it to what waits since then; 0 = nobody */
     bool stopping;               /* SIGTERM came: leave as soon as the server is gone */
     char said[PLAN_REASON_SIZE]; /* the last sentence that was logged */
@@ -145,6 +157,8 @@ int agent_run(const struct config *config, const struct identity *identity);
 
 /* Something was noted: a turn soon. */
 void agent_wake(struct agent *agent);
+/* Else the next one comes after this: AGENT_TICK_MS, or when a drain reaches one of its limits. */
+int64_t agent_tick_ms(const struct agent *agent);
 
 /* agent_world.c: the world of this moment into agent->world, in the arena. */
 void agent_observe(struct agent *agent);
@@ -170,6 +184,15 @@ bool agent_gate_digest(const struct agent *agent, struct digest *digest);
 void agent_open_twin(struct agent *agent, const struct redis_tls_config *tls);
 void agent_look_for_twin(struct agent *agent, struct gate_claim *claim);
 void agent_forget_twin(struct agent *agent); /* once the server may start */
+
+/* agent_drain.c: what preStop is told, and what people see of it. */
+enum hook_verdict agent_on_drain(void *ctx, char reason[HOOK_REASON_SIZE]);
+void agent_watch_drain(struct agent *agent);
+void agent_answer_drain(struct agent *agent);
+/* preStop asks, and was not told yet that the server may stop. */
+bool agent_drains(const struct agent *agent);
+/* The server beside has ended, or another one waits at the gate. */
+void agent_end_drain(struct agent *agent);
 
 /* agent_publish.c: log, status, metrics, digest, readiness. */
 void agent_publish(struct agent *agent);

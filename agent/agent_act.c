@@ -32,6 +32,7 @@ static enum log_level agent_action_level(const struct action *action)
     case ACTION_FORGET:
     case ACTION_TAKEOVER:
     case ACTION_FORCE:
+    case ACTION_FAILOVER:
     case ACTION_RECORD_PUT:
         return LOG_INFO;
     case ACTION_NONE:
@@ -70,6 +71,7 @@ static const char *agent_event_reason(const struct action *action)
     case ACTION_SET_CONFIG_EPOCH:
     case ACTION_ADD_SLOTS:
     case ACTION_MEET:
+    case ACTION_FAILOVER: /* its outcome is what is told (agent_drain.c) */
         break;
     }
     return NULL;
@@ -85,6 +87,8 @@ static void agent_on_success(struct agent *agent, const struct action *action, c
         agent_hosts_publish_record(agent);
     else if (action->kind == ACTION_RECORD_PUT)
         kube_state_record_written(agent->state, action->record, why);
+    if (action->kind == ACTION_FAILOVER)
+        agent->drain_tale.ordered_ms = clock_mono_ms();
     LOG(agent_action_level(action), "did", LOG_S("cmd", cmd), LOG_S("to", pod));
     const char *reason = agent_event_reason(action);
     if (reason && agent->events) {
@@ -94,6 +98,21 @@ static void agent_on_success(struct agent *agent, const struct action *action, c
     }
 }
 
+/* What an order of ours may have set going, and what our own drain waits for. */
+static void agent_note_order(struct agent *agent, const struct action *action, const char *pod,
+                             enum outcome outcome, const char *why)
+{
+    if (action->kind != ACTION_FAILOVER)
+        return;
+    if (outcome == OUTCOME_OK || outcome == OUTCOME_FAILED)
+        failover_ordered(agent->failovers, &action->node, &action->subject, clock_mono_ms());
+    if (action->authority != AUTHORITY_OWN || !agent->drain.since_ms)
+        return;
+    agent->drain.refused[0] = '\0';
+    if (outcome == OUTCOME_REFUSED)
+        text_format(agent->drain.refused, sizeof agent->drain.refused, "%s refuses: %s", pod, why);
+}
+
 void agent_on_outcome(void *ctx, const struct action *action, const char *pod_uid,
                       enum outcome outcome, const char *why)
 {
@@ -101,13 +120,16 @@ void agent_on_outcome(void *ctx, const struct action *action, const char *pod_ui
     char cmd[ERR_MSG_SIZE];
     action_format(action, cmd, sizeof cmd);
     const char *pod = agent_pod_name(agent, pod_uid);
+    agent_note_order(agent, action, pod, outcome, why);
     switch (outcome) {
     case OUTCOME_OK:
         agent_on_success(agent, action, cmd, pod, why);
         break;
+    case OUTCOME_REFUSED:
     case OUTCOME_FAILED: {
         agent->counters.actions_failed[action->kind]++;
-        int64_t delay = attempts_failed(&agent->attempts, action_key(action), clock_mono_ms());
+        int64_t delay = attempts_failed(&agent->attempts, action_key(action), clock_mono_ms(),
+                                        action_failed_quiet_ms(action));
         LOG(LOG_WARN, "failed", LOG_S("cmd", cmd), LOG_S("to", pod), LOG_S("why", why),
             LOG_I("retry_ms", delay));
         break;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The leader asks the other agents for their digests, and so does an agent whose server waits at the
- * gate. A digest only tells that its agent lives, what is worth reading, and what waits at its own
+ * gate or is to stop. A digest only tells that its agent lives, what is worth reading, and what waits at its own
  * gate; it never justifies an action by itself.
  */
 #include <stdlib.h>
@@ -18,6 +18,9 @@
 /* While a server waits for what the others say; and of those that are not heard, which may be
  * starting: until each was heard once, `check` cannot tell. */
 #define MATE_HURRY_MS 500
+/* In the first moment of a drain, and for so long: who else is to stop (core/drain.h)? */
+#define MATE_DRAIN_MS 50
+#define MATE_DRAIN_FOR_MS 400
 #define MATE_TIMEOUT_MS 1500
 /* One lost answer is not silence. */
 #define MATE_SILENT_AFTER 2
@@ -58,6 +61,7 @@ static void mate_on_done(void *ctx, const struct http_response *response)
         mate->told = (struct told){.heard_ms = mate->asked_ms,
                                    .view_hash = digest.view_hash,
                                    .open_slots = digest.open_slots,
+                                   .leaving = digest_leaving(&digest),
                                    .gate = digest_gate_word(&digest)};
         agent_wake(mate->agent);
     } else if (++mate->failures >= MATE_SILENT_AFTER) {
@@ -114,10 +118,26 @@ static void mates_follow(struct agent *agent)
     agent->mate_count = count;
 }
 
-static bool mate_is_due(const struct agent *agent, const struct agent_mate *mate)
+/* Somebody's slots may be about to go to whoever says that he stays. */
+static bool mates_are_leaving(const struct agent *agent)
 {
-    bool hurry = agent->gate_asks || mate->state != AGENT_OK;
-    int64_t period_ms = hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
+    const struct world *w = &agent->world;
+    for (size_t i = 0; i < w->pod_count; i++)
+        if (w->pods[i].terminating)
+            return true;
+    return false;
+}
+
+static int64_t mate_period_ms(const struct agent *agent, bool hurry)
+{
+    if (agent_drains(agent) && agent->world.now_ms - agent->drain.since_ms < MATE_DRAIN_FOR_MS)
+        return MATE_DRAIN_MS;
+    return hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
+}
+
+static bool mate_is_due(const struct agent *agent, const struct agent_mate *mate, bool hurry)
+{
+    int64_t period_ms = mate_period_ms(agent, hurry || mate->state != AGENT_OK);
     return !mate->request && (!mate->asked_ms || agent->world.now_ms - mate->asked_ms >= period_ms);
 }
 
@@ -128,14 +148,16 @@ void agent_ask_mates(struct agent *agent)
         agent_mates_ask(agent);
         return;
     }
-    if (!w->leader && !agent->gate_asks) {
+    bool judges = agent->gate_asks || agent_drains(agent);
+    if (!w->leader && !judges) {
         agent_forget_mates(agent);
         return;
     }
     mates_follow(agent);
+    bool hurry = judges || mates_are_leaving(agent);
     for (size_t i = 0; i < w->pod_count; i++) {
         struct agent_mate *mate = mate_find(agent, w->pods[i].uid);
-        if (mate && w->pods[i].ip[0] && mate_is_due(agent, mate))
+        if (mate && w->pods[i].ip[0] && mate_is_due(agent, mate, hurry))
             mate_ask(agent, mate, &w->pods[i]);
     }
 }

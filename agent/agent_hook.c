@@ -18,14 +18,8 @@
 
 static void agent_on_start(void *ctx)
 {
+    agent_end_drain(ctx);
     agent_wake(ctx);
-}
-
-static enum hook_verdict agent_on_drain(void *ctx, char reason[HOOK_REASON_SIZE])
-{
-    (void)ctx;
-    text_format(reason, HOOK_REASON_SIZE, "this release has nothing to drain yet");
-    return HOOK_OK;
 }
 
 /* Only for what waits now: the next server of this pod is judged anew. */
@@ -240,6 +234,7 @@ void agent_answer_hook(struct agent *agent)
     struct gate_claim claim = gate_claim_of(facts, since_ms);
     hook_find_primaries(agent, facts, &claim);
     agent_look_for_twin(agent, &claim);
+    gate_note_few(&agent->world, &claim, &agent->gate_few_ms);
     claim.opened = agent->gate_opened_ms && agent->gate_opened_ms == since_ms;
     auto_hook_answer struct hook_answer answer = {0};
     char reason[GATE_REASON_SIZE];

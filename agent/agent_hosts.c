@@ -344,8 +344,9 @@ static void hosts_put_pod(struct agent *agent, const struct host_place *place, s
         text_format(pod->zone, sizeof pod->zone, "%s", agent->config->cluster.zone);
     } else if (mate) {
         pod->word = hosts_word_of(mate);
-        pod->told =
-            (struct told){.heard_ms = mate->heard_ms, .gate = digest_gate_word(&mate->digest)};
+        pod->told = (struct told){.heard_ms = mate->heard_ms,
+                                  .leaving = digest_leaving(&mate->digest),
+                                  .gate = digest_gate_word(&mate->digest)};
         pod->agent = mate->failures > 1 ? AGENT_SILENT : mate->heard_ms ? AGENT_OK : AGENT_UNKNOWN;
         pod->agent_seen_ms = mate->heard_ms;
         pod->ready = pod->agent == AGENT_OK && mate->digest.run_id[0];

@@ -29,8 +29,9 @@ static void publish_sentence(struct agent *agent)
 }
 
 /*
- * What the leader does or waits for that an operator looks for in `kubectl describe`, once it has
- * stood for a while: by the rule that speaks. Single acts have Events of their own (agent_act.c).
+ * What the leader does or waits for, and each agent for its own pod, that an operator looks for in
+ * `kubectl describe`, once it has stood for a while: by the rule that speaks. Single acts have Events
+ * of their own (agent_act.c). Who does not lead gets no further than `drain`, which is its own.
  */
 static const struct telling {
     const char *rule;
@@ -44,7 +45,8 @@ static const struct telling {
     {"serving", "SlotsNotServed", true, 3000},      {"members", "ServerLeftAlone", true, 3000},
     {"meet", "NodesIntroduced", false, 0},          {"follow", "ReplicaRepointed", false, 0},
     {"chain", "ReplicaRepointed", false, 0},        {"strangers", "StrangerNode", true, 3000},
-    {"forget", "NodeNotForgotten", false, 10000},
+    {"forget", "NodeNotForgotten", false, 10000},   {"drain-silent", "DrainWaits", false, 10000},
+    {"drain", "DrainWaits", false, 10000},
 };
 
 static void publish_event(struct agent *agent)
@@ -56,7 +58,7 @@ static void publish_event(struct agent *agent)
         agent->speaks.since_ms = now_ms;
         agent->speaks.told = false;
     }
-    if (!agent->events || !agent->world.leader || agent->speaks.told)
+    if (!agent->events || agent->speaks.told)
         return;
     for (size_t i = 0; i < ARRAY_LEN(TELLINGS); i++) {
         const struct telling *t = &TELLINGS[i];
@@ -129,6 +131,9 @@ static void publish_digest(struct agent *agent)
     }
     if (agent->hosts)
         agent_hosts_fill_digest(agent, &digest);
+    digest.drain = agent_drains(agent)     ? DIGEST_DRAIN_RUNNING
+                   : agent->drain.since_ms ? DIGEST_DRAIN_DONE
+                                           : DIGEST_DRAIN_NONE;
     if (hook_server_server_running(agent->hook))
         digest.gate = DIGEST_GATE_OPEN;
     auto_buf struct buf text;

@@ -80,12 +80,20 @@ static void agent_put_own_gate(struct agent *agent, struct pod *me)
             (struct told){.heard_ms = agent->world.now_ms, .gate = digest_gate_word(&digest)};
 }
 
+static bool agent_is_updated(const struct agent *agent, const struct kube_pod *pod)
+{
+    const struct kube_stateful_set *set = kube_state_set(agent->state);
+    return set && pod->revision[0] && strcmp(pod->revision, set->update_revision) == 0;
+}
+
 static void agent_put_pod(struct agent *agent, const struct kube_pod *from, struct pod *pod)
 {
     const struct config *config = agent->config;
     *pod = (struct pod){.ordinal = from->ordinal,
                         .port = config->redis.port,
                         .terminating = from->meta.deleting,
+                        .grace_ms = from->grace_ms,
+                        .updated = agent_is_updated(agent, from),
                         .ready = from->ready};
     text_format(pod->name, sizeof pod->name, "%s", from->meta.name);
     text_format(pod->uid, sizeof pod->uid, "%s", from->meta.uid);
@@ -170,6 +178,7 @@ static void agent_observe_kube(struct agent *agent)
         .me = NO_POD,
         .leader = lease_client_may_act(agent->lease),
         .api_seen_ms = kube_state_seen_ms(agent->state),
+        .api_broken = kube_state_broken(agent->state),
         .replicas_per_primary = agent->config->cluster.replicas_per_primary,
         .tls = agent->config->redis.tls.enabled,
         .reform_lost = agent->config->policy.lost_cluster == LOST_REFORM,
@@ -200,12 +209,16 @@ void agent_observe(struct agent *agent)
     else
         agent_observe_kube(agent);
     agent_remember(agent);
+    agent_watch_drain(agent);
 }
 
-/* Whoever is hurried is asked at that pace for a moment longer than the wish. */
-static void agent_hurry(struct agent *agent, const struct observe_ask *asks)
+/*
+ * Whoever is hurried is asked at that pace for a moment longer than the wish. Who does not watch has
+ * set something on its own server only, and sees that with the next answers.
+ */
+static void agent_hurry(struct agent *agent, const struct observe_ask *asks, bool watch)
 {
-    int64_t until_ms = clock_mono_ms() + AGENT_HURRY_FOR_MS;
+    int64_t until_ms = clock_mono_ms() + (watch ? AGENT_HURRY_FOR_MS : AGENT_HURRY_OWN_MS);
     for (size_t i = 0; i < agent->world.pod_count; i++) {
         bool me = i == agent->world.me;
         const char *uid = me ? agent->identity.pod_uid : agent->world.pods[i].uid;
@@ -218,9 +231,10 @@ void agent_follow_pods(struct agent *agent)
 {
     const struct world *w = &agent->world;
     bool leads = agent->hosts ? agent->hosts->verdict.watch : w->leader;
-    bool watch = leads || agent->gate_asks;
-    /* The gate, and without Kubernetes every agent, judges by the views of all. */
-    size_t sweep_max = agent->hosts || agent->gate_asks ? NODES_MAX : OBSERVE_SWEEP_MAX;
+    bool judges = agent->gate_asks || agent_drains(agent);
+    bool watch = leads || judges;
+    /* Gate and drain, and without Kubernetes every agent, judge by the views of all. */
+    size_t sweep_max = agent->hosts || judges ? NODES_MAX : OBSERVE_SWEEP_MAX;
     const struct observe_ask *asks =
         observe_choose(w, &agent->plan, watch, sweep_max, &agent->arena);
     struct peer_target *targets = ARENA_NEW(&agent->arena, struct peer_target, w->pod_count + 1);
@@ -240,5 +254,5 @@ void agent_follow_pods(struct agent *agent)
                 (struct peer_target){pod->uid, pod->ip, pod->port, asks[i].rhythm, asks[i].read};
     }
     peers_sync(agent->peers, targets, count);
-    agent_hurry(agent, asks);
+    agent_hurry(agent, asks, watch);
 }

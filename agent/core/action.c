@@ -41,6 +41,20 @@ const char *setting_name(enum setting setting)
     return "none";
 }
 
+/* CLUSTER FAILOVER is asked of whoever was judged, as long as he is what was judged. */
+static const char *action_follows_not(const struct action *action, const struct probe *probe)
+{
+    if (probe->primary)
+        return "the server is no longer a replica";
+    if (strcmp(probe->primary_ip, action->ip) != 0 || probe->primary_port != action->port)
+        return "the server follows another primary meanwhile";
+    if (!probe->link_up)
+        return "the server has lost its primary meanwhile";
+    if (probe->vote_requests != action->value)
+        return "the server has asked for votes meanwhile";
+    return NULL;
+}
+
 bool action_still_valid(const struct action *action, const struct probe *probe,
                         const char **ret_why)
 {
@@ -56,6 +70,8 @@ bool action_still_valid(const struct action *action, const struct probe *probe,
         *ret_why = "the server is no longer a primary";
     else if ((action->require & REQUIRE_REPLICA) && probe->primary)
         *ret_why = "the server is no longer a replica";
+    else if (action->require & REQUIRE_FOLLOWS && action_follows_not(action, probe))
+        *ret_why = action_follows_not(action, probe);
     else
         return true;
     return false;
@@ -66,6 +82,8 @@ uint64_t action_key(const struct action *action)
     uint64_t hash = text_hash(TEXT_HASH_SEED, &action->kind, sizeof action->kind);
     if (action->kind == ACTION_RECORD_PUT)
         return hash;
+    if (action->kind == ACTION_FAILOVER) /* one at a time in a shard, whoever is to win */
+        return text_hash(hash, action->subject.hex, strlen(action->subject.hex));
     hash = text_hash(hash, action->node.hex, strlen(action->node.hex));
     hash = text_hash(hash, action->subject.hex, strlen(action->subject.hex));
     hash = text_hash(hash, action->ip, strlen(action->ip));
@@ -97,8 +115,15 @@ int64_t action_quiet_ms(const struct action *action)
     case ACTION_FORCE:
         /* OK says that it has begun; a second attempt would spoil the votes of the first (FACTS 3). */
         return action->value;
+    case ACTION_FAILOVER:
+        return ACTION_FAILOVER_MS;
     }
     return 0;
+}
+
+int64_t action_failed_quiet_ms(const struct action *action)
+{
+    return action->kind == ACTION_FAILOVER ? ACTION_FAILOVER_MS : 0;
 }
 
 static void action_word(struct action_args *args, const char *word)
@@ -181,6 +206,9 @@ void action_command(const struct action *action, struct action_args *ret_args)
     case ACTION_FORCE:
         action_word(ret_args, "FAILOVER");
         action_word(ret_args, "FORCE");
+        break;
+    case ACTION_FAILOVER:
+        action_word(ret_args, "FAILOVER");
         break;
     }
 }

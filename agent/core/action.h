@@ -25,6 +25,7 @@
     X(ACTION_FORGET, "CLUSTER FORGET")                     \
     X(ACTION_TAKEOVER, "CLUSTER FAILOVER TAKEOVER")        \
     X(ACTION_FORCE, "CLUSTER FAILOVER FORCE")              \
+    X(ACTION_FAILOVER, "CLUSTER FAILOVER")                 \
     X(ACTION_RECORD_PUT, "record")
 
 enum action_kind {
@@ -54,6 +55,8 @@ enum require {
     REQUIRE_EMPTY = 1 << 2,      /* holds no key */
     REQUIRE_PRIMARY = 1 << 3,
     REQUIRE_REPLICA = 1 << 4,
+    REQUIRE_FOLLOWS =
+        1 << 5, /* a replica in sync of `ip` and `port` that sent `value` vote requests */
 };
 
 struct action {
@@ -64,14 +67,15 @@ struct action {
     uint32_t require;    /* of enum require */
 
     struct node_id
-        subject;       /* REPLICATE, TAKEOVER, FORCE: the primary; FORGET, MEET: the other node */
-    char ip[IP_SIZE];  /* MEET, SETTING_ANNOUNCE_IP */
-    uint16_t port;     /* MEET */
-    uint16_t bus_port; /* MEET; 0 = not known: 10000 above the port */
+        subject; /* REPLICATE, TAKEOVER, FORCE, FAILOVER: the primary; FORGET, MEET: the other */
+    char ip[IP_SIZE];            /* MEET, SETTING_ANNOUNCE_IP; FAILOVER: the primary's */
+    uint16_t port;               /* MEET; FAILOVER: the primary's */
+    uint16_t bus_port;           /* MEET; 0 = not known: 10000 above the port */
     struct slot_range slots;     /* ADD_SLOTS */
     uint64_t epoch;              /* SET_CONFIG_EPOCH */
     enum setting setting;        /* CONFIG_SET */
-    int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms */
+    int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms; FAILOVER: what
+                                    the candidate's vote_requests were when it was judged */
     const struct record *record; /* RECORD_PUT: what to write; lives as long as the plan */
 };
 
@@ -79,6 +83,10 @@ struct action {
 struct probe {
     struct node_id id;
     bool primary;
+    bool link_up;             /* of a replica */
+    char primary_ip[IP_SIZE]; /* likewise */
+    uint16_t primary_port;
+    int64_t vote_requests;
     uint32_t known_nodes;
     uint32_t slots_assigned;
     int64_t keys;
@@ -93,15 +101,27 @@ bool action_still_valid(const struct action *action, const struct probe *probe,
 
 /*
  * Two actions with the same key are the same attempt (kind, target id, subject and values); the
- * key of a RECORD_PUT is one for all.
+ * key of a RECORD_PUT is one for all, and that of a FAILOVER one for all candidates of a primary.
  */
 uint64_t action_key(const struct action *action);
 
 /* By then every view that is still fresh was asked for after it (core/rule_join.c). */
 #define ACTION_FORGET_QUIET_MS 4000
 
+/*
+ * A manual failover pauses the primary's writes for at most 5 s (CLUSTER_MF_TIMEOUT, Redis 7.0.15;
+ * Valkey's cluster-manual-failover-timeout is 5000 by default); within this no second one is begun.
+ */
+#define ACTION_FAILOVER_MS 6000
+
 /* How long the effect of a success may take to be seen, so that it is not repeated meanwhile. */
 int64_t action_quiet_ms(const struct action *action);
+
+/*
+ * For how long a failure is not tried again at the least, whatever the backoff says: the server may
+ * have begun with it although its answer was lost.
+ */
+int64_t action_failed_quiet_ms(const struct action *action);
 
 /* The name of the command, and of a setting as CONFIG SET wants it. Never NULL. */
 const char *action_kind_name(enum action_kind kind);

@@ -38,12 +38,14 @@ void attempts_succeeded(struct attempts *attempts, uint64_t key, int64_t now_ms,
     a->until_ms = now_ms + quiet_ms;
 }
 
-int64_t attempts_failed(struct attempts *attempts, uint64_t key, int64_t now_ms)
+int64_t attempts_failed(struct attempts *attempts, uint64_t key, int64_t now_ms, int64_t least_ms)
 {
     struct attempt *a = attempts_enter(attempts, key);
     a->failures++;
     int64_t delay =
         backoff_ms(&attempts->rng, a->failures, ATTEMPT_BACKOFF_MS, ATTEMPT_BACKOFF_CAP_MS);
+    if (delay < least_ms)
+        delay = least_ms;
     a->until_ms = now_ms + delay;
     return delay;
 }

@@ -37,7 +37,7 @@ bool attempts_may(const struct attempts *attempts, uint64_t key, int64_t now_ms)
 /* It was sent and succeeded: not again for `quiet_ms`. */
 void attempts_succeeded(struct attempts *attempts, uint64_t key, int64_t now_ms, int64_t quiet_ms);
 
-/* It failed: backs off. Returns the delay in milliseconds. */
-int64_t attempts_failed(struct attempts *attempts, uint64_t key, int64_t now_ms);
+/* It failed: backs off, for `least_ms` or longer. Returns the delay in milliseconds. */
+int64_t attempts_failed(struct attempts *attempts, uint64_t key, int64_t now_ms, int64_t least_ms);
 
 #endif

@@ -252,32 +252,42 @@ static bool gate_is_minority(const struct world *world, const struct gate_claim 
     return known <= claim->primary_count / 2 && known + coming > claim->primary_count / 2;
 }
 
+void gate_note_few(const struct world *world, struct gate_claim *claim, int64_t *few_ms)
+{
+    size_t known;
+    if (gate_told(world) && gate_is_minority(world, claim, &known))
+        *few_ms = world->now_ms;
+    claim->few_ms = *few_ms;
+}
+
 /*
  * A peer whose address is not known is noaddr to this server, which neither looks after it nor votes
  * for its heir. So it waits for peers that are on their way, and longer while most primaries are: the
  * few would serve nothing, and having been a minority keeps a server back for another 5 s
- * (CLUSTER_MAX_REJOIN_DELAY).
+ * (CLUSTER_MAX_REJOIN_DELAY). Those that come late come one after another: the wait for the rest
+ * begins when most are there. Else most would start at that moment, all with the rest for failing.
  */
 static bool gate_awaits_peers(const struct world *world, const struct gate_claim *claim,
                               int64_t limit_ms, char reason[GATE_REASON_SIZE])
 {
-    struct gate_absent absent = gate_find_absent(world);
-    int64_t waited_ms = world->now_ms - claim->asked_ms;
     size_t known;
-    if (waited_ms < GATE_MINORITY_LIMITS * limit_ms && gate_is_minority(world, claim, &known))
+    if (gate_is_minority(world, claim, &known)) {
         text_format(
             reason, GATE_REASON_SIZE,
             "only %zu of the %zu primaries have an address, and would serve nothing: waiting "
             "for most of them (at most %d s)",
             known, claim->primary_count, (int)(GATE_MINORITY_LIMITS * limit_ms / 1000));
-    else if (absent.count && waited_ms < limit_ms)
-        text_format(reason, GATE_REASON_SIZE,
-                    absent.count == 1
-                        ? "%s has no address yet: waiting for it (at most %d s)"
-                        : "%s and others have no address yet: waiting for them (at most %d s)",
-                    absent.first, (int)(limit_ms / 1000));
-    else
+        return world->now_ms - claim->asked_ms < GATE_MINORITY_LIMITS * limit_ms;
+    }
+    struct gate_absent absent = gate_find_absent(world);
+    bool were_few = claim->few_ms > claim->asked_ms;
+    if (!absent.count || world->now_ms - (were_few ? claim->few_ms : claim->asked_ms) >= limit_ms)
         return false;
+    text_format(reason, GATE_REASON_SIZE,
+                absent.count == 1
+                    ? "%s has no address yet: waiting for it (at most %d s%s)"
+                    : "%s and others have no address yet: waiting for them (at most %d s%s)",
+                absent.first, (int)(limit_ms / 1000), were_few ? " more" : "");
     return true;
 }
 

@@ -13,10 +13,10 @@
  * it: core/gate_twin.h.
  *
  * Where are its peers? A server that brings a nodes.conf is held until their addresses can be told,
- * at most until the caller's limit, or four times that while most primaries have none: then it
- * starts with those that are known, or with its file unchanged when nobody tells any. One whose file is
- * corrupt, or that has left the cluster, starts from an empty directory, once nobody says that its
- * node still has a part.
+ * at most until the caller's limit, or four times that while most primaries have none, and the limit
+ * anew once most have one: then it starts with those that are known, or with its file unchanged when
+ * nobody tells any. One whose file is corrupt, or that has left the cluster, starts from an empty
+ * directory, once nobody says that its node still has a part.
  */
 #ifndef MUSTER_CORE_GATE_H
 #define MUSTER_CORE_GATE_H
@@ -38,6 +38,7 @@ struct gate_claim {
     bool outlived;     /* not what its process took that outlived its pod: then it is no proof */
     bool opened;       /* a person takes it upon himself (`muster gate open`) */
     int64_t asked_ms;  /* when the hook asked */
+    int64_t few_ms;    /* gate_note_few(); 0 = never seen so */
 
     /* The primaries of its nodes.conf, itself included if it is one; to tell a majority by. */
     const struct node_id *primaries;
@@ -55,6 +56,12 @@ enum gate_verdict {
 };
 
 #define GATE_REASON_SIZE 256
+
+/*
+ * To be asked before each gate_judge(): notes in `*few_ms`, which the caller keeps as long as the
+ * server waits, when it was last seen that most primaries are yet to come, and tells the claim.
+ */
+void gate_note_few(const struct world *world, struct gate_claim *claim, int64_t *few_ms);
 
 /*
  * Goes by the views of the other servers and by what their agents say of their gates, which the

@@ -17,6 +17,7 @@ static const struct rule {
     {"settle", "after a stall or a clock jump, only observe for a full period", rule_settle},
     {"own-settings", "the own server announces the pod's address and does not migrate replicas",
      rule_own_settings},
+    {"drain", "a server that is to stop hands its slots over first", rule_drain},
     {"set-absent", "without its StatefulSet the cluster is left as it is", rule_set_absent},
     {"leader", "everything below is done by the holder of the Lease only", rule_leader},
     {"api", "nothing is done on a stale view of the pods", rule_api},
@@ -37,6 +38,7 @@ static const struct rule {
     {"held",
      "held primaries that nobody can or does replace: their best replicas do, one at a time",
      rule_held},
+    {"drain-silent", "and so does one whose own agent is silent, by the leader", rule_drain_silent},
     {"serving", "what is not served is said before anything else", rule_serving},
     {"members", "the record follows the pods' node ids; strangers are left alone", rule_members},
     {"meet", "members that do not know each other's address are introduced", rule_meet},
@@ -311,7 +313,7 @@ void plan_next(const struct world *world, struct arena *arena, struct plan *ret_
 {
     struct facts facts;
     facts_gather(world, arena, &facts);
-    *ret_plan = (struct plan){.rule = "none"};
+    *ret_plan = (struct plan){.rule = "none", .drain.heir = NO_POD};
     struct planner planner = {
         .world = world,
         .facts = &facts,

@@ -14,10 +14,11 @@
 
 #include "base/arena.h"
 #include "core/action.h"
+#include "core/drain.h"
 #include "core/world.h"
 
 #define PLAN_ACTIONS_MAX 512
-#define PLAN_REASON_SIZE 240
+#define PLAN_REASON_SIZE 320
 
 struct plan {
     const char *rule;              /* the name of the rule that gave the sentence; never NULL */
@@ -26,6 +27,7 @@ struct plan {
                                       per server one by one */
     size_t action_count;
     bool wants_views; /* a rule waits until every server's view was read (core/observe.h) */
+    struct drain_verdict drain; /* of the own server */
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */

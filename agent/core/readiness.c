@@ -51,7 +51,33 @@ static bool readiness_lacks_slots(const struct view *view)
     return served < SLOT_COUNT;
 }
 
-/* FACTS 12, for this pod only. */
+/* Pods of the StatefulSet's new template and of the old one are there, and this one is new. */
+static bool readiness_is_in_roll(const struct world *w, const struct pod *pod)
+{
+    for (size_t i = 0; pod->updated && i < w->pod_count; i++)
+        if (!w->pods[i].updated)
+            return true;
+    return false;
+}
+
+/*
+ * A replica of the pod's shard that answers and has no copy yet. One that does not answer is not waited
+ * for: with OrderedReady it may come only after this pod.
+ */
+static const struct pod *readiness_unsynced_mate(const struct world *w, const struct pod *pod)
+{
+    const struct node_id *primary =
+        pod->server.primary ? &pod->server.id : &pod->server.view->myself->primary;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct server *s = &w->pods[i].server;
+        if (&w->pods[i] != pod && world_view_fresh(w, &w->pods[i]) && !s->primary && !s->link_up &&
+            node_id_eq(&s->view->myself->primary, primary))
+            return &w->pods[i];
+    }
+    return NULL;
+}
+
+/* FACTS 12, for this pod only; in a rolling update, for its shard's copies, too. */
 static bool readiness_strict(struct readiness *r, const struct world *w, const struct pod *pod)
 {
     const struct server *s = &pod->server;
@@ -74,6 +100,13 @@ static bool readiness_strict(struct readiness *r, const struct world *w, const s
         return readiness_say(r, false, "a primary without slots: its part is not given yet");
     if (!s->primary && !s->link_up)
         return readiness_say(r, false, "a replica that is not in sync with its primary yet");
+    const struct pod *mate = readiness_is_in_roll(w, pod) ? readiness_unsynced_mate(w, pod) : NULL;
+    if (mate) {
+        r->ready = false;
+        text_format(r->reason, sizeof r->reason,
+                    "in a rolling update, and %s of its shard is not in sync yet", mate->name);
+        return false;
+    }
     return readiness_say(r, true,
                          s->primary ? "a primary that serves its slots"
                                     : "a replica in sync with its primary");

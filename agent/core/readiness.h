@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Readiness (DESIGN 5.5): strict once after each start of the server, afterwards only the own pod's
- * facts, so that a failing cluster never empties the Service.
+ * facts, so that a failing cluster never empties the Service. In a rolling update the strict test also
+ * wants every replica of the shard that answers in sync: the next pod to go may be its primary.
  *
  * Before the cluster is formed a virgin server is ready as soon as it answers: under OrderedReady
  * the next pod comes only then.

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/election.h"
 #include "core/rules.h"
 
 enum rule_verdict rule_settle(struct planner *p)
@@ -12,17 +13,10 @@ enum rule_verdict rule_settle(struct planner *p)
     return RULE_PASS;
 }
 
-/*
- * An empty server that follows a primary and has not synced yet may win an election, and with it
- * every key is lost (valkey #4425). So servers start with cluster-replica-no-failover (agent_hook.c);
- * it is taken back from what owns slots, and from a replica that is in sync or came with its data:
- * whether that is too old is for Redis to judge (cluster-replica-validity-factor).
- */
+/* What it was started with, or told when its primary stopped, is taken back. */
 static void basis_allow_failover(struct planner *p, const struct server *s)
 {
-    bool owner = s->primary && s->view && s->view->myself->slot_count;
-    bool synced = !s->primary && (s->link_up || s->keys > 0);
-    if (s->no_failover != 1 || !(owner || synced))
+    if (s->no_failover != 1 || !election_allows(p->world, p->facts, p->world->me))
         return;
     struct action a = planner_action(p, ACTION_CONFIG_SET, p->world->me, AUTHORITY_OWN);
     a.setting = SETTING_NO_FAILOVER;
@@ -96,6 +90,10 @@ enum rule_verdict rule_api(struct planner *p)
     if (!world_api_fresh(w))
         return planner_wait(p, "the Kubernetes API has been silent for %d s: nothing is changed",
                             (int)((w->now_ms - w->api_seen_ms) / 1000));
+    /* A Lease that is renewed again says nothing of what has gone and come meanwhile. */
+    if (w->api_broken)
+        return planner_wait(p, "what the Kubernetes API says has not been read again yet since its "
+                               "watch broke: nothing is changed");
     return RULE_PASS;
 }
 
@@ -173,6 +171,38 @@ static bool basis_agreed(const struct facts *f)
     return f->reference_ours && f->reference_votes > f->views / 2;
 }
 
+/* A replica that Redis does not elect, though its primary is away: what it waits for; NULL = none. */
+static const char *basis_heir_waits(struct planner *p)
+{
+    const struct facts *f = p->facts;
+    for (size_t s = 0; s < f->shard_count; s++) {
+        const struct shard *shard = &f->shards[s];
+        const struct record_member *m = facts_member(p->world, f, &shard->primary);
+        const struct pod *heir = NULL;
+        bool open =
+            shard->primary_pod != NO_POD || !m || election_find_held(p->world, f, &shard->primary);
+        for (size_t r = 0; r < shard->replica_count; r++) {
+            const struct pod *pod = &p->world->pods[shard->replica_pods[r]];
+            open |= pod->server.no_failover != 1;
+            heir = pod->server.keys > 0 ? pod : heir;
+        }
+        if (heir && !open)
+            return arena_format(p->arena,
+                                "%s may lack writes that %s has on its disk, and waits for it "
+                                "(CLUSTER FAILOVER FORCE at %s would give them up)",
+                                heir->name, m->pod, heir->name);
+    }
+    return NULL;
+}
+
+static void basis_say_uncovered(struct planner *p)
+{
+    const char *waits = basis_heir_waits(p);
+    planner_say(p, "%u of %u slots are not served: %s%s", SLOT_COUNT - p->facts->slots_covered,
+                SLOT_COUNT, waits ? waits : "waiting for Redis's own election or for their pod",
+                basis_missing(p));
+}
+
 /* What an operator must know first, whatever else is being done. */
 enum rule_verdict rule_serving(struct planner *p)
 {
@@ -199,10 +229,7 @@ enum rule_verdict rule_serving(struct planner *p)
             "shard that is not served",
             SLOT_COUNT - f->slots_covered, SLOT_COUNT);
     else if (f->slots_covered < SLOT_COUNT)
-        planner_say(p,
-                    "%u of %u slots are not served: waiting for Redis's own election or for their "
-                    "pod%s",
-                    SLOT_COUNT - f->slots_covered, SLOT_COUNT, basis_missing(p));
+        basis_say_uncovered(p);
     return RULE_PASS;
 }
 

@@ -14,21 +14,13 @@
  */
 #include <string.h>
 
+#include "core/election.h"
 #include "core/rules.h"
 
 /* Its agent holds it back, without data, and nothing listens there. */
 static const struct pod *held_primary(const struct planner *p, const struct shard *shard)
 {
-    const struct world *w = p->world;
-    size_t member = index_find(&p->facts->members, shard->primary.hex);
-    size_t at = member == INDEX_NONE ? NO_POD : p->facts->pod_of_member[member];
-    if (at == NO_POD)
-        return NULL;
-    const struct pod *pod = &w->pods[at];
-    const struct gate_word *word = world_gate_word(w, pod);
-    bool refused =
-        pod->server.reach == REACH_REFUSED && w->now_ms - pod->server.asked_ms <= WORLD_FRESH_MS;
-    return word && !word->data && refused ? pod : NULL;
+    return election_find_held(p->world, p->facts, &shard->primary);
 }
 
 /* Its pod answers with another id, and the record says that this one is to be forgotten. */
@@ -147,6 +139,19 @@ static bool held_concerns(const struct planner *p, const struct shard *shard,
     return held || (by_vote && held_is_gone(p, shard) && shard->replica_count);
 }
 
+/* Who was told to wait for the data that is gone need not wait any more. */
+static void held_allow(struct planner *p, const struct shard *shard)
+{
+    for (size_t r = 0; r < shard->replica_count; r++) {
+        size_t at = shard->replica_pods[r];
+        if (p->world->pods[at].server.no_failover != 1 || !election_allows(p->world, p->facts, at))
+            continue;
+        struct action a = planner_action(p, ACTION_CONFIG_SET, at, AUTHORITY_LEADER);
+        a.setting = SETTING_NO_FAILOVER;
+        (void)planner_add(p, a);
+    }
+}
+
 /* True when this turn's one act for a primary that does not vote was found. */
 static bool held_replace(struct planner *p, const struct shard *shard, bool by_vote)
 {
@@ -188,6 +193,9 @@ enum rule_verdict rule_held(struct planner *p)
     bool can_elect = f->shard_count - held_all > f->shard_count / 2;
     if (!held_all || (can_elect && held_voters(p) <= f->shard_count / 2))
         return RULE_PASS;
+    for (size_t s = 0; can_elect && s < f->shard_count; s++)
+        if (held_primary(p, &f->shards[s]))
+            held_allow(p, &f->shards[s]);
     for (size_t s = 0; s < f->shard_count; s++)
         if (held_replace(p, &f->shards[s], can_elect))
             break; /* one at a time */

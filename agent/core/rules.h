@@ -111,6 +111,7 @@ bool planner_partner(size_t i, size_t k, size_t count, size_t *ret_j);
 /* The rules, in the order of the table in plan.c. */
 enum rule_verdict rule_settle(struct planner *p);
 enum rule_verdict rule_own_settings(struct planner *p);
+enum rule_verdict rule_drain(struct planner *p);
 enum rule_verdict rule_set_absent(struct planner *p);
 enum rule_verdict rule_leader(struct planner *p);
 enum rule_verdict rule_api(struct planner *p);
@@ -129,6 +130,7 @@ enum rule_verdict rule_form_finish(struct planner *p);
 enum rule_verdict rule_restore(struct planner *p);
 enum rule_verdict rule_serving(struct planner *p);
 enum rule_verdict rule_held(struct planner *p);
+enum rule_verdict rule_drain_silent(struct planner *p);
 enum rule_verdict rule_members(struct planner *p);
 enum rule_verdict rule_meet(struct planner *p);
 enum rule_verdict rule_strangers(struct planner *p);

@@ -74,6 +74,15 @@ struct server {
     uint32_t size;        /* primaries with slots */
     uint64_t current_epoch;
     uint64_t my_epoch;
+    int64_t vote_requests; /* sent to others in this run: each election attempt adds some */
+    uint32_t slot_jobs;    /* slot moves under way that CLUSTER NODES does not show (Redis 8.4) */
+
+    /* Persistence, read with the settings. */
+    bool aof_rewriting; /* a rewrite of the AOF runs or is about to */
+    int aof;            /* appendonly: 1 yes, 0 no, -1 unknown */
+    bool aof_written;   /* its last write went well */
+    bool rdb_written;   /* the last snapshot went well, or there was none */
+    int rdb_at_end;     /* SIGTERM makes a snapshot: 1 yes, 0 no, -1 unknown */
 
     /* Settings, read once for each process and again every few seconds; 0/-1 = unknown yet. */
     int64_t node_timeout_ms;
@@ -100,14 +109,22 @@ struct gate_word {
     char why[GATE_WHY_SIZE]; /* what it waits for, for people; may be cut; "" = not told */
 };
 
+/* Whether a server is about to stop, by the word of the agent that drains it. */
+enum leaving {
+    LEAVING_NO = 0, /* or not told */
+    LEAVING_ASKED,  /* preStop waits */
+    LEAVING_GOES,   /* it was told that it may stop */
+};
+
 /*
- * What the agent beside a server told by its digest: never a reason to act, only to read. What it
- * says of its gate is believed only until the server answers itself.
+ * What the agent beside a server told by its digest: never a reason to act, only to read, or not to
+ * act. What it says of its gate is believed only until the server answers itself.
  */
 struct told {
     int64_t heard_ms;   /* 0 = nothing */
     uint64_t view_hash; /* 0 = unknown */
     uint32_t open_slots;
+    enum leaving leaving;
     struct gate_word gate;
 };
 
@@ -116,6 +133,22 @@ struct own_past {
     struct node_id id; /* "" = none was seen */
     bool part;         /* it owned slots or was followed */
 };
+
+#define DRAIN_REFUSED_SIZE 128
+
+/* What is remembered of the own server's drain from turn to turn (core/drain.h). */
+struct drain_watch {
+    int64_t since_ms;                 /* preStop asks since then; 0 = nobody asks */
+    bool owner;                       /* its server owned slots meanwhile, */
+    uint64_t epoch;                   /* under this config epoch, */
+    uint32_t slots;                   /* so many */
+    int64_t handed_ms;                /* and was first seen as a replica then; 0 = it was not */
+    int64_t tells_ms;                 /* its followers are told to wait for it since then; 0 = no */
+    int64_t told_ms;                  /* it was told then that it may stop; 0 = not yet */
+    char refused[DRAIN_REFUSED_SIZE]; /* who refused the last order, and why; "" = nobody did */
+};
+
+struct failover_history; /* core/failover.h */
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
 
@@ -144,6 +177,8 @@ struct pod {
     char zone[ZONE_SIZE];      /* "" = unknown */
     bool zone_pending;         /* unknown, and a source that may tell it has not answered yet */
     bool terminating;
+    int64_t grace_ms; /* from its deletion to SIGKILL, as it would be or is; 0 = unknown */
+    bool updated;     /* made from the StatefulSet's present template */
     bool ready;
     enum agent_state agent;
     int64_t agent_seen_ms;
@@ -179,6 +214,8 @@ enum guard {
     GUARD_GATE = 1 << 6,     /* a server starts with the addresses that the gate tells */
     GUARD_DATA = 1 << 7,     /* what had a part does not start without its data */
     GUARD_UNSYNCED = 1 << 8, /* servers start as replicas that are not elected */
+    GUARD_FAILOVER = 1 << 9, /* no hand-over on the votes of an earlier election */
+    GUARD_KEPT = 1 << 10,    /* who lacks data of a primary that keeps its slots is not elected */
 };
 
 struct world {
@@ -199,6 +236,7 @@ struct world {
     bool record_disputed;           /* another record of the same generation is about */
 
     int64_t api_seen_ms; /* last word of the API on pods and StatefulSet; 0 = never complete */
+    bool api_broken;     /* it has ceased to tell of changes, and was not listed again since */
     struct stateful_set set;
     int replicas_per_primary;
     bool tls; /* the servers speak TLS, among themselves too */
@@ -214,6 +252,8 @@ struct world {
     const struct pod *pods; /* sorted by ordinal, only ours */
     size_t pod_count;
     struct own_past past;
+    struct drain_watch drain;                 /* of the own server */
+    const struct failover_history *failovers; /* NULL = nothing was seen */
 
     const struct attempts *attempts; /* what was tried lately; never NULL */
     uint64_t entropy[2];             /* for a new uid */

@@ -183,7 +183,8 @@ static int drain_code(struct drain *drain, const struct hook_answer *answer)
 
 int probe_drain(const char *socket_path, int64_t silent_seconds)
 {
-    struct drain drain = {.link = LINK_NONE, .heard_ms = file_now_ms()};
+    int64_t begun_ms = file_now_ms();
+    struct drain drain = {.link = LINK_NONE, .heard_ms = begun_ms};
     struct hook_request request = {.verb = HOOK_DRAIN};
     int code = -1;
     while (code < 0) {
@@ -191,6 +192,7 @@ int probe_drain(const char *socket_path, int64_t silent_seconds)
         auto_hook_answer struct hook_answer answer = {0};
         int64_t deadline = file_now_ms() + DRAIN_RETRY_MS;
         int r = 0;
+        request.waits_ms = file_now_ms() - begun_ms;
         if (drain.link.fd < 0)
             r = link_ask(&drain.link, socket_path, &request, deadline, &err);
         if (r == 0)

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/limits.h"
+#include "plan/case_drain.h"
 #include "plan/case_server.h"
 #include "plan/case_words.h"
 #include "wire/cluster_nodes.h"
@@ -25,6 +26,7 @@ struct reader {
     bool broken;
     bool tried;
     struct span tried_by;
+    struct case_drain drain;
 };
 
 static bool read_cluster(struct reader *r, struct span words)
@@ -99,6 +101,8 @@ static bool read_api(struct reader *r, struct span words)
         w->api_seen_ms = 0;
     else if (case_number(words, "age", &age))
         w->api_seen_ms = w->now_ms - age;
+    else if (case_word(words, "broken"))
+        w->api_broken = true;
     else
         return false;
     return true;
@@ -194,6 +198,7 @@ static bool read_pod(struct reader *r, size_t pod, struct span words)
     p->terminating = case_word(words, "terminating");
     p->zone_pending = case_word(words, "zone-pending");
     p->other_family = case_word(words, "other-family");
+    case_drain_pod(p, r->truth->world.now_ms, words);
     if (case_word(words, "gone"))
         r->truth->listed[pod] = false;
     char held[8] = "";
@@ -290,8 +295,9 @@ static bool read_view(struct reader *r, size_t pod, struct span words)
 
 static bool read_guard(struct reader *r, struct span words)
 {
-    static const char *const names[] = {"virgin",  "record", "member",
-                                        "restore", "forget", "rebirth"};
+    static const char *const names[] = {"virgin",   "record",   "member", "restore",
+                                        "forget",   "rebirth",  "gate",   "data",
+                                        "unsynced", "failover", "kept"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (case_word(words, names[i]))
             r->truth->world.guards_off |= UINT32_C(1) << i;
@@ -398,6 +404,10 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
         return read_pods(r, words, read_view);
     if (span_is(keyword, "nodes"))
         return read_nodes(r, words, rest);
+    if (span_is(keyword, "drain"))
+        return case_drain_read(&r->drain, &r->truth->world, words);
+    if (span_is(keyword, "watched") || span_is(keyword, "past"))
+        return case_drain_past(&r->drain, keyword, words);
     if (span_is(keyword, "guard-off"))
         return read_guard(r, words);
     if (span_is(keyword, "server") && r->later_count < LATER_MAX) {
@@ -436,6 +446,8 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
                                r->later[l].ptr);
         }
     }
+    if (!case_drain_finish(&r->drain, w, r->truth->derived, r->arena))
+        return err_set(err, E_INVALID, "past: not understood");
     if (r->deleted) {
         w->record = NULL;
         w->record_presence = PRESENCE_ABSENT;

@@ -28,7 +28,10 @@
  *     server NAME [reach=R] [age=MS] [view-age=MS] [view=none] [id=@N] [role=R] [keys=N] [offset=N] [nt=MS]
  *            [delay=S] [migration=yes|no|unknown] [no-failover=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [asks=IP] [state=fail]
  *            [known=N] [epoch=N] [current=N] [assigned=N] [uptime=MS]  overrules what follows from the views
- *     guard-off virgin|record|member|restore|forget|rebirth
+ *            [votes=N] [version=N] [kind=valkey] [slot-jobs=N] [aof=yes|no|unknown] [aof-written=no]
+ *            [rewriting=yes] [save=yes|no|unknown]
+ *     guard-off virgin|record|member|restore|forget|rebirth|failover|kept
+ *     drain, watched, past, and more of pods: plan/case_drain.h
  *     tried [NAME]                        all that was planned, or that pod's part, was just sent
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_READ_H

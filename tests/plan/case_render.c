@@ -46,8 +46,9 @@ static void render_requirements(struct buf *out, uint32_t require)
         enum require bit;
         const char *name;
     } names[] = {
-        {REQUIRE_ALONE, "alone"},     {REQUIRE_UNASSIGNED, "unassigned"}, {REQUIRE_EMPTY, "empty"},
-        {REQUIRE_PRIMARY, "primary"}, {REQUIRE_REPLICA, "replica"},
+        {REQUIRE_ALONE, "alone"},     {REQUIRE_UNASSIGNED, "unassigned"},
+        {REQUIRE_EMPTY, "empty"},     {REQUIRE_PRIMARY, "primary"},
+        {REQUIRE_REPLICA, "replica"}, {REQUIRE_FOLLOWS, "follows"},
     };
     const char *sep = " (if ";
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {

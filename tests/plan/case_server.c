@@ -62,8 +62,40 @@ static bool server_number(struct server *s, int64_t now_ms, struct span key, int
         s->current_epoch = (uint64_t)number;
     else if (span_is(key, "assigned"))
         s->slots_assigned = (uint32_t)number;
+    else if (span_is(key, "votes"))
+        s->vote_requests = number;
+    else if (span_is(key, "version"))
+        s->version = (int)number;
+    else if (span_is(key, "slot-jobs"))
+        s->slot_jobs = (uint32_t)number;
     else
         return false;
+    return true;
+}
+
+static int server_truth(struct span value)
+{
+    return span_is(value, "yes") ? 1 : span_is(value, "no") ? 0 : -1;
+}
+
+/* What a stop would leave on the disk, and which server it is. */
+static bool server_disk_word(struct server *s, struct span key, struct span value)
+{
+    if (span_is(key, "aof")) {
+        s->aof = server_truth(value);
+        s->aof_written = true;
+    } else if (span_is(key, "aof-written")) {
+        s->aof_written = !span_is(value, "no");
+    } else if (span_is(key, "rewriting")) {
+        s->aof_rewriting = !span_is(value, "no");
+    } else if (span_is(key, "save")) {
+        s->rdb_at_end = server_truth(value);
+        s->rdb_written = true;
+    } else if (span_is(key, "kind")) {
+        s->kind = span_is(value, "valkey") ? SERVER_VALKEY : SERVER_REDIS;
+    } else {
+        return false;
+    }
     return true;
 }
 
@@ -74,9 +106,9 @@ static bool server_word(struct server *s, struct span key, struct span value)
     else if (span_is(key, "role"))
         s->primary = span_is(value, "primary");
     else if (span_is(key, "migration"))
-        s->replica_migration = span_is(value, "yes") ? 1 : span_is(value, "no") ? 0 : -1;
+        s->replica_migration = server_truth(value);
     else if (span_is(key, "no-failover"))
-        s->no_failover = span_is(value, "yes") ? 1 : span_is(value, "no") ? 0 : -1;
+        s->no_failover = server_truth(value);
     else if (span_is(key, "cluster"))
         s->cluster_enabled = !span_is(value, "no");
     else if (span_is(key, "asks"))
@@ -89,7 +121,7 @@ static bool server_word(struct server *s, struct span key, struct span value)
         text_format(s->announce_ip, sizeof s->announce_ip, "%.*s",
                     span_is(value, "-") ? 0 : (int)value.len, value.ptr);
     else
-        return false;
+        return server_disk_word(s, key, value);
     return true;
 }
 

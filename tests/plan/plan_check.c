@@ -126,6 +126,68 @@ static const char *check_takeover(const struct world *world, const struct pod *p
     return NULL;
 }
 
+/* Most owners of slots, asked now, list the candidate as a replica of the primary. */
+static bool check_is_known(const struct world *world, const struct action *a,
+                           const struct view *owners)
+{
+    size_t voters = 0;
+    size_t known = 0;
+    for (size_t i = 0; i < owners->node_count; i++) {
+        if (!(owners->nodes[i].flags & NODE_PRIMARY) || !owners->nodes[i].slot_count)
+            continue;
+        voters++;
+        for (size_t k = 0; k < world->pod_count; k++) {
+            const struct pod *pod = &world->pods[k];
+            if (!world_view_fresh(world, pod) || !node_id_eq(&pod->server.id, &owners->nodes[i].id))
+                continue;
+            const struct view_node *n = view_find(pod->server.view, &a->node);
+            known += n && n->flags & NODE_REPLICA && node_id_eq(&n->primary, &a->subject);
+        }
+    }
+    return known > voters / 2;
+}
+
+/* A primary that lives hands over to a replica that is in sync, stays, and can win (DESIGN 5.5). */
+static const char *check_failover(const struct world *world, const struct pod *pod,
+                                  const struct action *a)
+{
+    const struct pod *primary = NULL;
+    for (size_t i = 0; i < world->pod_count; i++)
+        if (node_id_eq(&world->pods[i].server.id, &a->subject))
+            primary = &world->pods[i];
+    if (!primary || !world_view_fresh(world, primary) || !primary->server.primary)
+        return "of a primary that does not answer";
+    if (a->authority == AUTHORITY_OWN && primary != &world->pods[world->me])
+        return "of another pod's primary without the leader's authority";
+    if (a->authority == AUTHORITY_LEADER && primary->agent != AGENT_SILENT)
+        return "of a primary whose own agent may order it";
+    if (!(a->require & REQUIRE_FOLLOWS) || strcmp(a->ip, primary->ip) != 0)
+        return "without the primary as its condition";
+    if (pod->terminating || pod->server.primary || !pod->server.link_up)
+        return "by a server that goes or is not in sync";
+    if (primary->server.view->open_count)
+        return "of a primary with half-moved slots";
+    return check_is_known(world, a, primary->server.view) ? NULL
+                                                          : "by a server that most do not know";
+}
+
+/* Who lacks something of a primary that stops is told to wait for it, by whoever hands it over. */
+static const char *check_wait_order(const struct world *world, const struct pod *pod,
+                                    const struct action *a)
+{
+    const struct pod *primary = NULL;
+    for (size_t i = 0; i < world->pod_count && pod->server.view; i++)
+        if (node_id_eq(&world->pods[i].server.id, &pod->server.view->myself->primary))
+            primary = &world->pods[i];
+    if (!primary || !(a->require & REQUIRE_REPLICA))
+        return "not to be elected, of a server that is no replica";
+    bool own = a->authority == AUTHORITY_OWN;
+    if (own ? primary != &world->pods[world->me] || !world->drain.since_ms
+            : !primary->terminating || primary->agent != AGENT_SILENT)
+        return "not to be elected, though its primary does not stop";
+    return NULL;
+}
+
 /* A server that holds anything is never made to follow another one's data. */
 static const char *check_replicate(const struct pod *pod, const struct action *a)
 {
@@ -162,6 +224,10 @@ static const char *check_command(const struct world *world, const struct action 
         return "to a server that did not answer lately";
     if (!node_id_is_set(&a->node) || !node_id_eq(&a->node, &pod->server.id))
         return "without the server's id as its condition";
+    if (a->kind == ACTION_FAILOVER)
+        return check_failover(world, pod, a);
+    if (a->kind == ACTION_CONFIG_SET && a->setting == SETTING_NO_FAILOVER && a->value)
+        return check_wait_order(world, pod, a);
     if (a->authority == AUTHORITY_OWN)
         return a->kind == ACTION_CONFIG_SET ? NULL : "of the own agent that is the leader's";
     if (!world->record || strcmp(world->record->set_uid, world->set.uid) != 0 ||
@@ -170,6 +236,7 @@ static const char *check_command(const struct world *world, const struct action 
     switch (a->kind) {
     case ACTION_NONE:
     case ACTION_RECORD_PUT:
+    case ACTION_FAILOVER:
         return "no command";
     case ACTION_CONFIG_SET:
         return NULL;
@@ -196,7 +263,10 @@ static const char *check_action(const struct world *world, const struct action *
         return "on nobody's authority";
     if (a->authority == AUTHORITY_LEADER && !world->leader)
         return "on the leader's authority by another agent";
-    if (a->authority == AUTHORITY_OWN && a->pod != world->me)
+    bool of_the_shard =
+        a->kind == ACTION_FAILOVER ||
+        (a->kind == ACTION_CONFIG_SET && a->setting == SETTING_NO_FAILOVER && a->value);
+    if (a->authority == AUTHORITY_OWN && a->pod != world->me && !of_the_shard)
         return "on another pod than the own one without the leader's authority";
     return a->kind == ACTION_RECORD_PUT ? check_record(world, a) : check_command(world, a);
 }

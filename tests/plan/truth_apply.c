@@ -152,6 +152,7 @@ bool truth_apply(struct truth *truth, const struct world *world, const struct ac
         return apply_forget(truth, node, action);
     case ACTION_TAKEOVER:
     case ACTION_FORCE:
+    case ACTION_FAILOVER:
         return apply_takeover(truth, node);
     }
     return false;

@@ -77,7 +77,11 @@ static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *p
     action_format(action, text, sizeof text);
     sim_trace(sim, sim->redis[agent->index].name, "%s at %s -> %s", text,
               sim->redis[peer - agent->peers].name, why);
-    (void)attempts_failed(&agent->attempts, action_key(action), agent_clock_ms(sim, agent));
+    (void)attempts_failed(&agent->attempts, action_key(action), agent_clock_ms(sim, agent),
+                          action_failed_quiet_ms(action));
+    if (action->kind == ACTION_FAILOVER)
+        failover_ordered(&agent->failovers, &action->node, &action->subject,
+                         agent_clock_ms(sim, agent));
     sim->stats->actions_failed++;
     exec_end(sim, agent, peer);
 }
@@ -229,6 +233,8 @@ static void on_reply(struct sim *sim, const struct event *event)
     } else {
         attempts_succeeded(&agent->attempts, action_key(&x->action), now_ms,
                            action_quiet_ms(&x->action));
+        if (x->action.kind == ACTION_FAILOVER)
+            failover_ordered(&agent->failovers, &x->action.node, &x->action.subject, now_ms);
         sim->stats->actions_ok++;
         run->next++;
         exec_step(sim, agent, peer);

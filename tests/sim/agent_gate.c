@@ -210,6 +210,7 @@ void agent_answer_gate(struct sim *sim, struct agent *agent)
     claim.asked_ms = agent->gate_asked_ms;
     claim.opened = gate->opened;
     agent_look_for_twin(sim, agent, &claim);
+    gate_note_few(&agent->world, &claim, &agent->gate_few_ms);
     char reason[GATE_REASON_SIZE];
     enum gate_verdict verdict = gate_judge(&agent->world, &claim, SILENT_SECONDS * 1000, reason);
     gate->heard_us = sim->now_us;
@@ -312,25 +313,32 @@ static void on_mate_told(struct sim *sim, const struct event *event)
         }
         return;
     }
-    struct gate_word before = mate->told.gate;
+    struct told before = mate->told;
     mate->failures = 0;
     mate->state = AGENT_OK;
     mate->seen_ms = agent_clock_ms(sim, agent);
-    mate->told = (struct told){.heard_ms = mate->asked_ms, .gate = gate_word_of(sim, mate->host)};
+    mate->told = (struct told){.heard_ms = mate->asked_ms,
+                               .leaving = agent_leaving(&sim->agents[mate->host]),
+                               .gate = gate_word_of(sim, mate->host)};
     /* The agent has a turn after each answer; one after the same word finds nothing new. */
     const struct gate_word *now = &mate->told.gate;
-    if (before.held != now->held || before.data != now->data || !node_id_eq(&before.id, &now->id))
+    if (before.gate.held != now->held || before.gate.data != now->data ||
+        !node_id_eq(&before.gate.id, &now->id) || before.leaving != mate->told.leaving ||
+        agent_drains(agent))
         agent_wake(sim, agent);
 }
 
 void agent_ask_mates(struct sim *sim, struct agent *agent)
 {
     const struct world *w = &agent->world;
-    if (!w->leader && !agent->gate_asks) {
+    bool judges = agent->gate_asks || agent_drains(agent);
+    if (!w->leader && !judges) {
         if (agent->mate_questions)
             memset(agent->mates, 0, sizeof agent->mates);
         return;
     }
+    for (size_t i = 0; i < w->pod_count; i++)
+        judges = judges || w->pods[i].terminating;
     for (size_t i = 0; i < w->pod_count; i++) {
         const struct pod *pod = &w->pods[i];
         struct agent_mate *mate = &agent->mates[pod->ordinal];
@@ -340,7 +348,7 @@ void agent_ask_mates(struct sim *sim, struct agent *agent)
             *mate = (struct agent_mate){0};
             text_format(mate->uid, sizeof mate->uid, "%s", pod->uid);
         }
-        bool hurry = agent->gate_asks || mate->state != AGENT_OK;
+        bool hurry = judges || mate->state != AGENT_OK;
         int64_t period_ms = hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
         if (!mate->asking && (!mate->asked_ms || w->now_ms - mate->asked_ms >= period_ms))
             mate_ask(sim, agent, pod->ordinal, sim_addr_parse(pod->ip));

@@ -10,6 +10,7 @@
 #define RELIST_LOW_US MS(500)
 #define RELIST_HIGH_US SECONDS(8)
 #define BOOKMARK_US SECONDS(60)
+#define BROKEN_MS 5000
 #define REQUEST_TIMEOUT_US SECONDS(5)
 
 static void on_list(struct sim *sim, const struct event *event);
@@ -39,6 +40,13 @@ int64_t agent_api_seen_ms(const struct agent *agent)
             oldest = agent->seen_ms[kind];
     }
     return oldest;
+}
+
+/* kube_watch_broken() */
+bool agent_api_broken(struct sim *sim, const struct agent *agent)
+{
+    int64_t seen_ms = agent_api_seen_ms(agent);
+    return agent->broken && seen_ms && agent_clock_ms(sim, agent) - seen_ms > BROKEN_MS;
 }
 
 /* ---- lists and watches ---- */
@@ -78,7 +86,8 @@ static void on_list(struct sim *sim, const struct event *event)
     if (agent_absent(sim, event, &agent))
         return;
     agent->relisting = false;
-    if (!kube_reachable(sim, agent) || sim_chance(sim, sim->api.error_permille)) {
+    agent->broken = !kube_reachable(sim, agent) || sim_chance(sim, sim->api.error_permille);
+    if (agent->broken) {
         kube_relist(sim, agent, sim_between(sim, RELIST_LOW_US, RELIST_HIGH_US));
         return;
     }
@@ -118,6 +127,7 @@ static void on_watch(struct sim *sim, const struct event *event)
         return;
     if (!kube_reachable(sim, agent) || sim->now_us < sim->faults.frozen_until_us[agent->index]) {
         agent->missed |= 1u << kind;
+        agent->broken |= !kube_reachable(sim, agent);
         int64_t wait = sim->now_us < sim->faults.frozen_until_us[agent->index]
                            ? sim->faults.frozen_until_us[agent->index] - sim->now_us
                            : sim_between(sim, RELIST_LOW_US, RELIST_HIGH_US);
@@ -140,6 +150,7 @@ static void on_bookmark(struct sim *sim, const struct event *event)
     if (!reached) {
         /* A watch that broke: listed again as soon as that succeeds. */
         agent->missed = (1u << API_KINDS) - 1;
+        agent->broken = true;
         kube_relist(sim, agent, sim_between(sim, RELIST_LOW_US, RELIST_HIGH_US));
     }
     sim_after(sim, BOOKMARK_US, on_bookmark, agent->index, 0, agent->run, NULL);
@@ -299,7 +310,7 @@ static void on_record_answer(struct sim *sim, const struct event *event)
         attempts_succeeded(&agent->attempts, key, now_ms, action_quiet_ms(&request->action));
         agent->record = agent->record_copy = request->stored;
     } else if (request->answer != API_CONFLICT) {
-        (void)attempts_failed(&agent->attempts, key, now_ms);
+        (void)attempts_failed(&agent->attempts, key, now_ms, 0);
     }
     free(request);
     agent_wake(sim, agent);

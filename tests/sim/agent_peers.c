@@ -92,9 +92,10 @@ void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan 
 {
     bool wanted[PODS_MAX] = {0};
     const struct world *w = &agent->world;
-    /* The gate judges by the views of all (agent_follow_pods). */
-    bool watch = w->leader || agent->gate_asks;
-    size_t sweep_max = agent->gate_asks ? NODES_MAX : sim->setup.sweep_max;
+    /* Gate and drain judge by the views of all (agent_follow_pods). */
+    bool judges = agent->gate_asks || agent_drains(agent);
+    bool watch = w->leader || judges;
+    size_t sweep_max = judges ? NODES_MAX : sim->setup.sweep_max;
     const struct observe_ask *asks = observe_choose(w, plan, watch, sweep_max, &sim->turn_arena);
     struct observe_ask own = {.rhythm = observe_own_rhythm(w->pod_count, watch)};
     wanted[agent->index] = true;
@@ -220,9 +221,10 @@ static bool peer_says_same(const struct server *a, const struct server *b)
 {
     return a->reach == b->reach && a->view == b->view && a->state_ok == b->state_ok &&
            a->view_outdated == b->view_outdated && a->link_up == b->link_up &&
-           a->primary == b->primary && a->keys == b->keys && a->slots_ok == b->slots_ok &&
-           a->current_epoch == b->current_epoch && a->my_epoch == b->my_epoch &&
-           a->node_timeout_ms == b->node_timeout_ms && a->diskless_delay_s == b->diskless_delay_s &&
+           a->primary == b->primary && a->vote_requests == b->vote_requests && a->keys == b->keys &&
+           a->slots_ok == b->slots_ok && a->current_epoch == b->current_epoch &&
+           a->my_epoch == b->my_epoch && a->node_timeout_ms == b->node_timeout_ms &&
+           a->diskless_delay_s == b->diskless_delay_s &&
            a->replica_migration == b->replica_migration && a->no_failover == b->no_failover &&
            strcmp(a->announce_ip, b->announce_ip) == 0 && strcmp(a->run_id, b->run_id) == 0;
 }

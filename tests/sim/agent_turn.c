@@ -128,6 +128,7 @@ static void turn_put_pod(const struct sim *sim, struct agent *agent, const struc
     *pod = (struct pod){.ordinal = ordinal,
                         .port = MODEL_PORT,
                         .terminating = from->terminating,
+                        .grace_ms = from->grace_ms,
                         .ready = from->ready};
     memcpy(pod->name, sim->redis[ordinal].name, sizeof pod->name);
     memcpy(pod->uid, from->uid, sizeof pod->uid);
@@ -140,8 +141,10 @@ static void turn_put_pod(const struct sim *sim, struct agent *agent, const struc
     pod->told = agent_told_of(sim, agent, ordinal, from->uid);
     if (strcmp(from->uid, agent->pod_uid) == 0)
         pod->agent = AGENT_OK;
-    else if (strcmp(mate->uid, from->uid) == 0)
+    else if (strcmp(mate->uid, from->uid) == 0) {
         pod->agent = mate->state;
+        pod->agent_seen_ms = mate->seen_ms;
+    }
     const struct agent_peer *peer = &agent->peers[ordinal];
     if (peer->used && strcmp(peer->uid, from->uid) == 0)
         pod->server = peer->server;
@@ -155,6 +158,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
         .me = NO_POD,
         .leader = agent_may_act(sim, agent),
         .api_seen_ms = agent_api_seen_ms(agent),
+        .api_broken = agent_api_broken(sim, agent),
         .replicas_per_primary = sim->setup.replicas_per_primary,
         .reform_lost = sim->setup.reform_lost,
         .attempts = &agent->attempts,
@@ -224,12 +228,14 @@ static void on_turn(struct sim *sim, const struct event *event)
         return;
     turn_observe(sim, agent);
     agent_remember(sim, agent);
+    agent_watch_drain(sim, agent);
     arena_reset(&sim->turn_arena);
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);
     sim->stats->turns++;
     turn_publish(sim, agent, &plan);
     agent_answer_gate(sim, agent);
+    agent_answer_drain(sim, agent, &plan);
     agent_peers_follow(sim, agent, &plan); /* after it, which reads the views of who is left */
     agent_ask_mates(sim, agent);
     agent->turn_us = 0;

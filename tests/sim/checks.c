@@ -144,6 +144,21 @@ void check_takeover(struct sim *sim, const struct redis *r, const struct redis_n
     }
 }
 
+void check_handover(struct sim *sim, const struct redis *r, const struct redis_node *old,
+                    uint64_t epoch)
+{
+    if (epoch <= old->epoch)
+        sim_violation(sim, "I4: %s takes over from %s on the votes of an earlier election", r->name,
+                      redis_name_of(sim, old->id));
+}
+
+void check_second_vote(struct sim *sim, const struct redis *voter,
+                       const struct redis_node *candidate, const struct redis_node *primary)
+{
+    sim_violation(sim, "I12: %s is asked for a second vote about %s, by %s, within 2 x NT",
+                  voter->name, redis_name_of(sim, primary->id), redis_name_of(sim, candidate->id));
+}
+
 void check_keep_copies(struct sim *sim, const struct redis *primary)
 {
     for (int k = 0; k < sim->atom_count; k++) {
@@ -157,6 +172,32 @@ void check_keep_copies(struct sim *sim, const struct redis *primary)
                 sim->checks.kept[k] = r->data[k];
         }
     }
+}
+
+void check_stops(struct sim *sim, const struct redis *primary)
+{
+    for (int k = 0; k < sim->atom_count; k++)
+        if (claims(primary) >> k & 1)
+            sim->checks.stopped[k] = primary->data[k];
+}
+
+void check_loses(struct sim *sim, const struct redis *r)
+{
+    for (int k = 0; k < sim->atom_count; k++)
+        if (r->data[k] >= sim->checks.stopped[k])
+            sim->checks.stopped[k] = 0;
+}
+
+void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms)
+{
+    for (int k = 0; k < sim->atom_count; k++)
+        if (atoms >> k & 1 && r->data[k] < sim->checks.stopped[k])
+            sim_violation(sim,
+                          "I8: %s takes over slots %d-%d with write %llu, and its primary has "
+                          "stopped with write %llu on its disk",
+                          r->name, sim->atoms[k].first, sim->atoms[k].last,
+                          (unsigned long long)r->data[k],
+                          (unsigned long long)sim->checks.stopped[k]);
 }
 
 void check_kept(struct sim *sim)

@@ -9,7 +9,8 @@
  *   I2   hence no slot has two owners by our doing
  *   I3   at the end every slot has one owner in every view
  *   I8   no data is replaced by nothing, by our REPLICATE or by Redis itself; nobody copies a stranger's
- *        data; what a replica had when its primary came back without it is there in the end
+ *        data; what a replica had when its primary came back without it is there in the end; nobody
+ *        takes over who lacks what a primary had that was told to stop, unless that is lost
  *   I9   implied: agents crash, pause and restart at any event
  *   I10  converged within a limit after the last fault, and nothing is sent after that
  *   I13  TAKEOVER and FORCE only of a primary that does not run
@@ -38,7 +39,9 @@ struct checks {
     int foreign_count;
     uint32_t met_by_hand;     /* a stranger that a person has introduced; 0 = none */
     uint64_t kept[ATOMS_MAX]; /* writes that replicas had when their primary lost its data */
-    bool quiet;               /* nothing may be sent any more (I10) */
+    uint64_t
+        stopped[ATOMS_MAX]; /* that a primary had when it was told to stop; 0 = none, or lost */
+    bool quiet;             /* nothing may be sent any more (I10) */
     /* A Lease deleted by hand makes two leaders, until the first one's renewal fails: harmlessness is
      * what then must hold (DESIGN 4), and all the other checks. */
     int64_t two_leaders_until_us;
@@ -55,7 +58,18 @@ void check_forget(struct sim *sim, const struct redis *r, const struct redis_nod
 void check_takeover(struct sim *sim, const struct redis *r, const struct redis_node *primary);
 void check_node_added(struct sim *sim, const struct redis *r, uint32_t id);
 void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary);
+/* A hand-over is won under an epoch that is later than the primary's, or it is reverted (FACTS 0.3). */
+void check_handover(struct sim *sim, const struct redis *r, const struct redis_node *old,
+                    uint64_t epoch);
+
+/* It was ordered while a voter gives no second vote: writes are paused for 5 s and nothing is won. */
+void check_second_vote(struct sim *sim, const struct redis *voter,
+                       const struct redis_node *candidate, const struct redis_node *primary);
+
 void check_keep_copies(struct sim *sim, const struct redis *primary); /* it loses its data now */
+void check_stops(struct sim *sim, const struct redis *primary);       /* told to, with its data */
+void check_loses(struct sim *sim, const struct redis *r);             /* what it has, now */
+void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms);
 void check_record(struct sim *sim, const struct record *before, const struct record *after);
 
 /* Every server of ours up, in sync and content: faults that lose data wait for it. */

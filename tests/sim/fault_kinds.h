@@ -47,5 +47,8 @@ bool fault_api_down(struct sim *sim);
 bool fault_primaries_lost_anyhow(struct sim *sim);
 bool fault_opened_by_hand(struct sim *sim);
 bool fault_unsynced_heir(struct sim *sim);
+bool fault_pod_drain(struct sim *sim);
+bool fault_back_and_forth(struct sim *sim);
+bool fault_kept_away(struct sim *sim);
 
 #endif

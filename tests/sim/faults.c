@@ -241,6 +241,9 @@ static const struct fault_kind {
     {"primaries-lost-anyhow", fault_primaries_lost_anyhow},
     {"opened-by-hand", fault_opened_by_hand},
     {"unsynced-heir", fault_unsynced_heir},
+    {"pod-drain", fault_pod_drain},
+    {"back-and-forth", fault_back_and_forth},
+    {"kept-away", fault_kept_away},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

@@ -50,7 +50,7 @@ static void loss_happens(struct sim *sim, int pod, enum loss loss)
     } else {
         pods_crash_server(sim, pod);
         if (loss == LOSS_DATA)
-            redis_lose_data(r);
+            redis_lose_data(sim, r);
         else
             redis_lose_volume(sim, r);
     }

@@ -196,8 +196,16 @@ bool fault_server_pause(struct sim *sim)
     return true;
 }
 
+/* What holds a primary without its data is gone with its pod, and nobody tells the new one. */
+static bool hold_is_forgotten(const struct sim *sim)
+{
+    return fault_api_troubled(sim) && fault_owner_is_gone(sim);
+}
+
 static bool delete_pod(struct sim *sim, int pod, bool graceful)
 {
+    if (hold_is_forgotten(sim))
+        return false;
     if (!sim->api.now.pods[pod].exists || sim->api.now.pods[pod].terminating)
         return false;
     /* What may be lost now may be needed in a second, when the cluster stands. */
@@ -247,8 +255,7 @@ static bool order_needs_person(const struct sim *sim)
 
 bool fault_all_pods(struct sim *sim)
 {
-    /* What holds a primary without its data is gone with its pod, and nobody tells the new one. */
-    if (order_needs_person(sim) || (fault_api_troubled(sim) && fault_owner_is_gone(sim)))
+    if (order_needs_person(sim) || hold_is_forgotten(sim))
         return false;
     if (!sim->setup.volumes && anything_written(sim))
         return false;

@@ -12,6 +12,7 @@
 
 #include "core/action.h"
 #include "core/attempts.h"
+#include "core/failover.h"
 #include "core/gate.h"
 #include "core/gate_twin.h"
 #include "core/lease.h"
@@ -83,6 +84,7 @@ struct agent {
     size_t cursor[API_KINDS];
     bool synced[API_KINDS];
     int64_t seen_ms[API_KINDS];
+    bool broken;     /* the API was not reached: nothing tells of changes */
     unsigned missed; /* kinds whose events were lost: a new list is due */
     bool relisting;
     bool set_seen;                      /* the StatefulSet was there once */
@@ -102,8 +104,11 @@ struct agent {
     int64_t settle_until_ms;
     int64_t turn_us; /* of the turn in the queue */
     struct own_past past;
+    struct failover_history failovers;
+    struct drain_watch drain;
     uint64_t gate_asked; /* the server that waits at the gate since gate_asked_ms */
     int64_t gate_asked_ms;
+    int64_t gate_few_ms;
     bool gate_asks; /* the gate needs to know more: all views, all agents' words */
     char gate_said[GATE_REASON_SIZE];
     struct gate_twin twin; /* agent_twin.c */
@@ -136,6 +141,7 @@ void agent_kube_changed(struct sim *sim, struct agent *agent, enum api_kind kind
 void agent_put_record(struct sim *sim, struct agent *agent, const struct action *action);
 bool agent_may_act(const struct sim *sim, const struct agent *agent);
 int64_t agent_api_seen_ms(const struct agent *agent);
+bool agent_api_broken(struct sim *sim, const struct agent *agent);
 
 /* agent_peers.c: which servers are asked, and when. */
 void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan *plan);
@@ -150,6 +156,12 @@ void agent_ask_mates(struct sim *sim, struct agent *agent);
 struct told agent_told_of(const struct sim *sim, const struct agent *agent, int pod,
                           const char *uid);
 bool gate_opens_alone(const struct sim *sim, const struct redis *r); /* the hook's own rule */
+
+/* agent_drain.c: preStop, as agent_drain.c of the agent carries it. */
+void agent_watch_drain(struct sim *sim, struct agent *agent);
+void agent_answer_drain(struct sim *sim, struct agent *agent, const struct plan *plan);
+bool agent_drains(const struct agent *agent);
+enum leaving agent_leaving(const struct agent *agent);
 
 /* agent_exec.c */
 void agent_execute(struct sim *sim, struct agent *agent, const struct plan *plan);

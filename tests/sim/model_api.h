@@ -35,6 +35,7 @@ struct api_pod {
     int node; /* -1 = not scheduled */
     int zone;
     bool terminating;
+    int64_t grace_ms;
     bool ready;
 };
 
@@ -96,6 +97,12 @@ struct gate_model { /* a server's hook that asks whether it may start (agent/hoo
     bool opened;      /* a person told its agent to let it go */
 };
 
+struct drain_model { /* a pod's preStop (agent/hook/probe.c) */
+    bool asking;
+    bool goes; /* it was told that its server may stop */
+    int64_t since_us;
+};
+
 struct pod_model {
     uint64_t run; /* +1 for each pod of this name */
     bool wanted_late;
@@ -105,10 +112,13 @@ struct pod_model {
     bool lose_volume;
     bool lose_data; /* with this pod, but not its nodes.conf */
     struct gate_model gate;
+    struct drain_model drain;
 };
 
 void pods_init(struct sim *sim, int replicas);
 void pods_delete(struct sim *sim, int pod, bool graceful);
+void pods_drain(struct sim *sim, int pod, int64_t grace_us); /* deleted, with its preStop */
+void pods_let_go(struct sim *sim, int pod);                  /* preStop ends: SIGTERM */
 void pods_scale(struct sim *sim, int replicas);
 void pods_crash_server(struct sim *sim, int pod);
 void pods_crash_agent(struct sim *sim, int pod);

@@ -29,7 +29,8 @@ static struct bus_packet *packet_new(struct sim *sim, struct redis *r, enum bus_
     p->slots = owner->slots;
     p->announced = r->set.announce ? r->set.announce : r->addr;
     p->offset = r->repl.offset;
-    p->forced = sim->now_us < r->election.forced_until_us;
+    p->manual = election_is_manual(sim, r);
+    p->forced = p->manual || sim->now_us < r->election.forced_until_us;
     if (gossip_max)
         p->gossip_count = gossip_fill(sim, r, to, p->gossip, gossip_max);
     return p;

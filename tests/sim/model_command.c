@@ -175,6 +175,52 @@ static const char *command_force(struct sim *sim, struct redis *r)
     return NULL;
 }
 
+static void on_writes_paused(struct sim *sim, const struct event *event);
+static void on_paused_offset(struct sim *sim, const struct event *event);
+
+/* MFSTART has arrived: the primary holds its writes back and says how far it has come. */
+static void on_writes_paused(struct sim *sim, const struct event *event)
+{
+    struct redis *primary = &sim->redis[event->other];
+    struct redis *r = &sim->redis[event->who];
+    if (r->run != event->run || !redis_running(sim, primary) || !redis_myself(primary)->slots ||
+        !sim_linked(sim, event->who, event->other) ||
+        redis_myself(r)->primary != redis_myself(primary)->id)
+        return;
+    primary->writes_paused_until_us = sim->now_us + SECONDS(5);
+    sim_after(sim, sim->latency_us[event->other][event->who], on_paused_offset, event->who,
+              event->other, event->run, NULL);
+}
+
+static void on_paused_offset(struct sim *sim, const struct event *event)
+{
+    struct redis *r = &sim->redis[event->who];
+    if (r->run != event->run || sim->now_us >= r->election.manual_until_us)
+        return;
+    r->election.manual_offset = sim->redis[event->other].repl.offset;
+    redis_wake(sim, r);
+}
+
+/* Both sides agree: the primary's writes wait for the end of the election, or 5 s (FACTS 3). */
+static const char *command_failover(struct sim *sim, struct redis *r)
+{
+    const struct redis_node *me = redis_myself(r);
+    if (me->flags & NODE_PRIMARY)
+        return "ERR You should send CLUSTER FAILOVER to a replica";
+    const struct redis_node *primary = redis_find(r, me->primary);
+    if (!primary)
+        return "ERR I'm a replica but my master is unknown to me";
+    if (primary->flags & NODE_FAIL || primary->link.state != LINK_UP)
+        return "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE";
+    if (!r->traits->votes_wait_2nt) /* valkey 8.1 begins anew (FACTS 0.3) */
+        r->election = (struct redis_election){0};
+    r->election.manual_until_us = sim->now_us + SECONDS(5);
+    r->election.manual_offset = -1;
+    int host = primary->link.peer;
+    sim_after(sim, sim->latency_us[r->index][host], on_writes_paused, r->index, host, r->run, NULL);
+    return NULL;
+}
+
 static const char *command_cluster(struct sim *sim, struct redis *r, const struct action_args *args)
 {
     if (word_is(args, 1, "MEET") && args->count >= 4)
@@ -191,6 +237,8 @@ static const char *command_cluster(struct sim *sim, struct redis *r, const struc
         return command_takeover(sim, r);
     if (word_is(args, 1, "FAILOVER") && word_is(args, 2, "FORCE") && args->count == 3)
         return command_force(sim, r);
+    if (word_is(args, 1, "FAILOVER") && args->count == 2)
+        return command_failover(sim, r);
     return "ERR unknown subcommand or wrong number of arguments";
 }
 

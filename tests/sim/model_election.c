@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Config epochs: who owns a slot, collisions, automatic failover and its votes (FACTS 0.3, 3).
- * Of manual failover TAKEOVER (model_command.c) and FORCE are here; the one that the primary agrees to
- * comes with the issue that orders it.
+ * Of manual failover TAKEOVER is in model_command.c; FORCE and the one that the primary agrees to are
+ * elections.
  */
 #include <assert.h>
 
@@ -103,6 +103,7 @@ void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old
     if (me->epoch < epoch)
         me->epoch = epoch;
     uint64_t slots = old->slots;
+    check_heir(sim, r, slots);
     redis_set_primary_flag(r, me);
     repl_unset(sim, r);
     for (int k = 0; k < sim->atom_count; k++)
@@ -113,12 +114,27 @@ void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old
     bus_broadcast(sim, r, BUS_PONG);
 }
 
+/* The primary holds its writes back, and the replica has all of them. */
+bool election_is_manual(const struct sim *sim, const struct redis *r)
+{
+    const struct redis_election *e = &r->election;
+    return sim->now_us < e->manual_until_us && e->manual_offset >= 0 && r->repl.state == REPL_UP &&
+           r->repl.offset >= e->manual_offset;
+}
+
 static void election_win(struct sim *sim, struct redis *r, struct redis_node *old)
 {
+    uint64_t epoch = r->election.epoch;
     sim->stats->elections++;
-    r->election.forced_until_us = 0;
-    sim_trace(sim, r->name, "won the election, epoch %llu", (unsigned long long)r->election.epoch);
-    election_take_over(sim, r, old, r->election.epoch);
+    if (election_is_manual(sim, r)) {
+        sim->stats->handovers++;
+        check_handover(sim, r, old, epoch);
+    }
+    r->election.forced_until_us = r->election.manual_until_us = 0;
+    if (!r->traits->votes_wait_2nt) /* clusterFailoverReplaceYourPrimary, valkey 8.1 (FACTS 0.3) */
+        r->election = (struct redis_election){0};
+    sim_trace(sim, r->name, "won the election, epoch %llu", (unsigned long long)epoch);
+    election_take_over(sim, r, old, epoch);
 }
 
 /* clusterHandleSlaveFailover. */
@@ -129,7 +145,7 @@ void election_step(struct sim *sim, struct redis *r)
     if (!(me->flags & NODE_REPLICA))
         return;
     struct redis_node *primary = redis_find(r, me->primary);
-    bool forced = sim->now_us < e->forced_until_us;
+    bool forced = election_is_manual(sim, r) || sim->now_us < e->forced_until_us;
     if (r->set.no_failover && !forced)
         return;
     if (forced ? !primary || !primary->slots : !election_wanted(sim, r, primary))
@@ -141,7 +157,9 @@ void election_step(struct sim *sim, struct redis *r)
     if (!e->at_us || age > 2 * timeout) {
         int64_t delay = forced ? 0 : election_delay(sim, r, primary->id);
         *e = (struct redis_election){.at_us = sim->now_us + delay,
-                                     .forced_until_us = e->forced_until_us};
+                                     .forced_until_us = e->forced_until_us,
+                                     .manual_until_us = e->manual_until_us,
+                                     .manual_offset = e->manual_offset};
         return;
     }
     if (sim->now_us < e->at_us || age > timeout)
@@ -150,6 +168,7 @@ void election_step(struct sim *sim, struct redis *r)
         r->current_epoch++;
         e->epoch = r->current_epoch;
         e->sent = true;
+        r->vote_requests += redis_known(r) - 1;
         bus_broadcast(sim, r, BUS_AUTH_REQUEST);
         return;
     }
@@ -171,8 +190,11 @@ void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
     if (!primary || !(primary->flags & NODE_FAIL || p->forced))
         return;
     int64_t wait = 2 * MS(r->set.node_timeout_ms);
-    if (r->traits->votes_wait_2nt && primary->voted_us && sim->now_us - primary->voted_us < wait)
+    if (r->traits->votes_wait_2nt && primary->voted_us && sim->now_us - primary->voted_us < wait) {
+        if (p->manual)
+            check_second_vote(sim, r, sender, primary);
         return;
+    }
     for (int k = 0; k < sim->atom_count; k++)
         if (p->slots >> k & 1 && r->owner[k] >= 0 && r->nodes[r->owner[k]].epoch > p->config_epoch)
             return;

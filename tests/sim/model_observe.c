@@ -128,6 +128,7 @@ void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server)
     s->offset = r->repl.offset;
     s->keys = observe_keys(sim, r);
     s->memory_bytes = 1 << 20;
+    s->vote_requests = r->vote_requests;
     observe_cluster_info(sim, r, s);
 }
 
@@ -137,6 +138,8 @@ void redis_observe_settings(const struct redis *r, struct server *ret_server)
     ret_server->diskless_delay_s = r->set.diskless_delay_s;
     ret_server->replica_migration = r->set.replica_migration;
     ret_server->no_failover = r->set.no_failover;
+    ret_server->aof = 1; /* what is acknowledged is on the volume */
+    ret_server->aof_written = true;
     sim_addr_text(r->set.announce, ret_server->announce_ip, sizeof ret_server->announce_ip);
 }
 
@@ -144,6 +147,12 @@ void redis_probe(const struct sim *sim, struct redis *r, struct probe *ret_probe
 {
     redis_id_hex(redis_myself(r)->id, &ret_probe->id);
     ret_probe->primary = redis_myself(r)->flags & NODE_PRIMARY;
+    ret_probe->link_up = r->repl.state == REPL_UP;
+    char ip[ADDR_TEXT_SIZE];
+    sim_addr_text(r->repl.addr, ip, sizeof ip);
+    text_format(ret_probe->primary_ip, sizeof ret_probe->primary_ip, "%s", ip);
+    ret_probe->primary_port = r->repl.addr ? MODEL_PORT : 0;
+    ret_probe->vote_requests = r->vote_requests;
     ret_probe->known_nodes = redis_known(r);
     ret_probe->slots_assigned = redis_slots_assigned(sim, r);
     ret_probe->keys = observe_keys(sim, r);

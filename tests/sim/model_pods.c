@@ -190,12 +190,43 @@ void pods_delete(struct sim *sim, int pod, bool graceful)
     sim_after(sim, grace, on_removed, pod, graceful, sim->pods[pod].run, NULL);
 }
 
+void pods_drain(struct sim *sim, int pod, int64_t grace_us)
+{
+    struct api_pod *p = &sim->api.now.pods[pod];
+    if (!p->exists || p->terminating)
+        return;
+    sim_trace(sim, sim->redis[pod].name, "pod deleted, with %lld s for its drain",
+              (long long)(grace_us / SECONDS(1)));
+    p->terminating = true;
+    p->ready = false;
+    p->grace_ms = grace_us / 1000;
+    sim->pods[pod].drain = (struct drain_model){.asking = true, .since_us = sim->now_us};
+    api_changed(sim, API_PODS);
+    struct agent *agent = &sim->agents[pod];
+    if (agent->alive && sim->now_us >= agent->paused_until_us)
+        agent_wake(sim, agent);
+    sim_after(sim, grace_us, on_removed, pod, 1, sim->pods[pod].run, NULL);
+}
+
+void pods_let_go(struct sim *sim, int pod)
+{
+    sim->pods[pod].drain.asking = false;
+    sim->pods[pod].drain.goes = true;
+    sim_after(sim, sim_between(sim, MS(5), MS(100)), on_removed, pod, 1, sim->pods[pod].run, NULL);
+}
+
 static void on_removed(struct sim *sim, const struct event *event)
 {
     if (pod_gone(sim, event))
         return;
     struct api_pod *p = &sim->api.now.pods[event->who];
     struct redis *r = &sim->redis[event->who];
+    struct drain_model *drain = &sim->pods[event->who].drain;
+    if ((drain->asking || drain->goes) && redis_running(sim, r))
+        repl_drain(sim, r);
+    if (drain->goes && sim->setup.volumes && r->phase == REDIS_UP)
+        check_stops(sim, r);
+    *drain = (struct drain_model){0};
     bool reset = event->other || sim_chance(sim, 500);
     redis_stop(sim, r, reset);
     r->addr = 0;
@@ -208,7 +239,7 @@ static void on_removed(struct sim *sim, const struct event *event)
     if (!sim->setup.volumes || sim->pods[event->who].lose_volume)
         redis_lose_volume(sim, r);
     if (sim->pods[event->who].lose_data)
-        redis_lose_data(r);
+        redis_lose_data(sim, r);
     sim->pods[event->who].lose_volume = false;
     sim->pods[event->who].lose_data = false;
     faults_volume_swapped(sim, event->who);

@@ -108,6 +108,8 @@ void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us)
     r->phase = REDIS_LOADING;
     r->addr = addr;
     r->paused_until_us = 0;
+    r->writes_paused_until_us = 0;
+    r->vote_requests = 0;
     r->set = r->configured;
     if (sim->setup.announce_by_hook || !r->ours)
         r->set.announce = addr;
@@ -172,18 +174,19 @@ void redis_stop(struct sim *sim, struct redis *r, bool reset_peers)
 void redis_lose_volume(struct sim *sim, struct redis *r)
 {
     assert(r->phase == REDIS_DOWN);
+    check_loses(sim, r);
     r->has_conf = false;
     r->emptied = true;
     memset(r->data, 0, sizeof r->data);
     memset(r->owner, -1, sizeof r->owner);
     memset(r->nodes, 0, sizeof r->nodes);
     r->node_high = 0;
-    (void)sim;
 }
 
-void redis_lose_data(struct redis *r)
+void redis_lose_data(struct sim *sim, struct redis *r)
 {
     assert(r->phase == REDIS_DOWN);
+    check_loses(sim, r);
     memset(r->data, 0, sizeof r->data);
     r->emptied = true;
 }

@@ -100,6 +100,8 @@ struct redis_election {
     unsigned votes;
     bool sent;
     int64_t forced_until_us; /* CLUSTER FAILOVER FORCE */
+    int64_t manual_until_us; /* CLUSTER FAILOVER, which the primary agrees to */
+    int64_t manual_offset;   /* the primary's, with its writes paused; -1 = it did not say so yet */
 };
 
 struct redis_replication {
@@ -110,7 +112,8 @@ struct redis_replication {
     uint64_t peer_run;
     bool by_command; /* the primary was chosen by our REPLICATE */
     int64_t down_since_us;
-    bool retry_due; /* an attempt is in the queue */
+    int64_t stalled_until_us; /* nothing comes over the link that is up */
+    bool retry_due;           /* an attempt is in the queue */
     uint64_t lineage;
     int64_t offset;
 };
@@ -129,7 +132,9 @@ struct redis {
     char run_id[RUN_ID_SIZE];
     int64_t up_us;
     int64_t paused_until_us;
-    int addr; /* of its host; 0 = none */
+    int64_t writes_paused_until_us; /* for a manual failover */
+    int64_t vote_requests;          /* sent in this run, by node */
+    int addr;                       /* of its host; 0 = none */
     struct redis_settings set;
 
     /* nodes.conf and the data set: survive the process while the volume does. */
@@ -182,7 +187,7 @@ void redis_init(struct sim *sim, int index, const char *name, bool ours);
 void redis_start(struct sim *sim, struct redis *r, int addr, int64_t load_us);
 void redis_stop(struct sim *sim, struct redis *r, bool reset_peers);
 void redis_lose_volume(struct sim *sim, struct redis *r);
-void redis_lose_data(struct redis *r); /* its nodes.conf stays */
+void redis_lose_data(struct sim *sim, struct redis *r); /* its nodes.conf stays */
 void redis_pause(struct sim *sim, struct redis *r, int64_t for_us);
 bool redis_running(const struct sim *sim, const struct redis *r); /* up and not paused */
 
@@ -226,6 +231,7 @@ struct bus_packet {
     int announced; /* address in the header, else the source's */
     int64_t offset;
     bool forced;        /* AUTH_REQUEST: of a primary that may not be failed */
+    bool manual;        /* and that agreed */
     uint32_t subject;   /* FAIL, UPDATE */
     uint32_t forgotten; /* FORGOTTEN_NODE extension */
     int gossip_count;
@@ -249,6 +255,7 @@ void gossip_mark_failing(struct sim *sim, struct redis *r, struct redis_node *n)
 void election_step(struct sim *sim, struct redis *r);
 void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
                    const struct bus_packet *p);
+bool election_is_manual(const struct sim *sim, const struct redis *r);
 void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old, uint64_t epoch);
 void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *sender, uint64_t epoch,
                        uint64_t slots);
@@ -258,6 +265,7 @@ void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender
 void repl_follow(struct sim *sim, struct redis *r, int addr, bool by_command);
 void repl_unset(struct sim *sim, struct redis *r);
 void repl_lost(struct sim *sim, int peer, uint64_t peer_run);
+void repl_stall(struct sim *sim, struct redis *r, int64_t for_us);
 void repl_drain(struct sim *sim, struct redis *r); /* replicas get what they lack, as at SIGTERM */
 void repl_write(struct sim *sim, struct redis *r, int atom, uint64_t version);
 void redis_set_primary(struct sim *sim, struct redis *r, struct redis_node *n, bool by_command);

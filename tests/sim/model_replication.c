@@ -27,6 +27,7 @@ static void repl_down(struct sim *sim, struct redis *r)
     if (r->repl.state == REPL_UP)
         r->repl.down_since_us = sim->now_us;
     r->repl.state = REPL_CONNECT;
+    r->repl.stalled_until_us = 0;
 }
 
 void repl_follow(struct sim *sim, struct redis *r, int addr, bool by_command)
@@ -55,6 +56,7 @@ void redis_set_primary(struct sim *sim, struct redis *r, struct redis_node *n, b
     bool was_primary = me->flags & NODE_PRIMARY;
     me->flags = (me->flags & ~(uint32_t)NODE_PRIMARY) | NODE_REPLICA;
     me->primary = n->id;
+    r->writes_paused_until_us = 0; /* clients are told of the other one instead */
     r->recheck = true;
     redis_touch(r);
     sim_trace(sim, r->name, "replicates %s now", redis_name_of(sim, n->id));
@@ -157,10 +159,20 @@ static void on_replicated(struct sim *sim, const struct event *event)
     struct redis *r = &sim->redis[event->who];
     const struct redis *primary = &sim->redis[event->other];
     if (r->phase != REDIS_UP || r->repl.state != REPL_UP || r->repl.peer != event->other ||
-        primary->run != r->repl.peer_run || event->run != r->run)
+        primary->run != r->repl.peer_run || event->run != r->run ||
+        sim->now_us < r->repl.stalled_until_us)
         return;
     memcpy(r->data, primary->data, sizeof r->data);
     r->repl.offset = primary->repl.offset;
+}
+
+/* Then all of it comes at once. */
+void repl_stall(struct sim *sim, struct redis *r, int64_t for_us)
+{
+    r->repl.stalled_until_us = sim->now_us + for_us;
+    sim_after(sim, for_us, on_replicated, r->index, r->repl.peer, r->run, NULL);
+    sim_trace(sim, r->name, "nothing comes over its replication link for %lld ms",
+              (long long)(for_us / 1000));
 }
 
 /* A stop by SIGTERM waits until the replicas have everything (FACTS 3). */
@@ -170,7 +182,7 @@ void repl_drain(struct sim *sim, struct redis *r)
         struct redis *replica = &sim->redis[i];
         if (replica->phase == REDIS_UP && replica->repl.state == REPL_UP &&
             replica->repl.peer == r->index && replica->repl.peer_run == r->run &&
-            sim_linked(sim, i, r->index)) {
+            sim->now_us >= replica->repl.stalled_until_us && sim_linked(sim, i, r->index)) {
             memcpy(replica->data, r->data, sizeof r->data);
             replica->repl.offset = r->repl.offset;
         }

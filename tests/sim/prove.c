@@ -52,6 +52,14 @@ static const struct proof {
      GUARD_UNSYNCED,
      {"unsynced-heir"},
      "I8: "},
+    {"without FAILOVER a hand-over is ordered while the votes of the last one count",
+     GUARD_FAILOVER,
+     {"back-and-forth"},
+     "I12: "},
+    {"without KEPT a replica is elected that lacks what its primary has stopped with",
+     GUARD_KEPT,
+     {"kept-away"},
+     "I8: "},
 };
 
 static uint64_t proof_faults(const struct proof *proof)

@@ -18,7 +18,8 @@ static void on_write(struct sim *sim, const struct event *event)
     int first = (int)rng_below(&sim->rng, PODS_MAX);
     for (int i = 0; i < PODS_MAX; i++) {
         struct redis *r = &sim->redis[(first + i) % PODS_MAX];
-        if (!redis_running(sim, r) || !r->state_ok || r->owner[k] != 0)
+        if (!redis_running(sim, r) || !r->state_ok || r->owner[k] != 0 ||
+            sim->now_us < r->writes_paused_until_us)
             continue;
         repl_write(sim, r, k, ++sim->writes);
         sim->acked[k] = sim->writes;

@@ -394,7 +394,7 @@ static void test_empty_restart(void)
     repl_write(sim, &sim->redis[0], 0, 1);
     sim_run(sim, sim->now_us + MS(10));
     redis_stop(sim, &sim->redis[0], true);
-    redis_lose_data(&sim->redis[0]);
+    redis_lose_data(sim, &sim->redis[0]);
     redis_start(sim, &sim->redis[0], sim->redis[0].addr, MS(10));
     sim_run(sim, sim->now_us + SECONDS(10));
     expect_true("FACTS 0.1: a primary back without its data empties its replica",

@@ -8,7 +8,7 @@
 #include "core/gate.h"
 
 #define STATS_RULES_MAX 48
-#define STATS_FAULTS_MAX 40
+#define STATS_FAULTS_MAX 48
 
 struct stats {
     uint64_t schedules;
@@ -25,6 +25,7 @@ struct stats {
     uint64_t wipes; /* data replaced by nothing, by Redis itself */
     uint64_t takeovers;
     uint64_t forced;
+    uint64_t handovers;
     uint64_t verdicts[GATE_GO_EMPTY + 1]; /* of the gate, by enum gate_verdict */
     uint64_t hooks_alone;                 /* started without a word of their agent */
     uint64_t converge_ms_max;

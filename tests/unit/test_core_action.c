@@ -231,6 +231,53 @@ static void test_what_changed_meanwhile_is_not_sent(void **state)
     }
 }
 
+/* CLUSTER FAILOVER goes to whoever is still what was judged, and nobody else of the shard meanwhile. */
+static void test_a_hand_over_is_ordered_once_of_who_was_judged(void **state)
+{
+    (void)state;
+    struct action a = {.kind = ACTION_FAILOVER,
+                       .node = world_build_id(1),
+                       .subject = world_build_id(7),
+                       .require = REQUIRE_FOLLOWS,
+                       .ip = "10.0.0.8",
+                       .port = 6379,
+                       .value = 3};
+    const struct probe judged = {.id = world_build_id(1),
+                                 .link_up = true,
+                                 .primary_ip = "10.0.0.8",
+                                 .primary_port = 6379,
+                                 .vote_requests = 3};
+    const char *why = NULL;
+    assert_true(action_still_valid(&a, &judged, &why));
+    struct probe other = judged;
+    other.primary = true;
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server is no longer a replica");
+    other = judged;
+    other.primary_port = 6380;
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server follows another primary meanwhile");
+    other = judged;
+    other.link_up = false;
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server has lost its primary meanwhile");
+    other = judged;
+    other.vote_requests = 8;
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server has asked for votes meanwhile");
+
+    struct action second = a;
+    second.node = world_build_id(2);
+    second.value = 0;
+    assert_true(action_key(&a) == action_key(&second));
+    second.subject = world_build_id(8);
+    assert_true(action_key(&a) != action_key(&second));
+    assert_int_equal(action_quiet_ms(&a), 6000);
+    assert_int_equal(action_failed_quiet_ms(&a), 6000); /* its OK may be what was lost */
+    a.kind = ACTION_MEET;
+    assert_int_equal(action_failed_quiet_ms(&a), 0);
+}
+
 static void test_another_server_at_the_address_gets_nothing(void **state)
 {
     (void)state;
@@ -257,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_every_kind_has_a_name_and_a_quiet_time),
         cmocka_unit_test(test_what_still_holds_is_sent),
         cmocka_unit_test(test_what_changed_meanwhile_is_not_sent),
+        cmocka_unit_test(test_a_hand_over_is_ordered_once_of_who_was_judged),
         cmocka_unit_test(test_another_server_at_the_address_gets_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,6 +138,43 @@ static void test_a_minority_waits_longer(void **state)
     assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
 }
 
+/*
+ * Addresses come one after another. Who has waited for most of them waits for the rest as well: else
+ * most servers start at that moment, all with the rest for failing, and agree on it at once.
+ */
+static void test_a_minority_that_ends_waits_for_the_rest(void **state)
+{
+    struct world_build *b = formed_elsewhere(*state);
+    struct gate_claim claim = claim_of(b, 0);
+    struct node_id primaries[3];
+    for (size_t i = 0; i < 3; i++)
+        primaries[i] = b->nodes[i].id;
+    claim.primaries = primaries;
+    claim.primary_count = 3;
+    for (size_t i = 1; i < 6; i++)
+        take_address(&b->pods[i]);
+    int64_t few_ms = 0;
+    claim.asked_ms -= (int64_t)2 * LIMIT_MS;
+    gate_note_few(&b->world, &claim, &few_ms);
+    assert_int_equal(few_ms, b->world.now_ms);
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    text_format(b->pods[1].ip, sizeof b->pods[1].ip, "10.0.0.88"); /* two of three */
+    b->world.now_ms += 1000;
+    gate_note_few(&b->world, &claim, &few_ms);
+    assert_int_equal(few_ms, b->world.now_ms - 1000);
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_string_equal(
+        reason, "muster-2 and others have no address yet: waiting for them (at most 30 s more)");
+    b->world.now_ms += LIMIT_MS - 1000;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    b->world.now_ms -= 1;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    claim.asked_ms = b->world.now_ms - LIMIT_MS; /* another server, which never was one of few */
+    few_ms = claim.asked_ms - 1;
+    gate_note_few(&b->world, &claim, &few_ms);
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+}
+
 /* Before the pods, the StatefulSet and the record were read, old addresses may be another cluster's. */
 static void test_a_server_with_peers_waits_until_they_are_known(void **state)
 {
@@ -237,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_a_server_waits_for_peers_on_their_way),
         cmocka_unit_test(test_a_server_does_not_wait_for_a_failed_peer),
         cmocka_unit_test(test_a_minority_waits_longer),
+        cmocka_unit_test(test_a_minority_that_ends_waits_for_the_rest),
         cmocka_unit_test(test_a_silent_api_holds_a_server_to_the_limit_only),
         cmocka_unit_test(test_the_record_knows_whose_address_a_node_has),
         cmocka_unit_test(test_a_server_that_answers_has_the_address_it_answers_at),

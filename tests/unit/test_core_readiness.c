@@ -224,6 +224,40 @@ static void test_a_restarted_server_passes_the_strict_test_again(void **state)
     step(&r, b, true, "a replica in sync");
 }
 
+/* The next pod to be stopped may be the one with the only other copy. */
+static void test_in_a_roll_the_shard_has_its_copies_first(void **state)
+{
+    arena_reset(*state);
+    struct world_build *b = world_build_formed(*state, 3, 9);
+    b->world.me = REPLICA;
+    struct server *mate = &b->pods[REPLICA + 3].server;
+    size_t primary = 0;
+    while (!node_id_eq(&b->pods[primary].server.id, &mate->view->myself->primary))
+        primary++;
+    struct readiness r = {0};
+    mate->link_up = false;
+    b->pods[REPLICA].updated = true;
+    step(&r, b, false, "in a rolling update, and muster-7 of its shard is not in sync yet");
+    b->pods[REPLICA + 3].server.reach = REACH_REFUSED; /* it may wait for this very pod */
+    step(&r, b, true, "a replica in sync with its primary");
+
+    r = (struct readiness){0};
+    b->pods[REPLICA + 3].server.reach = REACH_OK;
+    b->world.me = primary;
+    step(&r, b, true, "a primary that serves its slots"); /* an old one */
+    r = (struct readiness){0};
+    b->pods[primary].updated = true;
+    step(&r, b, false, "in a rolling update, and muster-7 of its shard is not in sync yet");
+    for (size_t i = 0; i < b->world.pod_count; i++)
+        b->pods[i].updated = true;
+    step(&r, b, true, "a primary that serves its slots");
+
+    r = (struct readiness){0};
+    b->pods[primary].updated = false;
+    b->world.me = primary ? 0 : 1;
+    step(&r, b, true, "a primary that serves its slots"); /* another shard's */
+}
+
 static void test_a_replica_may_be_cut_off_for_half_a_minute(void **state)
 {
     struct world_build *b = formed(*state, REPLICA);
@@ -288,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_a_server_that_does_not_answer_is_not_ready),
         cmocka_unit_test(test_a_server_that_denies_the_agent_keeps_its_verdict),
         cmocka_unit_test(test_a_restarted_server_passes_the_strict_test_again),
+        cmocka_unit_test(test_in_a_roll_the_shard_has_its_copies_first),
         cmocka_unit_test(test_a_replica_may_be_cut_off_for_half_a_minute),
         cmocka_unit_test(test_readiness_survives_the_agents_restart),
     };

@@ -137,7 +137,7 @@ static void test_failures_back_off_doubling_to_the_cap(void **state)
     attempts = (struct attempts){.rng = {5}};
     int64_t full = ATTEMPT_BACKOFF_MS;
     for (int i = 0; i < 20; i++) {
-        int64_t delay = attempts_failed(&attempts, 1, 1000);
+        int64_t delay = attempts_failed(&attempts, 1, 1000, 0);
         assert_true(delay >= full / 2 && delay <= full);
         assert_false(attempts_may(&attempts, 1, 1000 + delay - 1));
         assert_true(attempts_may(&attempts, 1, 1000 + delay));
@@ -152,10 +152,12 @@ static void test_a_success_ends_the_backing_off(void **state)
     static struct attempts attempts;
     attempts = (struct attempts){.rng = {5}};
     for (int i = 0; i < 10; i++)
-        (void)attempts_failed(&attempts, 1, 1000);
+        (void)attempts_failed(&attempts, 1, 1000, 0);
+    assert_true(attempts_failed(&attempts, 2, 1000, 6000) >= 6000); /* whatever the backoff says */
+    assert_false(attempts_may(&attempts, 2, 6999));
     attempts_succeeded(&attempts, 1, 1000, 0);
     assert_true(attempts_may(&attempts, 1, 1000));
-    assert_true(attempts_failed(&attempts, 1, 2000) <= ATTEMPT_BACKOFF_MS);
+    assert_true(attempts_failed(&attempts, 1, 2000, 0) <= ATTEMPT_BACKOFF_MS);
 }
 
 /* A full table gives up what ends first: forgetting it is harmless. */

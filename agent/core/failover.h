@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * May a replica take over from a primary that lives, by CLUSTER FAILOVER? (DESIGN 5.5.)
+ *
+ * An order given too early does harm. Redis and Valkey before 8.1 keep the votes of an earlier
+ * election for 4 x cluster-node-timeout: a replica that is ordered again within it "wins" on them
+ * without an epoch, serves writes for a moment and loses them (FACTS 0.3, FAULTS 0.1), or pauses its
+ * primary for 5 s and wins nothing. And their voters refuse a second vote about one primary within
+ * 2 x cluster-node-timeout. Valkey 8.1 and newer reset both (#1274, #1305, #1711).
+ *
+ * What is needed beside the world is when each server asked for votes last: by what this observer has
+ * seen, on its own clock. What it has not seen counts as attempted now.
+ */
+#ifndef MUSTER_CORE_FAILOVER_H
+#define MUSTER_CORE_FAILOVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "core/facts.h"
+#include "core/world.h"
+
+#define FAILOVER_WHY_SIZE 160
+/*
+ * What the candidate may lack of its primary's stream, bytes: writes are paused until it has it. The
+ * two offsets are of different moments, at most a second apart.
+ */
+#define FAILOVER_LAG_MAX (INT64_C(1) << 20)
+/* A word of a voter that is older was not asked for now (FAULTS I6). */
+#define FAILOVER_ASKED_MS 2000
+
+/* What was seen of one node, in the order in which it happened. */
+struct failover_past {
+    struct node_id id;
+    struct node_id follows;   /* when it was seen last; "" = a primary */
+    char run_id[RUN_ID_SIZE]; /* likewise */
+    int64_t vote_requests;    /* likewise */
+    int64_t first_ms;         /* when it was seen first, in whatever run */
+    int64_t attempt_ms; /* the last sign that it asked for votes in this run; 0 = it did not */
+    int64_t voted_ms;   /* the last sign that votes about it as a primary were asked for */
+};
+
+struct failover_history {
+    struct failover_past items[NODES_MAX];
+    size_t count;
+    size_t next; /* where the pod after the last one was found: pods keep their order */
+};
+
+/* Takes the world of this turn into account. */
+void failover_look(struct failover_history *history, const struct world *world);
+
+/* The observer ordered an attempt of `candidate`, whatever came of it. */
+void failover_ordered(struct failover_history *history, const struct node_id *candidate,
+                      const struct node_id *primary, int64_t now_ms);
+
+/*
+ * DESIGN 5.5's six rules for the servers of two pods. False with the first reason that stands
+ * against it: half a sentence that begins with the pod it is about.
+ */
+bool failover_may(const struct world *world, const struct facts *facts, size_t candidate,
+                  size_t primary, char ret_why[FAILOVER_WHY_SIZE]);
+
+/* A hand-over of this primary's shard was ordered a moment ago and may still be under way. */
+bool failover_in_flight(const struct world *world, const struct node_id *primary);
+
+/*
+ * The follower of the primary that should take over now: already of the StatefulSet's new revision,
+ * then of the newest version, then with least lag, then of the lowest ordinal. NO_POD with the reason
+ * against the one that came nearest, or against having any.
+ */
+size_t failover_choose(const struct world *world, const struct facts *facts, size_t primary,
+                       char ret_why[FAILOVER_WHY_SIZE]);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Servers that are to stop (DESIGN 5.5): who orders the hand-over. It is the agent beside the primary,
+ * by itself, since it works without Lease and API too; the leader only when that agent is silent for
+ * longer than an order of its could still be under way.
+ */
+#include "base/text.h"
+#include "core/election.h"
+#include "core/failover.h"
+#include "core/rules.h"
+
+static bool drain_order(struct planner *p, size_t primary, size_t heir, enum authority authority)
+{
+    const struct pod *from = &p->world->pods[primary];
+    struct action a = planner_action(p, ACTION_FAILOVER, heir, authority);
+    a.require = REQUIRE_FOLLOWS;
+    a.subject = from->server.id;
+    a.port = from->port;
+    a.value = p->world->pods[heir].server.vote_requests;
+    text_format(a.ip, sizeof a.ip, "%s", from->ip);
+    return planner_add(p, a);
+}
+
+/*
+ * Those followers that lack some of the primary's data do not take part in elections until they have
+ * it, so that it may be away for as long as its pod needs.
+ */
+static bool drain_tell(struct planner *p, size_t primary, enum authority authority)
+{
+    bool told = false;
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        if (!election_is_open(p->world, p->facts, i, primary))
+            continue;
+        struct action a = planner_action(p, ACTION_CONFIG_SET, i, authority);
+        a.require = REQUIRE_REPLICA;
+        a.setting = SETTING_NO_FAILOVER;
+        a.value = 1;
+        told |= planner_add(p, a);
+    }
+    return told;
+}
+
+enum rule_verdict rule_drain(struct planner *p)
+{
+    const struct world *w = p->world;
+    struct drain_verdict *verdict = &p->plan->drain;
+    drain_judge(w, p->facts, w->me, &w->drain, verdict);
+    if (verdict->step == DRAIN_NONE)
+        return RULE_PASS;
+    p->plan->wants_views |= verdict->hurry;
+    if (verdict->heir != NO_POD)
+        (void)drain_order(p, w->me, verdict->heir, AUTHORITY_OWN);
+    if (verdict->tells)
+        (void)drain_tell(p, w->me, AUTHORITY_OWN);
+    planner_say(p, "%s", verdict->reason);
+    return RULE_PASS;
+}
+
+/* Its own agent cannot have ordered anything that is still under way, and will not. */
+static bool drain_is_orphaned(const struct world *w, const struct pod *pod)
+{
+    return pod->terminating && pod->agent == AGENT_SILENT &&
+           w->now_ms - pod->agent_seen_ms > ACTION_FAILOVER_MS;
+}
+
+/* Whether it stops, and when, is its hook's to say: what can be done is done now. */
+static void drain_orphan(struct planner *p, const struct shard *shard)
+{
+    const struct world *w = p->world;
+    size_t at = shard->primary_pod;
+    const char *name = w->pods[at].name;
+    char why[FAILOVER_WHY_SIZE];
+    size_t heir = failover_choose(w, p->facts, at, why);
+    if (heir != NO_POD && drain_order(p, at, heir, AUTHORITY_LEADER)) {
+        planner_say(p, "%s is to stop and its agent is silent: its %u slots go to %s", name,
+                    shard->slot_count, w->pods[heir].name);
+        return;
+    }
+    bool keeps =
+        heir == NO_POD && drain_is_on_disk(w, &w->pods[at]) && !(w->guards_off & GUARD_KEPT);
+    bool told = keeps && drain_tell(p, at, AUTHORITY_LEADER);
+    planner_say(p, "%s is to stop and its agent is silent: %s%s", name, why,
+                told ? "; who lacks some of its data is told to wait for it" : "");
+}
+
+enum rule_verdict rule_drain_silent(struct planner *p)
+{
+    const struct world *w = p->world;
+    for (size_t s = 0; s < p->facts->shard_count; s++) {
+        size_t at = p->facts->shards[s].primary_pod;
+        if (at == NO_POD || at == w->me || !drain_is_orphaned(w, &w->pods[at]) ||
+            !world_view_fresh(w, &w->pods[at]))
+            continue;
+        drain_orphan(p, &p->facts->shards[s]);
+    }
+    return RULE_PASS;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan/case_drain.h"
+
+#include <string.h>
+
+#include "core/failover.h"
+#include "plan/case_words.h"
+
+#define WATCHED_MS 600000
+
+bool case_drain_read(struct case_drain *drain, struct world *world, struct span words)
+{
+    struct drain_watch *watch = &world->drain;
+    int64_t number = 0;
+    drain->used = true;
+    (void)case_number(words, "since", &number);
+    watch->since_ms = world->now_ms - number;
+    if (case_number(words, "epoch", &number)) {
+        watch->owner = true;
+        watch->epoch = (uint64_t)number;
+    }
+    if (case_number(words, "slots", &number))
+        watch->slots = (uint32_t)number;
+    if (case_number(words, "handed", &number))
+        watch->handed_ms = world->now_ms - number;
+    if (case_number(words, "tells", &number))
+        watch->tells_ms = world->now_ms - number;
+    if (case_word(words, "told"))
+        watch->told_ms = world->now_ms - 1;
+    return true;
+}
+
+bool case_drain_past(struct case_drain *drain, struct span keyword, struct span words)
+{
+    drain->used = true;
+    if (span_is(keyword, "watched"))
+        return text_to_i64(words, 1, INT32_MAX, &drain->watched_ms);
+    if (drain->past_count == CASE_DRAIN_PASTS_MAX)
+        return false;
+    drain->pasts[drain->past_count++] = words;
+    return true;
+}
+
+void case_drain_pod(struct pod *pod, int64_t now_ms, struct span words)
+{
+    char word[8] = "";
+    case_copy(words, "leaving", word, sizeof word);
+    if (word[0])
+        pod->told =
+            (struct told){.heard_ms = now_ms,
+                          .leaving = strcmp(word, "goes") == 0 ? LEAVING_GOES : LEAVING_ASKED};
+    if (case_word(words, "unheard"))
+        pod->told.heard_ms = 1;
+    word[0] = '\0';
+    case_copy(words, "agent", word, sizeof word);
+    if (word[0]) {
+        pod->agent = AGENT_SILENT;
+        pod->agent_seen_ms = now_ms - 7000;
+    }
+    (void)case_number(words, "grace", &pod->grace_ms);
+    pod->updated = case_word(words, "updated");
+}
+
+static const struct pod *drain_primary(const struct world *world, const struct node_id *id)
+{
+    for (size_t i = 0; i < world->pod_count; i++)
+        if (node_id_eq(&world->pods[i].server.id, id))
+            return &world->pods[i];
+    return NULL;
+}
+
+/* Replication runs at the primary's address, unless the case says otherwise. */
+static void drain_fill_addresses(const struct world *world, struct pod *pods)
+{
+    for (size_t i = 0; i < world->pod_count; i++) {
+        struct server *s = &pods[i].server;
+        const struct pod *primary =
+            s->primary || !s->view ? NULL : drain_primary(world, &s->view->myself->primary);
+        if (!primary || s->primary_ip[0])
+            continue;
+        text_format(s->primary_ip, sizeof s->primary_ip, "%s", primary->ip);
+        s->primary_port = primary->port;
+    }
+}
+
+/* And agents were heard. */
+static void drain_fill_words(const struct world *world, struct pod *pods)
+{
+    for (size_t i = 0; i < world->pod_count; i++)
+        if (!pods[i].told.heard_ms && pods[i].agent == AGENT_OK)
+            pods[i].told.heard_ms = world->now_ms;
+}
+
+static bool drain_put_past(const struct world *world, struct failover_history *history,
+                           struct span words)
+{
+    struct span name;
+    int64_t ago;
+    if (!span_token(&words, &name))
+        return false;
+    for (size_t i = 0; i < world->pod_count; i++) {
+        if (!span_is(name, world->pods[i].name))
+            continue;
+        struct failover_past *past = &history->items[i];
+        if (case_number(words, "first", &ago))
+            past->first_ms = world->now_ms - ago;
+        if (case_number(words, "attempt", &ago))
+            past->attempt_ms = world->now_ms - ago;
+        if (case_number(words, "voted", &ago))
+            past->voted_ms = world->now_ms - ago;
+        return true;
+    }
+    return false;
+}
+
+bool case_drain_finish(const struct case_drain *drain, struct world *world, struct pod *pods,
+                       struct arena *arena)
+{
+    drain_fill_addresses(world, pods);
+    if (!drain->used)
+        return true;
+    drain_fill_words(world, pods);
+    int64_t seen_ms = world->now_ms - (drain->watched_ms ? drain->watched_ms : WATCHED_MS);
+    struct failover_history *history = ARENA_NEW(arena, struct failover_history, 1);
+    for (size_t i = 0; i < world->pod_count; i++)
+        history->items[history->count++] = (struct failover_past){
+            .id = world->pods[i].server.id, .first_ms = seen_ms, .voted_ms = seen_ms};
+    world->failovers = history;
+    for (size_t i = 0; i < drain->past_count; i++)
+        if (!drain_put_past(world, history, drain->pasts[i]))
+            return false;
+    return true;
+}
