@@ -31,7 +31,7 @@ class Addresses(MusterTestCase):
             primaries = cluster.primaries()
             before = {pod: lab.address(pod) for pod in primaries}
             begin = time.monotonic()
-            lab.readdress(primaries[0], primaries[1], swap=True)
+            lab.readdress(primaries[0], primaries[1], grace=0, swap=True)    # else they hand over
             lab.wait("formed", timeout=60)
             print(f"{server}: two primaries swapped their addresses, whole after "
                   f"{time.monotonic() - begin:.1f} s")

@@ -139,6 +139,7 @@ class LoadReports(unittest.TestCase):
                 self.assertLess(paused, 400, report)
                 self.assertLess(max(first, last), 145, report)
                 self.assertEqual(report["longestGapMs"], paused, report)
+                self.assertEqual(report["longestGapsMs"][0], paused, report)
 
     def test_a_deleted_key_is_lost(self) -> None:
         for when in ("while it runs", "after it stopped"):

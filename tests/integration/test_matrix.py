@@ -40,6 +40,7 @@ DISKLESS_DELAY = 5           # the servers' default
 LATE_SECONDS = 3.0
 UP_SECONDS = 360             # with the machine busy; on a quiet one thirty pods take a tenth of it
 PODS_AT_ONCE = 36            # more of them and two cores do nothing but time out and begin again
+VERSIONS_SHARE = 3           # of the four that tests/run.sh runs at a time: thirty pods each
 
 FACTORS: dict[str, list[Any]] = {
     "pods": [6, 7, 8, 12, 30],
