@@ -338,6 +338,11 @@ class Objects(ChartTest):
             if not enabled:
                 self.assertEqual(made.volume("data")["emptyDir"], {})
 
+    def test_a_copy_is_not_delayed_once_every_replica_asks(self):
+        for replicas in (0, 1, 2):
+            made = self.render(cluster__replicasPerPrimary=replicas)
+            self.assertIn(f"repl-diskless-sync-max-replicas {replicas}", made.server_lines())
+
     def test_claims(self):
         made = self.render(persistence__storageClass="-", persistence__claimName="redis-data",
                            persistence__size="20Gi")

@@ -2,18 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # images.sh [STATE]: makes sure that Docker has every image that the tests use, gives them to the cluster in STATE if one
-# is named, and prints their names: muster:VERSION of this work tree, redis:8.0, valkey/valkey:8.1. Those of the servers are
-# pulled where that is possible; elsewhere they are made from Debian's packages.
+# is named, and prints their names: muster:VERSION of this work tree, redis:7.0, redis:8.0, valkey/valkey:8.1. Those of the
+# servers are pulled where that is possible; elsewhere they are made from Debian's packages.
 
 # shellcheck source=tests/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 here=$repo/tests/e2e
 version=$(awk '$1 == "appVersion:" { print $2 }' "$repo/charts/redis-cluster/Chart.yaml")
 
-# image, kind, what `KIND-server --version` must say
+# image, kind, the Debian suite that has it, what `KIND-server --version` must say
 servers='
-redis:8.0          redis   v=8\.0\.
-valkey/valkey:8.1  valkey  v=8\.1\.
+redis:7.0          redis   bookworm  v=7\.0\.
+redis:8.0          redis   trixie    v=8\.0\.
+valkey/valkey:8.1  valkey  trixie    v=8\.1\.
 '
 
 log=$cache/images.log
@@ -25,7 +26,7 @@ build() {
     }
 }
 
-# server IMAGE KIND MATCH
+# server IMAGE KIND SUITE MATCH
 server() {
     local line
     ! docker image inspect "$1" >/dev/null 2>&1 || return 0
@@ -35,9 +36,9 @@ server() {
     fi
     say "making $1 from Debian's packages"
     "$repo/tests/chart/base-image.sh"
-    build -t "$1.new" --build-arg KIND="$2" "$here/images"
+    build -t "$1.new" --build-arg KIND="$2" --build-arg SUITE="$3" "$here/images"
     line=$(docker run --rm --network none "$1.new" "$2-server" --version)
-    grep -qE -- "$3" <<<"$line" || die "Debian's $2-server is now '$line', which is not $1: name the version that it is"
+    grep -qE -- "$4" <<<"$line" || die "$2-server of Debian $3 is now '$line', which is not $1: name the version that it is"
     docker tag "$1.new" "$1"
     docker rmi "$1.new" >/dev/null
 }
@@ -46,9 +47,9 @@ server() {
 say "making muster:$version"
 build -t "muster:$version" "$repo"
 names=("muster:$version")
-while read -r image kind match; do
+while read -r image kind suite match; do
     [ -n "$image" ] || continue
-    server "$image" "$kind" "$match"
+    server "$image" "$kind" "$suite" "$match"
     names+=("$image")
 done <<<"$servers"
 [ -z "${1-}" ] || "$here/cluster" --state "$1" load "${names[@]}"

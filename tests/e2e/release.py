@@ -94,7 +94,15 @@ class Release:
 
     def install(self) -> float:
         """helm install; the time (of time.time) at which it was called."""
-        words = [HELM, "install", "shop", str(CHART), "--namespace", self.namespace]
+        return self._helm("install")
+
+    def upgrade(self, **values: Any) -> float:
+        """helm upgrade with these values changed; the time at which it was called."""
+        self.values.update({path.replace("__", "."): value for path, value in values.items()})
+        return self._helm("upgrade")
+
+    def _helm(self, verb: str) -> float:
+        words = [HELM, verb, "shop", str(CHART), "--namespace", self.namespace]
         if os.environ.get("E2E_VALUES"):
             words += ["--values", os.environ["E2E_VALUES"]]
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -111,7 +119,7 @@ class Release:
             done = subprocess.run([*words, "--values", file.name], capture_output=True, text=True, check=False,
                                   timeout=120)
         if done.returncode != 0:
-            raise Refused(f"helm install: {done.stderr.strip()}")
+            raise Refused(f"helm {verb}: {done.stderr.strip()}")
         self.warnings = done.stderr
         return begun
 
@@ -174,25 +182,35 @@ class Release:
                             "-o", 'jsonpath={range .items[*]}{.message}{"\\n"}{end}')
 
     @contextmanager
-    def new_addresses(self) -> Iterator[dict[str, str]]:
-        """Inside it: the address of each pod that is made from now on, by name, as soon as the API server has it."""
-        old = {one["metadata"]["uid"] for one in json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]}
-        found: dict[str, str] = {}
+    def watch_addresses(self, tell: Callable[[str, str, str], None]) -> Iterator[None]:
+        """Inside it: tell(name, uid, address) of each pod that is there or comes, as soon as the API server has it."""
         line = '{.metadata.name} {.metadata.uid} {.status.podIP}{"\\n"}'
         with subprocess.Popen([KUBECTL, "--namespace", self.namespace, "get", "pods", "--watch", "-o",
                                f"jsonpath={line}"], stdout=subprocess.PIPE, text=True) as watch:
             def read() -> None:
                 assert watch.stdout
                 for name, uid, *address in map(str.split, watch.stdout):
-                    if address and uid not in old:
-                        found[name] = address[0]
+                    if address:
+                        tell(name, uid, address[0])
             reader = threading.Thread(target=read)
             reader.start()
             try:
-                yield found
+                yield
             finally:
                 watch.kill()
                 reader.join()
+
+    @contextmanager
+    def new_addresses(self) -> Iterator[dict[str, str]]:
+        """Inside it: the address of each pod that is made from now on, by name."""
+        old = {one["metadata"]["uid"] for one in json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]}
+        found: dict[str, str] = {}
+
+        def tell(name: str, uid: str, address: str) -> None:
+            if uid not in old:
+                found[name] = address
+        with self.watch_addresses(tell):
+            yield found
 
     def logged(self, pod: str, container: str, words: str) -> Optional[float]:
         """When (time.time) a container first logged a line with these words; None when it has not."""

@@ -165,10 +165,11 @@ class Defaults(Installed):
         address = self.release.get("service", self.release.name)["spec"]["clusterIP"]
         self.assertEqual(self.release.redis("-h", address, "get", "first"), "key")
 
-    def test_a_deleted_replica_comes_back_with_its_data(self) -> None:
+    # late from here on, for roles that move may lie together in a zone, which `muster check` has to say
+    def test_y_a_deleted_replica_comes_back_with_its_data(self) -> None:
         self.comes_back("replica")
 
-    def test_a_deleted_primary_comes_back_with_its_data(self) -> None:
+    def test_y_a_deleted_primary_comes_back_with_its_data(self) -> None:
         self.comes_back("primary")
 
     def comes_back(self, role: str) -> None:
@@ -180,7 +181,6 @@ class Defaults(Installed):
         self.assertNotEqual(after["ip"], before["ip"])
         self.assertEqual(self.read_keys(), KEYS)
 
-    # late, for the roles that it moves may lie together in a zone, which `muster check` has to say
     def test_z_a_primary_whose_volume_is_emptied(self) -> None:
         self.lose_data_of_a_primary("/data/*")
 
@@ -259,7 +259,8 @@ class Tls(Installed):
     def test_check_finds_nothing_to_say(self) -> None:
         self.release.muster("check")
 
-    def test_a_deleted_primary_comes_back_with_its_data(self) -> None:
+    # late: its roles move
+    def test_z_a_deleted_primary_comes_back_with_its_data(self) -> None:
         self.write_keys()
         before = self.pod_of("primary")
         after = self.delete_and_wait(before["name"])

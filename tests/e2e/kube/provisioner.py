@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A provisioner of local volumes: what the local-path provisioner does elsewhere.
+"""A provisioner of volumes, which does what the local-path provisioner does elsewhere, and what disks of a cloud do.
 
-When the scheduler has chosen a node for a pod and its claim (WaitForFirstConsumer), a folder of that node becomes a
-PersistentVolume that is bound to the node; when the claim is gone, the folder goes too. Runs on the control host.
+When the scheduler has chosen a node for a pod and its claim (WaitForFirstConsumer), a folder becomes a PersistentVolume:
+of the class `local`, the default, one of that node, to which it is bound; of the class `network` one that every node can
+mount. When the claim is gone, the folder goes too. Runs on the control host.
 """
 
 from __future__ import annotations
@@ -18,31 +19,37 @@ from typing import Any
 
 NAME = "e2e.muster.test/local"
 CHOSEN = "volume.kubernetes.io/selected-node"
-VOLUMES = "var/lib/volumes"
+# by class: the folder of its volumes as nodes see it; the state of all hosts is at /run/state on each
+FOLDERS = {"local": "/var/lib/volumes", "network": "/run/state/volumes"}
 
-STORAGE_CLASS = {
-    "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": NAME,
-    "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-    "volumeBindingMode": "WaitForFirstConsumer", "reclaimPolicy": "Delete",
-}
+
+def storage_class(name: str) -> dict[str, Any]:
+    """The class; `local` is the default."""
+    return {
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": NAME,
+        "metadata": {"name": name,
+                     "annotations": {"storageclass.kubernetes.io/is-default-class": str(name == "local").lower()}},
+        "volumeBindingMode": "WaitForFirstConsumer", "reclaimPolicy": "Delete",
+    }
 
 
 def volume_of(claim: dict[str, Any], node: str) -> dict[str, Any]:
-    """The volume for a claim that is to be used on the node."""
+    """The volume for a claim that is to be used on the node first."""
     meta, spec = claim["metadata"], claim["spec"]
-    name = f"pvc-{meta['uid']}"
+    name, kind = f"pvc-{meta['uid']}", spec["storageClassName"]
+    where = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]} if kind == "local" \
+        else {"key": "kubernetes.io/hostname", "operator": "Exists"}
     return {
         "apiVersion": "v1", "kind": "PersistentVolume",
         "metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": NAME}},
         "spec": {
             "capacity": {"storage": spec["resources"]["requests"]["storage"]},
-            "accessModes": spec["accessModes"], "storageClassName": spec["storageClassName"],
+            "accessModes": spec["accessModes"], "storageClassName": kind,
             "persistentVolumeReclaimPolicy": "Delete", "volumeMode": "Filesystem",
             "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": meta["name"],
                          "namespace": meta["namespace"], "uid": meta["uid"]},
-            "local": {"path": f"/{VOLUMES}/{name}"},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
-                {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}},
+            "local": {"path": f"{FOLDERS[kind]}/{name}"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [where]}]}},
         },
     }
 
@@ -62,6 +69,11 @@ class Provisioner:
             raise RuntimeError(f"kubectl {args[0]}: {done.stderr.strip()}")
         return done.stdout
 
+    def folder(self, volume: dict[str, Any], node: str) -> Path:
+        """What the volume is on the control host, if it was made for that node."""
+        path = volume["spec"]["local"]["path"]
+        return Path(path) if volume["spec"]["storageClassName"] == "network" else self.state / node / path[1:]
+
     def turn(self) -> None:
         """Gives each waiting claim its volume, and removes the volumes whose claims are gone."""
         items = json.loads(self.call("get", "pvc,pv", "--all-namespaces", "-o", "json"))["items"]
@@ -70,15 +82,15 @@ class Provisioner:
             meta = one["metadata"]
             if one["kind"] == "PersistentVolumeClaim":
                 node = meta.get("annotations", {}).get(CHOSEN)
-                if node and one["spec"].get("storageClassName") == "local" and f"pvc-{meta['uid']}" not in have:
+                if node and one["spec"].get("storageClassName") in FOLDERS and f"pvc-{meta['uid']}" not in have:
                     volume = volume_of(one, node)
-                    (self.state / node / volume["spec"]["local"]["path"][1:]).mkdir(parents=True, exist_ok=True)
+                    self.folder(volume, node).mkdir(parents=True, exist_ok=True)
                     self.call("create", "-f", "-", body=volume)
                     print(f"{meta['namespace']}/{meta['name']}: volume on {node}", flush=True)
             elif one["status"].get("phase") == "Released" \
                     and meta.get("annotations", {}).get("pv.kubernetes.io/provisioned-by") == NAME:
                 self.call("delete", "pv", meta["name"], "--wait=false")
-                for folder in self.state.glob(f"*/{VOLUMES}/{meta['name']}"):
+                for folder in self.state.glob(self.folder(one, "*").relative_to(self.state).as_posix()):
                     shutil.rmtree(folder)
                 print(f"{meta['name']}: removed", flush=True)
 
@@ -94,7 +106,8 @@ def main() -> None:
     while True:
         try:
             if not ready:
-                provisioner.call("apply", "-f", "-", body=STORAGE_CLASS)
+                for name in FOLDERS:
+                    provisioner.call("apply", "-f", "-", body=storage_class(name))
                 ready = True
             provisioner.turn()
         except (RuntimeError, subprocess.TimeoutExpired) as error:
