@@ -26,6 +26,7 @@ from muster_test import Lab, resp  # noqa: E402
 LIMIT_SECONDS = 3.0
 GIVE_UP_SECONDS = 180
 LATE_SECONDS = 60
+APART_SECONDS = 0.2
 AWAY_SECONDS = 20
 KEYS = 300
 
@@ -57,7 +58,10 @@ def delete_all(lab, _pods):
 
 
 def delete_all_half_late(lab, pods):
-    """The first half, with all the primaries of six, gets its addresses so much later than the others."""
+    """The first half gets its addresses so much later than the others, one pod after the other.
+
+    In it are all the primaries of six, and most of those of thirty.
+    """
     late = pods[:len(pods) // 2]
     for pod in late:
         lab.hold(pod)
@@ -65,12 +69,13 @@ def delete_all_half_late(lab, pods):
     time.sleep(LATE_SECONDS)
     for pod in late:
         lab.release(pod)
+        time.sleep(APART_SECONDS)
 
 
 def delete_all_two_swapped(lab, pods):
     """Two primaries get each other's address, all the others new ones."""
     lab.delete(*pods[2:], wait=False)
-    lab.readdress(pods[0], pods[1], swap=True, wait=False)
+    lab.readdress(pods[0], pods[1], grace=0, swap=True, wait=False)  # else they hand over
 
 
 def delete_all_api_away(lab, _pods):

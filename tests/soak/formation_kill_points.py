@@ -12,10 +12,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import json
-import os
-import platform
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +22,7 @@ from typing import Any, Optional
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "integration")]
 
+from campaign import write_result  # noqa: E402
 from muster_test import Lab, wait_until  # noqa: E402
 from test_matrix import ask_all, check_shards, check_views, require  # noqa: E402
 
@@ -32,22 +30,6 @@ PODS = 6
 REPLICAS = 1
 BATCH = 8                    # points begun at a time; those behind the end are thrown away
 POINTS_MAX = 300
-
-
-def find_machine() -> dict[str, Any]:
-    cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open()
-                if line.startswith("model name")), platform.processor())
-    return {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()}
-
-
-def find_version() -> dict[str, str]:
-    """Of what is tested: the commit, and whether files were changed since."""
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(HERE), *words], stdout=subprocess.PIPE, text=True,
-                              stderr=subprocess.DEVNULL, check=False).stdout.strip()
-    dirty = git("status", "--porcelain", "--", ":/agent")
-    return {"commit": git("rev-parse", "--short", "HEAD"),
-            "agentSources": "changed since" if dirty else "as committed"}
 
 
 def last_rule(log: str) -> str:
@@ -138,14 +120,8 @@ def main() -> int:
     failed = [point["after"] for point in points if "failed" in point]
     print(f"{len(points)} points, {len(failed)} failed{f': {failed}' if failed else ''}")
     if (args.first, args.last) == (1, POINTS_MAX):
-        result = {"campaign": "formation_kill_points", "date": time.strftime("%Y-%m-%d"),
-                  "version": find_version(), "machine": find_machine(), "seed": args.seed,
-                  "server": args.server, "pods": PODS, "jobs": args.jobs,
-                  "seconds": round(time.monotonic() - begin), "passed": not failed,
-                  "points": points}
-        path = HERE / "results/formation_kill_points.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        write_result("formation_kill_points", args.seed, begin, server=args.server, pods=PODS,
+                     jobs=args.jobs, passed=not failed, points=points)
     return 1 if failed or not points else 0
 
 
