@@ -58,14 +58,14 @@ static bool drain_goes(const struct pod *pod)
 static void drain_set_turn(struct drain *d)
 {
     d->turn_ms = DRAIN_TOGETHER_MS;
-    for (size_t i = 0; i < d->world->pod_count; i++) {
+    for (size_t i = 0; d->pod && i < d->world->pod_count; i++) {
         const struct pod *pod = &d->world->pods[i];
         const struct server *s = &pod->server;
-        if (i == d->at || !d->pod || pod->ordinal >= d->pod->ordinal || !drain_goes(pod) ||
+        if (i == d->at || pod->ordinal >= d->pod->ordinal || !drain_goes(pod) ||
             !world_server_fresh(d->world, pod) || !s->primary || !s->view ||
             !s->view->myself->slot_count)
             continue;
-        d->turn_ms += DRAIN_TURN_MS;
+        d->turn_ms += FAILOVER_TURN_MS;
         d->before = pod;
     }
     d->turn_ms = min_ms(d->turn_ms, d->keeps_ms / 2);

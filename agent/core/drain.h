@@ -48,10 +48,8 @@
 #define DRAIN_HURRY_MS 10000
 /* A former primary is in sync with its successor within a second (FACTS 3); then it stops anyhow. */
 #define DRAIN_RESYNC_MS 5000
-/* So long after preStop asked those that are to stop at the same moment know of each other, */
+/* So long after preStop asked those that are to stop at the same moment know of each other. */
 #define DRAIN_TOGETHER_MS 150
-/* and so long a hand-over before its own may take. */
-#define DRAIN_TURN_MS 300
 /* A setting is read again within a fraction of a second; a follower that does not answer has so long. */
 #define DRAIN_TELL_MS 3000
 

@@ -354,7 +354,23 @@ static bool ask_versions(const struct question *q)
     return true;
 }
 
-/* Rule 5: nothing else is under way in the shard. */
+/* The primary of another shard about whom votes may be asked for in this moment; NULL = nobody. */
+static const struct pod *in_election(const struct question *q)
+{
+    const struct world *w = q->world;
+    for (size_t i = 0; w->failovers && i < w->failovers->count; i++) {
+        const struct failover_past *past = &w->failovers->items[i];
+        if (node_id_eq(&past->id, &q->p->server.id) || !past->voted_ms ||
+            w->now_ms - past->voted_ms >= FAILOVER_TURN_MS)
+            continue;
+        size_t at = facts_pod_of(q->facts, &past->id);
+        if (at != NO_POD)
+            return &w->pods[at];
+    }
+    return NULL;
+}
+
+/* Rule 5: nothing else is under way in the shard, and no election in another. */
 static bool ask_quiet(const struct question *q)
 {
     const struct world *w = q->world;
@@ -369,6 +385,9 @@ static bool ask_quiet(const struct question *q)
     if (!past || w->now_ms - past->first_ms < ACTION_FAILOVER_MS)
         return refuse(q, "%s is known for too short a time to tell whether it is being replaced",
                       q->p->name);
+    const struct pod *other = in_election(q);
+    if (other)
+        return refuse(q, "the primaries vote about %s in this moment", other->name);
     return true;
 }
 

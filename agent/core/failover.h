@@ -28,6 +28,11 @@
  * two offsets are of different moments, at most a second apart.
  */
 #define FAILOVER_LAG_MAX (INT64_C(1) << 20)
+/*
+ * So long an election may take. A voter votes once in an epoch: an heir of another shard that asks
+ * meanwhile is refused, and its writes stay paused until it asks again (FACTS: elections of two shards).
+ */
+#define FAILOVER_TURN_MS 300
 /* A word of a voter that is older was not asked for now (FAULTS I6). */
 #define FAILOVER_ASKED_MS 2000
 

@@ -63,35 +63,47 @@ static bool drain_is_orphaned(const struct world *w, const struct pod *pod)
            w->now_ms - pod->agent_seen_ms > ACTION_FAILOVER_MS;
 }
 
-/* Whether it stops, and when, is its hook's to say: what can be done is done now. */
-static void drain_orphan(struct planner *p, const struct shard *shard)
+/*
+ * Whether it stops, and when, is its hook's to say: what can be done is done now. `before`: whose slots
+ * are handed over in this very turn, NULL = nobody's. Returns whose are then.
+ */
+static const struct pod *drain_orphan(struct planner *p, const struct shard *shard,
+                                      const struct pod *before)
 {
     const struct world *w = p->world;
     size_t at = shard->primary_pod;
     const char *name = w->pods[at].name;
     char why[FAILOVER_WHY_SIZE];
     size_t heir = failover_choose(w, p->facts, at, why);
+    if (heir != NO_POD && before) {
+        planner_say(
+            p, "%s is to stop and its agent is silent: its %u slots go to %s after those of %s",
+            name, shard->slot_count, w->pods[heir].name, before->name);
+        return before;
+    }
     if (heir != NO_POD && drain_order(p, at, heir, AUTHORITY_LEADER)) {
         planner_say(p, "%s is to stop and its agent is silent: its %u slots go to %s", name,
                     shard->slot_count, w->pods[heir].name);
-        return;
+        return &w->pods[at];
     }
     bool keeps =
         heir == NO_POD && drain_is_on_disk(w, &w->pods[at]) && !(w->guards_off & GUARD_KEPT);
     bool told = keeps && drain_tell(p, at, AUTHORITY_LEADER);
     planner_say(p, "%s is to stop and its agent is silent: %s%s", name, why,
                 told ? "; who lacks some of its data is told to wait for it" : "");
+    return before;
 }
 
 enum rule_verdict rule_drain_silent(struct planner *p)
 {
     const struct world *w = p->world;
+    const struct pod *handed = NULL;
     for (size_t s = 0; s < p->facts->shard_count; s++) {
         size_t at = p->facts->shards[s].primary_pod;
         if (at == NO_POD || at == w->me || !drain_is_orphaned(w, &w->pods[at]) ||
             !world_view_fresh(w, &w->pods[at]))
             continue;
-        drain_orphan(p, &p->facts->shards[s]);
+        handed = drain_orphan(p, &p->facts->shards[s], handed);
     }
     return RULE_PASS;
 }
