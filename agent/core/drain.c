@@ -52,8 +52,8 @@ static bool drain_goes(const struct pod *pod)
 }
 
 /*
- * One after the other in the order of their ordinals: whoever knows of the others counts the same. It is
- * a matter of time only, so that nobody waits for one that cannot hand over.
+ * One after the other in the order of their ordinals: whoever knows of the others counts the same. Who
+ * has handed over is waited for no more, and who cannot is waited for so long only.
  */
 static void drain_set_turn(struct drain *d)
 {
@@ -65,7 +65,7 @@ static void drain_set_turn(struct drain *d)
             !world_server_fresh(d->world, pod) || !s->primary || !s->view ||
             !s->view->myself->slot_count)
             continue;
-        d->turn_ms += FAILOVER_TURN_MS;
+        d->turn_ms += DRAIN_TURN_MS;
         d->before = pod;
     }
     d->turn_ms = min_ms(d->turn_ms, d->keeps_ms / 2);

@@ -48,8 +48,10 @@
 #define DRAIN_HURRY_MS 10000
 /* A former primary is in sync with its successor within a second (FACTS 3); then it stops anyhow. */
 #define DRAIN_RESYNC_MS 5000
-/* So long after preStop asked those that are to stop at the same moment know of each other. */
-#define DRAIN_TOGETHER_MS 150
+/* So long after preStop asked those that are to stop at the same moment know of each other, */
+#define DRAIN_TOGETHER_MS 250
+/* and so long each that still is to hand over before is waited for. */
+#define DRAIN_TURN_MS 1000
 /* A setting is read again within a fraction of a second; a follower that does not answer has so long. */
 #define DRAIN_TELL_MS 3000
 

@@ -154,7 +154,7 @@ static void test_half_knowledge_is_none(void **state)
     assert_int_equal(v.heir, NO_POD);
 }
 
-/* By their ordinals, 300 ms each; who has handed over, or stays, counts for nothing. */
+/* By their ordinals, a second each; who has handed over, or stays, counts for nothing. */
 static void test_several_shards_take_turns(void **state)
 {
     size_t c = 0;
@@ -163,10 +163,10 @@ static void test_several_shards_take_turns(void **state)
     b->pods[0].terminating = b->pods[2].terminating = true;
     b->pods[1].told.leaving = LEAVING_ASKED;
     watch.since_ms = T0;
-    int64_t second_ms = DRAIN_TOGETHER_MS + FAILOVER_TURN_MS;
+    int64_t second_ms = DRAIN_TOGETHER_MS + DRAIN_TURN_MS;
     struct drain_verdict v = turn(b, T0 + second_ms);
     assert_int_equal(v.heir, NO_POD);
-    assert_int_equal(v.again_ms, FAILOVER_TURN_MS);
+    assert_int_equal(v.again_ms, DRAIN_TURN_MS);
     assert_non_null(strstr(v.reason, " after those of muster-1"));
     b->pods[1].told.leaving = LEAVING_NO;
     assert_int_not_equal(turn(b, T0 + second_ms).heir, NO_POD);
