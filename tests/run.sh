@@ -225,8 +225,6 @@ integration_one() {
     MUSTER_TEST_PORT=$((17000 + 100 * ${2:-0})) MUSTER_BUILD=$root/dev python3 "$1"
 }
 
-# integration_all TIER FILE...: integration_jobs at a time, each with a log and a result of its own. In a subshell, so
-# that `wait` knows of no other child. Not by name: those that load the machine, as the drains, would be at it together.
 # share_of TIER FILE: how many of the integration_jobs it takes; on several servers at once some take more.
 share_of() {
     local share
@@ -235,7 +233,9 @@ share_of() {
     printf '%s' "${share:-1}"
 }
 
-# integration_all TIER FILE...: the first that fits into what is free, again and again.
+# integration_all TIER FILE...: integration_jobs at a time, each with a log and a result of its own: the first that fits
+# into what is free, again and again. Not by name: those that load the machine, as the drains, would be at it together.
+# In a subshell, so that `wait` knows of no other child.
 integration_all() (
     tier=$1
     free=$integration_jobs

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a result of tests/soak says beside its figures: of which commit, on which machine."""
+"""What the campaigns of tests/soak share: the servers one after the other under load, what is judged
+of each, and what a result says beside its figures: of which commit, on which machine.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Sequence
 
 REPO = Path(__file__).resolve().parents[2]
+# What a hand-over may cost a client, and how often it must have tried for that to be known.
+LONGEST_GAP_MS, MEDIAN_GAP_MS, LEAST_WRITES, ATTEMPTS_MS = 100, 50, 500, 2
 
 
 def find_machine() -> dict[str, Any]:
@@ -38,3 +43,42 @@ def write_result(campaign: str, seed: int, began: float, **figures: Any) -> None
     path = REPO / f"tests/soak/results/{campaign}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def judge_times(result: dict[str, Any]) -> str:
+    if result["acknowledgedPerSecond"] < LEAST_WRITES or result["attemptGapMaxMs"] > ATTEMPTS_MS:
+        return "void"
+    quick = result["longestGapMs"] <= LONGEST_GAP_MS and result["medianGapMs"] <= MEDIAN_GAP_MS
+    return "kept" if quick else "too long"
+
+
+def has_lost_nothing(result: dict[str, Any]) -> bool:
+    return (result["lost"], result["stale"], result["unreadable"]) == (0, 0, 0) and \
+        not result["wonOnOldVotes"]
+
+
+def run_under_load(name: str, doc: str | None, servers: Sequence[str], unit: str, count: int,
+                   run: Callable[[str, int, int], dict[str, Any]],
+                   is_whole: Callable[[dict[str, Any]], bool] = lambda _: True,
+                   **figures: Any) -> int:
+    """The command line of a campaign. `run`: a server, how many `unit`, the seed of the load; one lab
+    at a time, whatever --jobs says. Only what was run whole is written."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--server", choices=servers)
+    parser.add_argument(f"--{unit}", dest="count", type=int, default=count)
+    args = parser.parse_args()
+    began = time.monotonic()
+    results = []
+    for server in [args.server] if args.server else servers:
+        result = run(server, args.count, args.seed)
+        result["times"] = judge_times(result)
+        results.append(result)
+        print(" ".join(f"{k}={v}" for k, v in result.items()), flush=True)
+    passed = all(has_lost_nothing(result) and is_whole(result) and result["times"] != "too long"
+                 for result in results)
+    if not args.server and args.count == count:
+        write_result(name, args.seed, began, **figures, passed=passed, servers=results,
+                     limitMs={"longest": LONGEST_GAP_MS, "median": MEDIAN_GAP_MS})
+    return 0 if passed else 1

@@ -10,7 +10,6 @@ for a hand-over. One lab at a time, whatever --jobs says. --seed is the load's.
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import statistics
 import sys
@@ -21,11 +20,10 @@ from typing import Any, Sequence
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "integration")]
 
-from campaign import write_result  # noqa: E402
+from campaign import run_under_load  # noqa: E402
 from drain_case import QUICK, ask_to_drain, old_votes  # noqa: E402
 from keyed import Cluster  # noqa: E402
 from muster_test import Lab, wait_until  # noqa: E402
-from rolls import LONGEST_GAP_MS, MEDIAN_GAP_MS, is_quick, is_void  # noqa: E402
 
 SHARDS = 4
 HAND_OVERS = 1000
@@ -99,33 +97,6 @@ def hand_over_often(server: str, count: int, seed: int) -> dict[str, Any]:
                 "wonOnOldVotes": old_votes(lab)}
 
 
-def is_safe(result: dict[str, Any]) -> bool:
-    return (result["lost"], result["stale"], result["unreadable"]) == (0, 0, 0) and \
-        not result["wonOnOldVotes"]
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--server", choices=SERVERS)
-    parser.add_argument("--count", type=int, default=HAND_OVERS)
-    args = parser.parse_args()
-    began = time.monotonic()
-    results = []
-    for server in [args.server] if args.server else SERVERS:
-        result = hand_over_often(server, args.count, args.seed)
-        result["times"] = "void" if is_void(result) else "kept" if is_quick(result) else "too long"
-        results.append(result)
-        print(" ".join(f"{k}={v}" for k, v in result.items()), flush=True)
-    passed = all(is_safe(result) and result["times"] != "too long"
-                 for result in results)
-    if not args.server and args.count == HAND_OVERS:
-        write_result("hand_overs", args.seed, began, pods=2 * SHARDS, nodeTimeoutMs=NODE_TIMEOUT,
-                     limitMs={"longest": LONGEST_GAP_MS, "median": MEDIAN_GAP_MS}, passed=passed,
-                     servers=results)
-    return 0 if passed else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_under_load("hand_overs", __doc__, SERVERS, "count", HAND_OVERS, hand_over_often,
+                            pods=2 * SHARDS, nodeTimeoutMs=NODE_TIMEOUT))

@@ -9,7 +9,6 @@ figures are void. --seed is the load's.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "integration")]
 
-from campaign import write_result  # noqa: E402
+from campaign import run_under_load  # noqa: E402
 from drain_case import old_votes, told  # noqa: E402
 from keyed import Cluster  # noqa: E402
 from muster_test import Lab, wait_until  # noqa: E402
@@ -27,7 +26,6 @@ from muster_test import Lab, wait_until  # noqa: E402
 PODS = 6
 ROLLS = 10
 SERVERS = ("redis-7.0", "redis-8.0", "valkey-8.1", "valkey-9")
-LONGEST_GAP_MS, MEDIAN_GAP_MS, LEAST_WRITES, ATTEMPTS_MS = 100, 50, 500, 2
 
 
 def roll_often(server: str, rolls: int, seed: int) -> dict[str, Any]:
@@ -56,42 +54,11 @@ def roll_often(server: str, rolls: int, seed: int) -> dict[str, Any]:
                 "stoppedAsPrimary": len(kept), "wonOnOldVotes": old_votes(lab)}
 
 
-def is_safe(result: dict[str, Any]) -> bool:
-    return (result["lost"], result["stale"], result["unreadable"]) == (0, 0, 0) and \
-        not result["wonOnOldVotes"] and not result["stoppedAsPrimary"] and \
-        result["handOvers"] >= result["rolls"] * PODS / 2
-
-
-def is_quick(result: dict[str, Any]) -> bool:
-    return bool(result["longestGapMs"] <= LONGEST_GAP_MS and
-                result["medianGapMs"] <= MEDIAN_GAP_MS)
-
-
-def is_void(result: dict[str, Any]) -> bool:
-    """Of its times nothing is known: the load was not tried often enough."""
-    return bool(result["acknowledgedPerSecond"] < LEAST_WRITES or
-                result["attemptGapMaxMs"] > ATTEMPTS_MS)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--server", choices=SERVERS)
-    parser.add_argument("--rolls", type=int, default=ROLLS)
-    args = parser.parse_args()
-    began = time.monotonic()
-    results = []
-    for server in [args.server] if args.server else SERVERS:
-        result = roll_often(server, args.rolls, args.seed)
-        result["times"] = "void" if is_void(result) else "kept" if is_quick(result) else "too long"
-        results.append(result)
-        print(" ".join(f"{k}={v}" for k, v in result.items()), flush=True)
-    passed = all(is_safe(result) and result["times"] != "too long" for result in results)
-    if not args.server and args.rolls == ROLLS:
-        write_result("rolls", args.seed, began, pods=PODS, passed=passed, servers=results)
-    return 0 if passed else 1
+def is_whole(result: dict[str, Any]) -> bool:
+    """Each primary of each roll handed over."""
+    return not result["stoppedAsPrimary"] and result["handOvers"] >= result["rolls"] * PODS / 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_under_load("rolls", __doc__, SERVERS, "rolls", ROLLS, roll_often, is_whole,
+                            pods=PODS))
