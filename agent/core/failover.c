@@ -81,7 +81,7 @@ static bool past_is_electing(const struct server *s)
 
 static void past_begin(struct failover_past *past, const struct server *s, int64_t now_ms)
 {
-    past->first_ms = now_ms;
+    past->watched_ms = now_ms;
     past->attempt_ms = s->vote_requests ? now_ms : 0;
     /* A primary that asked for no votes in its run has been one since it started. */
     past->voted_ms = now_ms;
@@ -110,6 +110,10 @@ static void past_go_on(struct failover_history *h, struct failover_past *past,
 
 void failover_look(struct failover_history *history, const struct world *world)
 {
+    bool was_blind = world->now_ms - history->looked_ms > FAILOVER_BLIND_MS;
+    for (size_t i = 0; was_blind && i < history->count; i++)
+        history->items[i].watched_ms = world->now_ms;
+    history->looked_ms = world->now_ms;
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct server *s = &world->pods[i].server;
         if (!world_server_fresh(world, &world->pods[i]) || !node_id_is_set(&s->id))
@@ -382,8 +386,8 @@ static bool ask_quiet(const struct question *q)
         return refuse(q, "%s has a half-moved slot", q->p->name);
     if (failover_in_flight(w, &p->id))
         return refuse(q, "%s is being replaced", q->p->name);
-    if (!past || w->now_ms - past->first_ms < ACTION_FAILOVER_MS)
-        return refuse(q, "%s is known for too short a time to tell whether it is being replaced",
+    if (!past || w->now_ms - past->watched_ms < ACTION_FAILOVER_MS)
+        return refuse(q, "%s is watched for too short a time to tell whether it is being replaced",
                       q->p->name);
     const struct pod *other = in_election(q);
     if (other)

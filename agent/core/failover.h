@@ -33,6 +33,11 @@
  * meanwhile is refused, and its writes stay paused until it asks again (FACTS: elections of two shards).
  */
 #define FAILOVER_TURN_MS 300
+/*
+ * An observer that was frozen for longer has seen nothing meanwhile. The leader takes an agent for
+ * silent later than that, so that the two of them never order the same.
+ */
+#define FAILOVER_BLIND_MS 3000
 /* A word of a voter that is older was not asked for now (FAULTS I6). */
 #define FAILOVER_ASKED_MS 2000
 
@@ -42,7 +47,7 @@ struct failover_past {
     struct node_id follows;   /* when it was seen last; "" = a primary */
     char run_id[RUN_ID_SIZE]; /* likewise */
     int64_t vote_requests;    /* likewise */
-    int64_t first_ms;         /* when it was seen first, in whatever run */
+    int64_t watched_ms;       /* since when it is watched without a break, in whatever run */
     int64_t attempt_ms; /* the last sign that it asked for votes in this run; 0 = it did not */
     int64_t voted_ms;   /* the last sign that votes about it as a primary were asked for */
 };
@@ -50,7 +55,8 @@ struct failover_past {
 struct failover_history {
     struct failover_past items[NODES_MAX];
     size_t count;
-    size_t next; /* where the pod after the last one was found: pods keep their order */
+    size_t next;       /* where the pod after the last one was found: pods keep their order */
+    int64_t looked_ms; /* the last time */
 };
 
 /* Takes the world of this turn into account. */

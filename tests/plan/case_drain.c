@@ -103,7 +103,7 @@ static bool drain_put_past(const struct world *world, struct failover_history *h
             continue;
         struct failover_past *past = &history->items[i];
         if (case_number(words, "first", &ago))
-            past->first_ms = world->now_ms - ago;
+            past->watched_ms = world->now_ms - ago;
         if (case_number(words, "attempt", &ago))
             past->attempt_ms = world->now_ms - ago;
         if (case_number(words, "voted", &ago))
@@ -124,7 +124,7 @@ bool case_drain_finish(const struct case_drain *drain, struct world *world, stru
     struct failover_history *history = ARENA_NEW(arena, struct failover_history, 1);
     for (size_t i = 0; i < world->pod_count; i++)
         history->items[history->count++] = (struct failover_past){
-            .id = world->pods[i].server.id, .first_ms = seen_ms, .voted_ms = seen_ms};
+            .id = world->pods[i].server.id, .watched_ms = seen_ms, .voted_ms = seen_ms};
     world->failovers = history;
     for (size_t i = 0; i < drain->past_count; i++)
         if (!drain_put_past(world, history, drain->pasts[i]))

@@ -43,6 +43,10 @@ static struct drain_verdict turn(struct world_build *b, int64_t now_ms)
 {
     struct drain_verdict verdict;
     struct facts facts;
+    for (size_t i = 0; i < b->count; i++)
+        b->pods[i].server.seen_ms = 0;
+    for (; b->world.now_ms < now_ms; b->world.now_ms += 1000)
+        failover_look(&history, &b->world); /* turns in which nobody answers */
     b->world.now_ms = b->world.api_seen_ms = now_ms;
     for (size_t i = 0; i < b->count; i++) {
         b->pods[i].server.seen_ms = b->pods[i].server.asked_ms = now_ms;

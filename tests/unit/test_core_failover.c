@@ -31,8 +31,18 @@ static struct world_build *formed(struct arena *arena, size_t *ret_replica)
     return b;
 }
 
+/* Nobody answers meanwhile, but there are turns. */
+static void pass(struct world_build *b, int64_t until_ms)
+{
+    for (size_t i = 0; i < b->count; i++)
+        b->pods[i].server.seen_ms = 0;
+    for (; b->world.now_ms < until_ms && history.looked_ms; b->world.now_ms += 1000)
+        failover_look(&history, &b->world);
+}
+
 static void look(struct world_build *b, int64_t now_ms)
 {
+    pass(b, now_ms);
     b->world.now_ms = now_ms;
     for (size_t i = 0; i < b->count; i++) {
         b->pods[i].server.seen_ms = b->pods[i].server.asked_ms = now_ms;
@@ -74,12 +84,31 @@ static void test_who_never_asked_may_after_a_moment_of_watching(void **state)
         b->pods[i].server.uptime_ms = 60000;
     look(b, T0);
     assert_false(may(b, c, 0, why)); /* an order of our predecessor may be under way */
-    assert_non_null(strstr(why, "muster-0 is known for too short a time"));
+    assert_non_null(strstr(why, "muster-0 is watched for too short a time"));
     look(b, T0 + ACTION_FAILOVER_MS - 1);
     assert_false(may(b, c, 0, why));
     look(b, T0 + ACTION_FAILOVER_MS);
     if (!may(b, c, 0, why))
         fail_msg("%s", why);
+}
+
+/* Who was frozen, as by SIGSTOP, does not know what the leader ordered meanwhile. */
+static void test_who_was_frozen_begins_to_watch_anew(void **state)
+{
+    size_t c = 0;
+    struct world_build *b = formed(*state, &c);
+    char why[FAILOVER_WHY_SIZE];
+    look(b, T0);
+    look(b, T0 + 40000);
+    b->world.now_ms = T0 + 40000 + FAILOVER_BLIND_MS; /* its next turn */
+    look(b, b->world.now_ms);
+    assert_true(may(b, c, 0, why));
+    int64_t thawed_ms = b->world.now_ms += FAILOVER_BLIND_MS + 1;
+    look(b, thawed_ms);
+    assert_false(may(b, c, 0, why));
+    assert_non_null(strstr(why, "muster-0 is watched for too short a time"));
+    look(b, thawed_ms + ACTION_FAILOVER_MS);
+    assert_true(may(b, c, 0, why));
 }
 
 /* A primary that started a moment ago may have been replaced just before that. */
@@ -243,7 +272,7 @@ static void test_a_full_history_gives_up_the_oldest(void **state)
     look(b, T0);
     for (size_t i = history.count; i < NODES_MAX; i++)
         history.items[history.count++] = (struct failover_past){
-            .id = world_build_id(1000 + i), .first_ms = 1, .voted_ms = 10 + (int64_t)i};
+            .id = world_build_id(1000 + i), .watched_ms = 1, .voted_ms = 10 + (int64_t)i};
     b->nodes[c].id = world_build_id(9999);
     look(b, T0 + 1000);
     assert_int_equal(history.count, NODES_MAX);
@@ -271,6 +300,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_never_asked_may_after_a_moment_of_watching),
+        cmocka_unit_test(test_who_was_frozen_begins_to_watch_anew),
         cmocka_unit_test(test_a_young_primary_may_have_been_replaced),
         cmocka_unit_test(test_votes_from_before_we_watched_count_as_asked_now),
         cmocka_unit_test(test_there_and_back_and_there_again),
