@@ -45,6 +45,15 @@ static bool drain_is_over(const struct agent *agent)
     return !terminating && w->now_ms - agent->drain.told_ms > DRAIN_TOLD_MS;
 }
 
+static bool drain_is_ordering(const struct agent *agent)
+{
+    const struct world *w = &agent->world;
+    if (w->me == NO_POD)
+        return false;
+    struct action order = {.kind = ACTION_FAILOVER, .subject = w->pods[w->me].server.id};
+    return executor_is_doing(agent->executor, &order);
+}
+
 /* What the next agents and the planner are to know of it. */
 void agent_watch_drain(struct agent *agent)
 {
@@ -59,6 +68,7 @@ void agent_watch_drain(struct agent *agent)
         agent_end_drain(agent);
     }
     drain_look(&agent->drain, w);
+    agent->drain.ordering = drain_is_ordering(agent);
     w->drain = agent->drain;
 }
 

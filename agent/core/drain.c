@@ -246,7 +246,8 @@ static void drain_judge_primary(struct drain *d)
     const struct server *s = &d->pod->server;
     char why[FAILOVER_WHY_SIZE];
     bool ordered = failover_in_flight(d->world, &s->id);
-    if (ordered && !d->watch->refused[0] && d->lasts_ms < d->end_ms) {
+    bool under_way = d->watch->ordering || (ordered && !d->watch->refused[0]);
+    if (under_way && d->lasts_ms < d->end_ms) {
         d->verdict->hurry = true;
         drain_say(d, DRAIN_WAIT, "%s hands its %u slots over", d->pod->name,
                   s->view->myself->slot_count);

@@ -145,6 +145,7 @@ struct drain_watch {
     int64_t handed_ms;                /* and was first seen as a replica then; 0 = it was not */
     int64_t tells_ms;                 /* its followers are told to wait for it since then; 0 = no */
     int64_t told_ms;                  /* it was told then that it may stop; 0 = not yet */
+    bool ordering;                    /* a hand-over is on its way to the heir: no outcome yet */
     char refused[DRAIN_REFUSED_SIZE]; /* who refused the last order, and why; "" = nobody did */
 };
 

@@ -291,8 +291,7 @@ static struct exec_lane *executor_find_lane(const struct executor *executor, con
     return lane;
 }
 
-/* One of an earlier plan means the same and has no outcome yet, so the planner does not know of it. */
-static bool executor_is_doing(const struct exec_lane *earlier, const struct action *action)
+static bool lanes_have(const struct exec_lane *earlier, const struct action *action)
 {
     uint64_t key = action_key(action);
     for (const struct exec_lane *lane = earlier; lane; lane = lane->next)
@@ -367,7 +366,7 @@ void executor_run(struct executor *executor, const struct plan *plan, const stru
         struct exec_lane *lane = executor->lanes;
         while (lane != earlier && lane->pod != action->pod)
             lane = lane->next;
-        if (executor_is_doing(earlier, action))
+        if (lanes_have(earlier, action))
             continue;
         if (lane == earlier) {
             if (executor_find_lane(executor, uid))
@@ -377,6 +376,11 @@ void executor_run(struct executor *executor, const struct plan *plan, const stru
         }
         lane_add(lane, action);
     }
+}
+
+bool executor_is_doing(const struct executor *executor, const struct action *action)
+{
+    return lanes_have(executor->lanes, action);
 }
 
 bool executor_busy(const struct executor *executor)

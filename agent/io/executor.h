@@ -73,6 +73,9 @@ void executor_free(struct executor *executor);
 void executor_run(struct executor *executor, const struct plan *plan, const struct world *world,
                   const char *record_version);
 
+/* An action of an earlier plan that means the same has no outcome yet, so the planner does not know of it. */
+bool executor_is_doing(const struct executor *executor, const struct action *action);
+
 /* Anything in flight. */
 bool executor_busy(const struct executor *executor);
 

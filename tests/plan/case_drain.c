@@ -25,6 +25,7 @@ bool case_drain_read(struct case_drain *drain, struct world *world, struct span 
         watch->handed_ms = world->now_ms - number;
     if (case_number(words, "tells", &number))
         watch->tells_ms = world->now_ms - number;
+    watch->ordering = case_word(words, "ordering");
     if (case_word(words, "told"))
         watch->told_ms = world->now_ms - 1;
     return true;

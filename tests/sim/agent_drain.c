@@ -14,6 +14,20 @@ enum leaving agent_leaving(const struct agent *agent)
     return agent->drain.told_ms ? LEAVING_GOES : LEAVING_ASKED;
 }
 
+/* executor_is_doing() */
+static bool drain_is_ordering(const struct agent *agent)
+{
+    const struct world *w = &agent->world;
+    for (int i = 0; w->me != NO_POD && i < PODS_MAX; i++) {
+        const struct agent_run *run = &agent->peers[i].run;
+        for (int k = run->next; run->busy && k < run->count; k++)
+            if (run->actions[k].kind == ACTION_FAILOVER &&
+                node_id_eq(&run->actions[k].subject, &w->pods[w->me].server.id))
+                return true;
+    }
+    return false;
+}
+
 void agent_watch_drain(struct sim *sim, struct agent *agent)
 {
     struct world *w = &agent->world;
@@ -25,6 +39,7 @@ void agent_watch_drain(struct sim *sim, struct agent *agent)
     else if (!hook->asking && !hook->goes)
         agent->drain = (struct drain_watch){0};
     drain_look(&agent->drain, w);
+    agent->drain.ordering = drain_is_ordering(agent);
     w->drain = agent->drain;
 }
 

@@ -309,9 +309,12 @@ static void test_the_same_is_not_begun_again_at_another_server(void **state)
     struct action two[] = {act(&stage, 0, ACTION_FAILOVER, 0), act(&stage, 1, ACTION_FAILOVER, 0)};
     two[0].subject = two[1].subject = (struct node_id){"of the shard's primary"};
     struct plan plan = {.rule = "test", .actions = two, .action_count = 1};
+    assert_false(executor_is_doing(stage.executor, &two[1]));
     executor_run(stage.executor, &plan, &stage.world, "");
+    assert_true(executor_is_doing(stage.executor, &two[1]));
     run(&stage, &two[1], 1);
     assert_true(stage.note_count == 1 && strcmp(stage.notes[0].uid, "u-0") == 0);
+    assert_false(executor_is_doing(stage.executor, &two[1]));
     stage_stop(&stage);
 }
 
