@@ -191,8 +191,10 @@ class Defaults(Installed):
         nodes = self.release.redis("cluster", "nodes")
         access = self.release.access()
         with self.release.new_addresses() as found:
-            # gracefully, as `kubectl delete` does it when nobody asks otherwise
-            self.release.kubectl("delete", "pods", *self.release.pods, "--wait=false")
+            # gracefully, and in one request: kubectl's own are so far apart that a primary may hand over to a replica
+            # which is deleted only then
+            self.release.kubectl("delete", "--raw", f"/api/v1/namespaces/{self.release.namespace}/pods?labelSelector="
+                                 "app.kubernetes.io/name%3Dredis-cluster")
             if REACHES_PODS:
                 took = comeback.seconds_to_serve(self.release.pods, comeback.shards(nodes, addresses),
                                                  lambda: found, RETURN_MAX, access)

@@ -18,11 +18,10 @@ from typing import Any, Callable, ClassVar
 
 import test_install
 from release import HELM, KUBECTL, call, figure, wait_until
+from campaign import judge_times  # release.py shows where it is
 from votes import won_unheld
 from witness import Loads, Logs
 
-# ms; the promises, and what they ask of the machine that is to show them
-LONGEST_GAP_MS, MEDIAN_GAP_MS, LEAST_WRITES, ATTEMPTS_MS = 100, 50, 500, 2
 # ms; a failover that comes to nothing pauses writes for 5 s: that is no busy machine
 BROKEN_GAP_MS = 4000
 # seconds; a pod that waits for what cannot come takes an hour
@@ -73,8 +72,8 @@ class Rolling(test_install.Installed):
         seen = report["longestGapsMs"][:max(len(gaps), 1)]
         line = (f"{what}; {len(gaps)} hand-overs: writes paused for {', '.join(map(str, gaps)) or 'no'} ms by the agents, "
                 f"for {', '.join(f'{one:.0f}' for one in seen)} ms at most by a client that tried every "
-                f"{report['attemptGapMaxMs']:.0f} ms at most; acknowledged {report['acknowledged']} "
-                f"({report['acknowledgedPerSecond']}/s), lost {report['lost']}, stale {report['stale']}")
+                f"{report['attemptGapP99Ms']} ms (99 of 100 times, {report['attemptGapMaxMs']:.0f} ms at most); acknowledged "
+                f"{report['acknowledged']} ({report['acknowledgedPerSecond']}/s), lost {report['lost']}, stale {report['stale']}")
         figure(line)
         self.assertEqual((report["lost"], report["stale"], report["unreadable"]), (0, 0, 0), report)
         self.assertLessEqual(report["longestGapMs"], longest, report)
@@ -85,10 +84,8 @@ class Rolling(test_install.Installed):
         self.judge(what, report, gaps, BROKEN_GAP_MS)
         self.assertEqual([one for one in self.logs.told("drained") if "level=warn" in one], [])
         if os.environ.get("DRAIN_FIGURES"):
-            self.assertGreaterEqual(report["acknowledgedPerSecond"], LEAST_WRITES, "void")
-            self.assertLessEqual(report["attemptGapMaxMs"], ATTEMPTS_MS, "void")
-            self.assertLessEqual(report["longestGapMs"], LONGEST_GAP_MS)
-            self.assertLessEqual(statistics.median(report["longestGapsMs"][:len(gaps)]), MEDIAN_GAP_MS)
+            median = statistics.median(report["longestGapsMs"][:len(gaps)])
+            self.assertEqual(judge_times({**report, "medianGapMs": median}), "kept")
 
     def roll(self, what: str, begin: Callable[[], object]) -> None:
         """Every pod is replaced, one after the other; every shard is handed over."""

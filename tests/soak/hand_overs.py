@@ -93,6 +93,7 @@ def hand_over_often(server: str, count: int, seed: int) -> dict[str, Any]:
                 "acknowledgedPerSecond": report["acknowledgedPerSecond"],
                 "longestGapMs": longest[0], "p99GapMs": longest[count // 100],
                 "medianGapMs": statistics.median(longest[:count]),
+                "attemptGapP99Ms": report["attemptGapP99Ms"],
                 "attemptGapMaxMs": report["attemptGapMaxMs"],
                 "wonOnOldVotes": old_votes(lab)}
 

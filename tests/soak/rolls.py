@@ -50,6 +50,7 @@ def roll_often(server: str, rolls: int, seed: int) -> dict[str, Any]:
                 "stale": report["stale"], "unreadable": report["unreadable"],
                 "acknowledgedPerSecond": report["acknowledgedPerSecond"],
                 "longestGapMs": gaps[0], "medianGapMs": statistics.median(gaps),
+                "attemptGapP99Ms": report["attemptGapP99Ms"],
                 "attemptGapMaxMs": report["attemptGapMaxMs"],
                 "stoppedAsPrimary": len(kept), "wonOnOldVotes": old_votes(lab)}
 

@@ -18,8 +18,7 @@
 #include "io/executor.h"
 #include "unit/io_script.h"
 
-#define SERVERS 2
-#define NOTES_MAX 16
+enum { SERVERS = 2, NOTES_MAX = 16 };
 
 struct note {
     enum action_kind kind;
@@ -309,12 +308,10 @@ static void test_the_same_is_not_begun_again_at_another_server(void **state)
     struct action two[] = {act(&stage, 0, ACTION_FAILOVER, 0), act(&stage, 1, ACTION_FAILOVER, 0)};
     two[0].subject = two[1].subject = (struct node_id){"of the shard's primary"};
     struct plan plan = {.rule = "test", .actions = two, .action_count = 1};
-    assert_false(executor_is_doing(stage.executor, &two[1]));
     executor_run(stage.executor, &plan, &stage.world, "");
     assert_true(executor_is_doing(stage.executor, &two[1]));
     run(&stage, &two[1], 1);
     assert_true(stage.note_count == 1 && strcmp(stage.notes[0].uid, "u-0") == 0);
-    assert_false(executor_is_doing(stage.executor, &two[1]));
     stage_stop(&stage);
 }
 
