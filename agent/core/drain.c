@@ -53,20 +53,28 @@ static bool drain_goes(const struct pod *pod)
 
 /*
  * One after the other in the order of their ordinals: whoever knows of the others counts the same. Who
- * has handed over is waited for no more, and who cannot is waited for so long only.
+ * has handed over is waited for no more, and who cannot is waited for so long only. After a vote about
+ * anybody those that wait for its end go on in the same order, so that they do not go on together.
  */
 static void drain_set_turn(struct drain *d)
 {
-    d->turn_ms = DRAIN_TOGETHER_MS;
-    for (size_t i = 0; d->pod && i < d->world->pod_count; i++) {
-        const struct pod *pod = &d->world->pods[i];
+    const struct world *w = d->world;
+    int64_t before = 0;
+    for (size_t i = 0; d->pod && i < w->pod_count; i++) {
+        const struct pod *pod = &w->pods[i];
         const struct server *s = &pod->server;
         if (i == d->at || pod->ordinal >= d->pod->ordinal || !drain_goes(pod) ||
-            !world_server_fresh(d->world, pod) || !s->primary || !s->view ||
-            !s->view->myself->slot_count)
+            !world_server_fresh(w, pod) || !s->primary || !s->view || !s->view->myself->slot_count)
             continue;
-        d->turn_ms += DRAIN_TURN_MS;
+        before++;
         d->before = pod;
+    }
+    d->turn_ms = DRAIN_TOGETHER_MS + before * DRAIN_TURN_MS;
+    const struct pod *other = NULL;
+    int64_t wait_ms = failover_wait_ms(w, d->facts, d->at, (1 + before) * FAILOVER_TURN_MS, &other);
+    if (d->lasts_ms + wait_ms > d->turn_ms) {
+        d->turn_ms = d->lasts_ms + wait_ms;
+        d->before = other;
     }
     d->turn_ms = min_ms(d->turn_ms, d->keeps_ms / 2);
 }

@@ -358,23 +358,7 @@ static bool ask_versions(const struct question *q)
     return true;
 }
 
-/* The primary of another shard about whom votes may be asked for in this moment; NULL = nobody. */
-static const struct pod *in_election(const struct question *q)
-{
-    const struct world *w = q->world;
-    for (size_t i = 0; w->failovers && i < w->failovers->count; i++) {
-        const struct failover_past *past = &w->failovers->items[i];
-        if (node_id_eq(&past->id, &q->p->server.id) || !past->voted_ms ||
-            w->now_ms - past->voted_ms >= FAILOVER_TURN_MS)
-            continue;
-        size_t at = facts_pod_of(q->facts, &past->id);
-        if (at != NO_POD)
-            return &w->pods[at];
-    }
-    return NULL;
-}
-
-/* Rule 5: nothing else is under way in the shard, and no election in another. */
+/* Rule 5: nothing else is under way in the shard. */
 static bool ask_quiet(const struct question *q)
 {
     const struct world *w = q->world;
@@ -389,9 +373,6 @@ static bool ask_quiet(const struct question *q)
     if (!past || w->now_ms - past->watched_ms < ACTION_FAILOVER_MS)
         return refuse(q, "%s is watched for too short a time to tell whether it is being replaced",
                       q->p->name);
-    const struct pod *other = in_election(q);
-    if (other)
-        return refuse(q, "the primaries vote about %s in this moment", other->name);
     return true;
 }
 
@@ -399,6 +380,23 @@ bool failover_in_flight(const struct world *world, const struct node_id *primary
 {
     struct action ordered = {.kind = ACTION_FAILOVER, .subject = *primary};
     return !attempts_may(world->attempts, action_key(&ordered), world->now_ms);
+}
+
+int64_t failover_wait_ms(const struct world *world, const struct facts *facts, size_t primary,
+                         int64_t quiet_ms, const struct pod **ret_other)
+{
+    const struct failover_history *h = world->failovers;
+    int64_t wait_ms = 0;
+    for (size_t i = 0; h && i < h->count; i++) {
+        const struct failover_past *past = &h->items[i];
+        int64_t left_ms = past->voted_ms ? past->voted_ms + quiet_ms - world->now_ms : 0;
+        size_t at = left_ms > wait_ms ? facts_pod_of(facts, &past->id) : NO_POD;
+        if (at == NO_POD || at == primary)
+            continue;
+        wait_ms = left_ms;
+        *ret_other = &world->pods[at];
+    }
+    return wait_ms;
 }
 
 bool failover_may(const struct world *world, const struct facts *facts, size_t candidate,

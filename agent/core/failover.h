@@ -30,7 +30,7 @@
 #define FAILOVER_LAG_MAX (INT64_C(1) << 20)
 /*
  * So long an election may take. A voter votes once in an epoch: an heir of another shard that asks
- * meanwhile is refused, and its writes stay paused until it asks again (FACTS: elections of two shards).
+ * meanwhile is refused, and its writes stay paused until it asks again (agent/FACTS.md).
  */
 #define FAILOVER_TURN_MS 300
 /*
@@ -72,6 +72,13 @@ void failover_ordered(struct failover_history *history, const struct node_id *ca
  */
 bool failover_may(const struct world *world, const struct facts *facts, size_t candidate,
                   size_t primary, char ret_why[FAILOVER_WHY_SIZE]);
+
+/*
+ * Milliseconds until votes were asked for about no primary of another shard for `quiet_ms`, as far as this
+ * observer has seen; 0 = now. *ret_other: about whom they were last, only set if it is not 0.
+ */
+int64_t failover_wait_ms(const struct world *world, const struct facts *facts, size_t primary,
+                         int64_t quiet_ms, const struct pod **ret_other);
 
 /* A hand-over of this primary's shard was ordered a moment ago and may still be under way. */
 bool failover_in_flight(const struct world *world, const struct node_id *primary);

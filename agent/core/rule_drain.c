@@ -65,7 +65,7 @@ static bool drain_is_orphaned(const struct world *w, const struct pod *pod)
 
 /*
  * Whether it stops, and when, is its hook's to say: what can be done is done now. `before`: whose slots
- * are handed over in this very turn, NULL = nobody's. Returns whose are then.
+ * are handed over in this moment, NULL = nobody's. Returns whose are then.
  */
 static const struct pod *drain_orphan(struct planner *p, const struct shard *shard,
                                       const struct pod *before)
@@ -75,6 +75,8 @@ static const struct pod *drain_orphan(struct planner *p, const struct shard *sha
     const char *name = w->pods[at].name;
     char why[FAILOVER_WHY_SIZE];
     size_t heir = failover_choose(w, p->facts, at, why);
+    if (!before)
+        (void)failover_wait_ms(w, p->facts, at, FAILOVER_TURN_MS, &before);
     if (heir != NO_POD && before) {
         planner_say(
             p, "%s is to stop and its agent is silent: its %u slots go to %s after those of %s",

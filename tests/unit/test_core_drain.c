@@ -179,6 +179,27 @@ static void test_several_shards_take_turns(void **state)
     assert_int_equal(turn(b, T0 + 10).again_ms, 140);
 }
 
+/* Freed in the same moment they would ask for votes in the same moment. */
+static void test_who_waits_for_an_election_goes_on_in_turn(void **state)
+{
+    size_t c = 0;
+    struct world_build *b = formed(*state, &c);
+    b->world.me = 2;
+    b->pods[2].terminating = true;
+    watch.since_ms = T0;
+    int64_t voted_ms = T0 + 5000;
+    (void)turn(b, voted_ms);
+    failover_ordered(&history, &b->pods[c].server.id, &b->pods[0].server.id, voted_ms);
+    struct drain_verdict v = turn(b, voted_ms + FAILOVER_TURN_MS - 1);
+    assert_int_equal(v.heir, NO_POD);
+    assert_int_equal(v.again_ms, 1);
+    assert_non_null(strstr(v.reason, " after those of muster-0"));
+    assert_int_not_equal(turn(b, voted_ms + FAILOVER_TURN_MS).heir, NO_POD);
+    b->pods[1].terminating = true; /* it goes on before us */
+    assert_int_equal(turn(b, voted_ms + 2 * FAILOVER_TURN_MS - 1).heir, NO_POD);
+    assert_int_not_equal(turn(b, voted_ms + 2 * FAILOVER_TURN_MS).heir, NO_POD);
+}
+
 /* With 5 s of grace a turn a second would be late by half of what is left for SIGTERM. */
 static void test_the_next_limit_is_told(void **state)
 {
@@ -349,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_after_a_restart_of_the_agent_a_former_primary_is_a_replica),
         cmocka_unit_test(test_half_knowledge_is_none),
         cmocka_unit_test(test_several_shards_take_turns),
+        cmocka_unit_test(test_who_waits_for_an_election_goes_on_in_turn),
         cmocka_unit_test(test_the_next_limit_is_told),
         cmocka_unit_test(test_an_order_that_is_refused),
         cmocka_unit_test(test_who_lacks_something_is_told_before_it_stops),
