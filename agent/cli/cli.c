@@ -35,7 +35,10 @@ static const struct command COMMANDS[] = {
      "the leader does now. LAG and MEMORY are bytes; \"-\" is unknown.\n"},
     {"plan", show_plan, show_plan_json, false, "what is done now, and why",
      "The rule that speaks, its reason and its actions, then all rules in the order in which they\n"
-     "are asked. An agent that does not lead plans for its own server only.\n"},
+     "are asked. An agent that does not lead plans for its own server only.\n\n"
+     "With --replicas N: what another number of pods would mean: which slots, and about how many\n"
+     "keys and bytes, would have to move from whom to whom, and whether they fit into maxmemory.\n"
+     "Nothing is changed. Exits 1 if they do not fit.\n"},
     {"check", show_check, show_check_json, true, "which promises are held, as an exit code",
      "Exits 0 if the cluster is healthy, 1 if it works but a promise is not held, 2 if it is "
      "broken\n"
@@ -47,6 +50,7 @@ static const char OPTIONS[] =
     "  --address HOST:PORT  the agent to ask: a literal IP or localhost, with or without port\n"
     "                       (else MUSTER_HTTP_ADDRESS, POD_IP or 127.0.0.1; port\n"
     "                       MUSTER_HTTP_PORT or 8008)\n"
+    "  --replicas N         plan only: an estimate of scaling to N pods\n"
     "  --json               one line of JSON\n"
     "  --watch              again each second, until interrupted\n"
     "  --help               this text\n";
@@ -89,6 +93,24 @@ static bool wants_colour(const struct cli *cli)
     return cli->tty && terminal && strcmp(terminal, "dumb") != 0;
 }
 
+/* `plan --replicas N`. */
+static int run_scaling(const struct cli *cli, const struct cli_options *options,
+                       const struct show *show, const struct cli_answer *answer)
+{
+    struct scaling scaling;
+    struct err err = {0};
+    if (scaling_find(&answer->status, (unsigned)options->replicas, show->arena, &scaling, &err) <
+        0) {
+        put_error(cli, "plan", err.msg);
+        return CLI_FAILED;
+    }
+    if (options->json)
+        show_scaling_json(show, &scaling);
+    else
+        show_scaling(show, answer->note, &scaling);
+    return scaling.fits == HELD_NO ? CLI_FAILED : CLI_OK;
+}
+
 /* One frame into `out`; returns the exit code so far. */
 static int run_once(const struct cli *cli, const struct command *command,
                     const struct cli_options *options, const struct cli_target *target,
@@ -103,7 +125,10 @@ static int run_once(const struct cli *cli, const struct command *command,
     }
     if (options->json && answer.note[0])
         put_error(cli, command->verb, answer.note);
-    if (options->json)
+    int code = command->is_check ? (int)answer.status.check : CLI_OK;
+    if (options->replicas >= 0)
+        code = run_scaling(cli, options, &show, &answer);
+    else if (options->json)
         command->show_json(&show, &answer);
     else
         command->show(&show, &answer);
@@ -112,7 +137,7 @@ static int run_once(const struct cli *cli, const struct command *command,
         put_error(cli, command->verb, "the answer is too long");
         return command->is_check ? CHECK_UNKNOWN : CLI_FAILED;
     }
-    return command->is_check ? (int)answer.status.check : CLI_OK;
+    return code;
 }
 
 /* A terminal is redrawn in one write, without a moment of emptiness; anything else is appended to. */
@@ -220,6 +245,8 @@ int cli_run(const struct cli *cli, int argc, char **argv)
         return refuse(cli, verb, is_check, err.msg);
     if (options.help)
         return run_help(cli, verb);
+    if (options.replicas >= 0 && strcmp(verb, "plan") != 0)
+        return refuse(cli, verb, is_check, "--replicas is for plan only");
     if (version)
         return run_version(cli, options.json);
     if (cli_target_find(options.address, cli->env, &target, &err) < 0)

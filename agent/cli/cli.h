@@ -11,7 +11,8 @@
 
 /* Exit codes; those of `check` are enum check. */
 #define CLI_OK 0
-#define CLI_FAILED 1 /* no agent can be asked, or its answer is not understood */
+/* no agent can be asked, its answer is not understood, or what is asked about would not fit */
+#define CLI_FAILED 1
 #define CLI_USAGE 2
 
 /* What a command may touch, so that tests can give it something else. */

@@ -11,6 +11,7 @@
 
 struct cli_options {
     const char *address; /* --address HOST:PORT; NULL if not given; borrowed from argv */
+    int replicas;        /* --replicas N; -1 if not given */
     bool json;
     bool watch;
     bool help;

@@ -6,6 +6,7 @@
 
 #include "cli/table.h"
 #include "core/plan.h"
+#include "wire/scaling_json.h"
 #include "wire/status_json.h"
 
 void show_text(const struct show *show, enum show_colour colour, const char *text)
@@ -173,4 +174,14 @@ void show_plan_json(const struct show *show, const struct cli_answer *answer)
 void show_check_json(const struct show *show, const struct cli_answer *answer)
 {
     put_json(show, status_json_format_check, &answer->status);
+}
+
+void show_scaling_json(const struct show *show, const struct scaling *scaling)
+{
+    auto_buf struct buf json;
+    buf_init(&json, STATUS_JSON_MAX);
+    if (scaling_json_format(&json, scaling) == 0)
+        put_ascii_json(show, &json);
+    else
+        show->out->failed = true;
 }

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "cli/ask.h"
+#include "core/scaling.h"
 
 /* A screen full, or a thousand pods' JSON. */
 #define SHOW_TEXT_MAX (2 * STATUS_JSON_MAX)
@@ -32,10 +33,12 @@ void show_line(const struct show *show, const char *label, const char *text);
 void show_status(const struct show *show, const struct cli_answer *answer);
 void show_plan(const struct show *show, const struct cli_answer *answer);
 void show_check(const struct show *show, const struct cli_answer *answer);
+void show_scaling(const struct show *show, const char *note, const struct scaling *scaling);
 
 /* As one line of JSON; the strings' characters beyond ASCII are escaped. */
 void show_status_json(const struct show *show, const struct cli_answer *answer);
 void show_plan_json(const struct show *show, const struct cli_answer *answer);
 void show_check_json(const struct show *show, const struct cli_answer *answer);
+void show_scaling_json(const struct show *show, const struct scaling *scaling);
 
 #endif

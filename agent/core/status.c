@@ -88,6 +88,7 @@ static void status_gather_pods(const struct world *world, const struct facts *fa
             .ready = pod->ready,
             .terminating = pod->terminating,
             .memory_bytes = facts->fresh[i] ? s->memory_bytes : STATUS_NUMBER_UNKNOWN,
+            .memory_max = facts->fresh[i] ? s->memory_max : STATUS_NUMBER_UNKNOWN,
             .server = server_text(arena, s),
             .agent = pod->agent,
             .gate = word ? gate_word_text(word) : "",
@@ -258,6 +259,8 @@ static void status_gather_cluster(const struct world *world, const struct facts 
     status->is_leader = world->leader;
     status->name = world->set.name;
     status->uid = record ? record->uid : "";
+    status->replicas = world->set.known ? world->set.replicas : (int64_t)world->pod_count;
+    status->replicas_per_primary = world->replicas_per_primary;
     status->formed = record && record->state == RECORD_FORMED;
     status->slots_covered = facts->slots_covered;
     status->epoch = highest_epoch(world, facts);

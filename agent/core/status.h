@@ -62,6 +62,7 @@ struct status_pod {
     bool terminating;
     int64_t lag_bytes;    /* behind its primary; 0 for a primary; or STATUS_NUMBER_UNKNOWN */
     int64_t memory_bytes; /* or STATUS_NUMBER_UNKNOWN */
+    int64_t memory_max;   /* maxmemory; 0 = no limit; or STATUS_NUMBER_UNKNOWN */
     const char *server;   /* "redis 7.0.15"; "" = unknown */
     enum agent_state agent;
     const char *gate;     /* "" = it does not wait at its gate, as far as is known; else how */
@@ -107,8 +108,10 @@ struct status {
     const char *pod; /* of the agent that says all this */
     bool is_leader;
 
-    const char *name; /* the StatefulSet's */
-    const char *uid;  /* the cluster's; "" before it is formed */
+    const char *name;             /* the StatefulSet's */
+    const char *uid;              /* the cluster's; "" before it is formed */
+    int64_t replicas;             /* pods that there are to be */
+    int64_t replicas_per_primary; /* or STATUS_NUMBER_UNKNOWN: an agent that does not say */
     bool formed;
     enum status_state state;
     int64_t slots_covered;

@@ -48,6 +48,7 @@ enum info_field {
     F_SYNCING,
     F_REPLICA_OFFSET,
     F_MEMORY,
+    F_MEMORY_MAX,
     F_AOF,
     F_AOF_REWRITE,
     F_AOF_REWRITE_SOON,
@@ -74,6 +75,7 @@ static const struct field info_fields[] = {
     [F_REPLICA_OFFSET] = {"slave_repl_offset", FIELD_NUMBER, INFO_REPLICATION, -1, INT64_MAX, NULL,
                           NULL},
     [F_MEMORY] = {"used_memory", FIELD_NUMBER, INFO_MEMORY, 0, INT64_MAX, NULL, NULL},
+    [F_MEMORY_MAX] = {"maxmemory", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
     [F_AOF] = {"aof_enabled", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
     [F_AOF_REWRITE] = {"aof_rewrite_in_progress", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
     [F_AOF_REWRITE_SOON] = {"aof_rewrite_scheduled", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
@@ -354,8 +356,10 @@ static int info_parse(struct span info, unsigned required, struct server *server
         server->keys = keys;
     if (required & ~found & INFO_MEMORY)
         return err_set(err, E_PROTO, "no used_memory");
-    if (found & INFO_MEMORY)
-        server->memory_bytes = values.number[F_MEMORY];
+    if (!(found & INFO_MEMORY))
+        return 0;
+    server->memory_bytes = values.number[F_MEMORY];
+    server->memory_max = fields_seen(&values, F_MEMORY_MAX) ? values.number[F_MEMORY_MAX] : -1;
     return 0;
 }
 

@@ -96,6 +96,8 @@ static void put_cluster(struct buf *out, const struct status *status)
     struct json_list o = object_begin(out);
     put_text(&o, "name", status->name);
     put_text(&o, "uid", status->uid);
+    put_number(&o, "replicas", status->replicas);
+    put_known(&o, "replicasPerPrimary", status->replicas_per_primary);
     put_bool(&o, "formed", status->formed);
     put_text(&o, "state", status_state_name(status->state));
     put_number(&o, "slotsCovered", status->slots_covered);
@@ -145,6 +147,7 @@ static void put_pod(struct buf *out, const struct status_pod *pod)
     put_bool(&o, "terminating", pod->terminating);
     put_known(&o, "lagBytes", pod->lag_bytes);
     put_known(&o, "memoryBytes", pod->memory_bytes);
+    put_known(&o, "maxMemoryBytes", pod->memory_max);
     put_text(&o, "server", pod->server);
     put_text(&o, "agent", AGENTS[pod->agent]);
     put_text(&o, "gate", pod->gate);
@@ -319,6 +322,8 @@ static void read_cluster(struct json_reader *r, const cJSON *root, struct status
         json_fail(r, E_PROTO, root, "cluster", "missing");
     status->name = get_text(r, o, "name");
     status->uid = get_text(r, o, "uid");
+    status->replicas = get_number(r, o, "replicas");
+    status->replicas_per_primary = get_known(r, o, "replicasPerPrimary");
     status->formed = get_bool(r, o, "formed");
     status->state = (enum status_state)get_name(r, o, "state", states, ARRAY_LEN(states));
     status->slots_covered = get_number(r, o, "slotsCovered");
@@ -372,6 +377,7 @@ static void read_pod(struct json_reader *r, const cJSON *o, struct status_pod *p
     pod->terminating = get_bool(r, o, "terminating");
     pod->lag_bytes = get_known(r, o, "lagBytes");
     pod->memory_bytes = get_known(r, o, "memoryBytes");
+    pod->memory_max = get_known(r, o, "maxMemoryBytes");
     pod->server = get_text(r, o, "server");
     pod->agent = (enum agent_state)get_name(r, o, "agent", AGENTS, ARRAY_LEN(AGENTS));
     pod->gate = get_text(r, o, "gate");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The status as JSON (DESIGN 8): on one line, keys in a fixed order. A number or a survival that is
- * not known is null. Beside DESIGN 8's keys: "agent", who says it, and "check", the promises.
+ * not known is null. Beside DESIGN 8's keys: "agent", who says it, "check", the promises, the numbers of
+ * replicas that are wanted, and "maxMemoryBytes", 0 where there is no limit.
  */
 #ifndef MUSTER_WIRE_STATUS_JSON_H
 #define MUSTER_WIRE_STATUS_JSON_H

@@ -48,6 +48,8 @@ static void print_info(const struct server *server, struct buf *out)
                          server->link_up ? "up" : "down", server->offset);
     (void)buf_format(out, "master_repl_offset:%" PRId64 "\r\n", server->offset);
     (void)buf_format(out, "\r\n# Memory\r\nused_memory:%" PRId64 "\r\n", server->memory_bytes);
+    if (server->memory_max >= 0)
+        (void)buf_format(out, "maxmemory:%" PRId64 "\r\n", server->memory_max);
     (void)buf_format(out, "\r\n# Keyspace\r\ndb0:keys=%" PRId64 ",expires=0\r\n", server->keys);
     FUZZ_REQUIRE(!out->failed);
 }
@@ -60,6 +62,7 @@ static void require_same_info(const struct server *a, const struct server *b)
     FUZZ_REQUIRE(strcmp(a->primary_ip, b->primary_ip) == 0 && a->primary_port == b->primary_port);
     FUZZ_REQUIRE(a->link_up == b->link_up && a->offset == b->offset);
     FUZZ_REQUIRE(a->keys == b->keys && a->memory_bytes == b->memory_bytes);
+    FUZZ_REQUIRE(a->memory_max == b->memory_max);
 }
 
 /* The text after a section that this release does not know. */

@@ -255,6 +255,48 @@ static void test_plan_without_actions(void **state)
     assert_non_null(strstr(f->out, "now: nothing to do\nactions: none\n"));
 }
 
+/* ---- plan --replicas ---- */
+
+static struct world_build *with_limits(struct fixture *f, int64_t max)
+{
+    struct world_build *b = world_build_formed(&f->arena, 3, 6);
+    for (size_t i = 0; i < 6; i++)
+        b->pods[i].server.memory_max = max;
+    return b;
+}
+
+static void test_plan_of_more_pods(void **state)
+{
+    struct fixture *f = *state;
+    say(f, ASKED, with_limits(f, 0));
+    start(f);
+    assert_int_equal(RUN(f, "plan", "--replicas", "9", "--address", address_of(f)), CLI_OK);
+    assert_string_equal(f->err, "");
+    golden_assert_text("cli_plan_9.txt", f->out);
+}
+
+static void test_plan_of_fewer_pods_that_do_not_fit(void **state)
+{
+    struct fixture *f = *state;
+    say(f, ASKED, with_limits(f, 1500000));
+    start(f);
+    assert_int_equal(RUN(f, "plan", "--replicas=4", "--address", address_of(f)), CLI_FAILED);
+    golden_assert_text("cli_plan_4.txt", f->out);
+    assert_int_equal(RUN(f, "plan", "--replicas=4", "--json", "--address", address_of(f)),
+                     CLI_FAILED);
+    golden_assert_text("cli_plan_4.json", f->out);
+}
+
+static void test_plan_of_another_size_where_it_cannot_be_told(void **state)
+{
+    struct fixture *f = *state;
+    say(f, ASKED, world_build_virgin(&f->arena, 6));
+    start(f);
+    assert_int_equal(RUN(f, "plan", "--replicas", "4", "--address", address_of(f)), CLI_FAILED);
+    assert_string_equal(f->err, "muster plan: no shard is known yet\n");
+    assert_string_equal(f->out, "");
+}
+
 static void test_json_is_what_the_agent_said(void **state)
 {
     struct fixture *f = *state;
@@ -658,6 +700,14 @@ static void test_wrong_use_is_told(void **state)
     assert_int_equal(RUN(f, "status", "--address"), CLI_USAGE);
     assert_ptr_equal(strstr(f->err, "muster status: --address wants a HOST:PORT"), f->err);
     assert_int_equal(RUN(f, "plan", "--address", "nowhere"), CLI_USAGE);
+    static const char *const numbers[] = {"", "-1", "1001", "six"};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        assert_int_equal(RUN(f, "plan", "--replicas", numbers[i]), CLI_USAGE);
+        assert_non_null(strstr(f->err, "--replicas wants a number from 0 to 1000"));
+    }
+    assert_int_equal(RUN(f, "plan", "--replicas"), CLI_USAGE);
+    assert_int_equal(RUN(f, "status", "--replicas", "4"), CLI_USAGE);
+    assert_non_null(strstr(f->err, "--replicas is for plan only"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -671,6 +721,9 @@ int main(void)
         TEST(test_check_of_a_degraded_cluster),
         TEST(test_plan_shows_reason_actions_and_rules),
         TEST(test_plan_without_actions),
+        TEST(test_plan_of_more_pods),
+        TEST(test_plan_of_fewer_pods_that_do_not_fit),
+        TEST(test_plan_of_another_size_where_it_cannot_be_told),
         TEST(test_json_is_what_the_agent_said),
         TEST(test_check_has_four_exit_codes),
         TEST(test_the_leader_is_asked_once_more),

@@ -150,6 +150,9 @@ static void test_a_section_alone_leaves_the_rest(void **state)
     assert_int_equal(server.offset, -7);
     server = parse_text(parse_some, "used_memory:77");
     assert_int_equal(server.memory_bytes, 77);
+    assert_int_equal(server.memory_max, -1);
+    server = parse_text(parse_some, "used_memory:77\r\nmaxmemory:100\r\n");
+    assert_int_equal(server.memory_max, 100);
     assert_int_equal(server.keys, -1);
     server = parse_text(parse_some, "role:master\nmaster_repl_offset:5\nnew_field:{}!\n");
     assert_true(server.primary);
@@ -213,6 +216,7 @@ static void test_malformed_values_are_refused(void **state)
         {"master_host:a host", "master_host"},
         {"master_host:0123456789012345678901234567890123456789012345", "master_host"},
         {"used_memory:1e9", "used_memory"},
+        {"maxmemory:-1", "maxmemory"},
         {"# Keyspace\ndb0:keys=-1", "db0"},
         {"# Keyspace\ndb0:keys=1x,expires=0", "db0"},
         {"# Keyspace\ndb0:expires=0,keys=1", "db0"},

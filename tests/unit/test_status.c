@@ -148,6 +148,7 @@ static void test_pods_show_role_lag_memory_and_server(void **state)
     assert_false(p->terminating);
     assert_int_equal(p->lag_bytes, 0);
     assert_int_equal(p->memory_bytes, 1258291);
+    assert_int_equal(p->memory_max, 0);
     assert_string_equal(p->server, "redis 7.0.15");
     assert_int_equal(p->agent, AGENT_OK);
     assert_int_equal(p->age_ms, 200);
@@ -249,6 +250,7 @@ static void test_a_lost_replica_degrades(void **state)
     assert_int_equal(s->pods[5].role, STATUS_ROLE_REPLICA);
     assert_int_equal(s->pods[5].lag_bytes, STATUS_NUMBER_UNKNOWN);
     assert_int_equal(s->pods[5].memory_bytes, STATUS_NUMBER_UNKNOWN);
+    assert_int_equal(s->pods[5].memory_max, STATUS_NUMBER_UNKNOWN);
     assert_int_equal(s->pods[5].age_ms, 60000);
     assert_string_equal(s->pods[5].server, "redis 7.0.15");
 }

@@ -77,7 +77,8 @@ static void test_what_a_follower_does_not_know_is_null(void **state)
     const char *json = format(f, b);
     assert_non_null(strstr(json, "\"survivesNodeLoss\":null,\"survivesZoneLoss\":null"));
     assert_non_null(strstr(json,
-                           "\"lagBytes\":null,\"memoryBytes\":null,\"server\":\"\","
+                           "\"lagBytes\":null,\"memoryBytes\":null,\"maxMemoryBytes\":null,"
+                           "\"server\":\"\","
                            "\"agent\":\"unknown\",\"gate\":\"\",\"gateWhy\":\"\",\"ageMs\":null"));
     assert_non_null(strstr(json, "\"keys\":null"));
     assert_non_null(strstr(json, "\"agent\":{\"pod\":\"muster-1\",\"leader\":false}"));
