@@ -11,7 +11,7 @@
 
 /* Exit codes; those of `check` are enum check. */
 #define CLI_OK 0
-/* no agent can be asked, its answer is not understood, or what is asked about would not fit */
+/* no agent can be asked, its answer is not understood, or what is asked about would not go well */
 #define CLI_FAILED 1
 #define CLI_USAGE 2
 

@@ -96,7 +96,8 @@ void show_scaling(const struct show *show, const char *note, const struct scalin
         (void)buf_append_str(show->out, "\n");
     for (size_t i = 0; i < s->warning_count; i++)
         show_line(show, "warning", s->warnings[i]);
-    (void)buf_append_str(show->out,
-                         "\nAn estimate: nothing was changed. This release moves no slots by "
-                         "itself.\n");
+    (void)buf_append_str(
+        show->out,
+        "\nAn estimate: nothing was changed. This release hands over and makes replicas by "
+        "itself, but moves no slots.\n");
 }

@@ -260,6 +260,22 @@ static void study_copies(struct study *y)
     y->out->copies = copies;
 }
 
+static void study_unserved(struct study *y)
+{
+    const struct target *t = &y->target;
+    size_t count = y->ask.shard_count;
+    unsigned *staying = ARENA_NEW(y->arena, unsigned, count);
+    struct scaling_unserved *unserved = ARENA_NEW(y->arena, struct scaling_unserved, count);
+    for (size_t i = 0; i < y->ask.pod_count; i++)
+        if (t->parts[i].stays && y->ask.pods[i].shard != TARGET_NONE)
+            staying[y->ask.pods[i].shard]++;
+    for (size_t i = 0; i < count && t->shard_count; i++)
+        if (!staying[i] && y->ask.slots[i])
+            unserved[y->out->unserved_count++] = (struct scaling_unserved){
+                y->status->shards[i].slots, y->ask.slots[i], y->names[y->primaries[i]]};
+    y->out->unserved = unserved;
+}
+
 /* ---- warnings ---- */
 
 static void study_warn(struct study *y, const char *text)
@@ -284,6 +300,12 @@ static void study_warnings(struct study *y)
         study_warn(y, "no pod stays: nothing moves, and what is not on the volumes is lost");
         return;
     }
+    if (s->unserved_count)
+        study_warn(y,
+                   arena_format(y->arena,
+                                "all pods that hold the slots %.80s%s leave: unless they are "
+                                "moved first, nobody serves them until the pods are back",
+                                s->unserved[0].slots, s->unserved_count > 1 ? " and others" : ""));
     if (full)
         study_warn(y, arena_format(y->arena,
                                    "%s would hold about %" PRId64 " bytes of at most %" PRId64
@@ -321,6 +343,7 @@ int scaling_find(const struct status *status, unsigned replicas, struct arena *a
         study_moves(&y, memory);
     study_results(&y, memory);
     study_copies(&y);
+    study_unserved(&y);
     study_warnings(&y);
     *ret_scaling = scaling;
     return 0;

@@ -47,7 +47,14 @@ struct scaling_copy {
     const char *primary;
 };
 
-#define SCALING_WARNINGS_MAX 4
+/* A shard of which no copy stays: unless its slots are moved first, nobody serves them then. */
+struct scaling_unserved {
+    const char *slots; /* "0-5460" */
+    int64_t slot_count;
+    const char *primary; /* today's */
+};
+
+#define SCALING_WARNINGS_MAX 5
 
 struct scaling {
     int64_t pods_now; /* wanted today */
@@ -63,6 +70,9 @@ struct scaling {
     size_t move_count;
     const struct scaling_copy *copies;
     size_t copy_count;
+
+    const struct scaling_unserved *unserved; /* not where no pod stays at all */
+    size_t unserved_count;
 
     int64_t slots; /* that move, */
     int64_t keys;  /* with about as many keys */

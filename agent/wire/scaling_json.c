@@ -95,6 +95,16 @@ static void put_primaries(struct buf *out, const struct scaling *s)
     }
 }
 
+static void put_unserved(struct buf *out, const struct scaling *s)
+{
+    for (size_t i = 0; i < s->unserved_count; i++) {
+        put_first(out, i, "primary", s->unserved[i].primary);
+        json_put_field(out, "slots", s->unserved[i].slots);
+        put_number(out, "slotCount", s->unserved[i].slot_count);
+        (void)buf_append_str(out, "}");
+    }
+}
+
 static void put_warnings(struct buf *out, const struct scaling *s)
 {
     for (size_t i = 0; i < s->warning_count; i++) {
@@ -125,6 +135,7 @@ int scaling_json_format(struct buf *out, const struct scaling *s)
     put_list(out, "moves", s, put_moves);
     put_list(out, "copies", s, put_copies);
     put_list(out, "primaries", s, put_primaries);
+    put_list(out, "unserved", s, put_unserved);
     put_list(out, "warnings", s, put_warnings);
     (void)buf_append_str(out, "}");
     return out->failed ? E_LIMIT : 0;

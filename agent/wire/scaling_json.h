@@ -9,6 +9,7 @@
  *      "moves": [{"from","to","slots","ranges":"0-99,200","keys","bytes"}],
  *      "copies": [{"pod","primary"}],
  *      "primaries": [{"pod","slots","replicas","memoryBytes","maxMemoryBytes","fits"}],
+ *      "unserved": [{"primary","slots":"0-5460","slotCount"}],
  *      "warnings": ["sentence"]}
  */
 #ifndef MUSTER_WIRE_SCALING_JSON_H

@@ -287,6 +287,19 @@ static void test_plan_of_fewer_pods_that_do_not_fit(void **state)
     golden_assert_text("cli_plan_4.json", f->out);
 }
 
+static void test_plan_that_leaves_slots_behind(void **state)
+{
+    struct fixture *f = *state;
+    say(f, ASKED, with_limits(f, 0));
+    start(f);
+    assert_int_equal(RUN(f, "plan", "--replicas", "2", "--address", address_of(f)), CLI_FAILED);
+    golden_assert_text("cli_plan_2.txt", f->out);
+    assert_int_equal(RUN(f, "plan", "--json", "--replicas", "2", "--address", address_of(f)),
+                     CLI_FAILED);
+    assert_non_null(strstr(f->out, "\"unserved\":[{\"primary\":\"muster-2\",\"slots\":"
+                                   "\"10923-16383\",\"slotCount\":5461}]"));
+}
+
 static void test_plan_of_another_size_where_it_cannot_be_told(void **state)
 {
     struct fixture *f = *state;
@@ -723,6 +736,7 @@ int main(void)
         TEST(test_plan_without_actions),
         TEST(test_plan_of_more_pods),
         TEST(test_plan_of_fewer_pods_that_do_not_fit),
+        TEST(test_plan_that_leaves_slots_behind),
         TEST(test_plan_of_another_size_where_it_cannot_be_told),
         TEST(test_json_is_what_the_agent_said),
         TEST(test_check_has_four_exit_codes),

@@ -118,6 +118,19 @@ static void test_what_does_not_fit_is_named(void **state)
     assert_int_equal(scale(f, b, 4)->fits, HELD_UNKNOWN);
 }
 
+/* muster-2 and muster-4 both leave. */
+static void test_slots_of_which_no_copy_stays_are_named(void **state)
+{
+    struct fixture *f = *state;
+    const struct scaling *s = scale(f, world_build_formed(&f->arena, 3, 6), 2);
+    assert_int_equal(s->unserved_count, 1);
+    assert_string_equal(s->unserved[0].slots, "10923-16383");
+    assert_int_equal(s->unserved[0].slot_count, 5461);
+    assert_string_equal(s->unserved[0].primary, "muster-2");
+    assert_non_null(strstr(s->warnings[0], "all pods that hold the slots 10923-16383 leave"));
+    assert_int_equal(scale(f, world_build_formed(&f->arena, 3, 6), 4)->unserved_count, 0);
+}
+
 static void test_to_nothing_moves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -125,6 +138,7 @@ static void test_to_nothing_moves_nothing(void **state)
     assert_int_equal(s->shard_count, 0);
     assert_int_equal(s->slots, 0);
     assert_int_equal(s->move_count, 0);
+    assert_int_equal(s->unserved_count, 0);
     assert_int_equal(s->warning_count, 1);
     assert_non_null(strstr(s->warnings[0], "no pod stays"));
 }
@@ -218,6 +232,7 @@ int main(void)
         TEST(test_in_a_shard_gives_everything),
         TEST(test_a_primary_that_stops_hands_over),
         TEST(test_what_does_not_fit_is_named),
+        TEST(test_slots_of_which_no_copy_stays_are_named),
         TEST(test_to_nothing_moves_nothing),
         TEST(test_the_same_size_moves_nothing),
         TEST(test_what_one_agent_does_not_know_is_unknown),
