@@ -217,6 +217,34 @@ static struct promise judge_moves(const struct judge *j)
     return j->roster->complete ? held() : unknown(ASKS_FEW);
 }
 
+/* Of maxmemory, where nothing is evicted. */
+#define MEMORY_NEAR_PERCENT 90
+
+static struct promise judge_memory(const struct judge *j)
+{
+    bool complete = true;
+    for (size_t s = 0; s < j->facts->shard_count; s++) {
+        size_t pod = j->facts->shards[s].primary_pod;
+        if (pod == NO_POD) {
+            complete = false;
+            continue;
+        }
+        const struct server *server = &j->world->pods[pod].server;
+        if (!server->refuses_full || server->memory_max <= 0 ||
+            server->memory_bytes < server->memory_max / 100 * MEMORY_NEAR_PERCENT)
+            continue;
+        return broken(arena_format(j->arena,
+                                   "%s uses %lld of at most %lld bytes and evicts nothing",
+                                   j->world->pods[pod].name, (long long)server->memory_bytes,
+                                   (long long)server->memory_max));
+    }
+    if (!j->facts->shard_count)
+        return unknown("no shard is known");
+    if (complete)
+        return held();
+    return unknown(j->roster->complete ? "a primary does not answer" : ASKS_FEW);
+}
+
 static struct promise judge_node_loss(const struct judge *j)
 {
     return (struct promise){j->survival->node, j->survival->node_why};
@@ -269,17 +297,12 @@ void promises_judge(const struct world *world, const struct facts *facts,
                     struct arena *arena, struct promise ret_promises[PROMISE_COUNT])
 {
     static struct promise (*const judges[PROMISE_COUNT])(const struct judge *) = {
-        [PROMISE_SLOTS] = judge_slots,
-        [PROMISE_MAJORITY] = judge_majority,
-        [PROMISE_SERVERS] = judge_servers,
-        [PROMISE_REPLICAS] = judge_replicas,
-        [PROMISE_AGREEMENT] = judge_agreement,
-        [PROMISE_MOVES] = judge_moves,
-        [PROMISE_NODE_LOSS] = judge_node_loss,
-        [PROMISE_ZONE_LOSS] = judge_zone_loss,
-        [PROMISE_LEADER] = judge_leader,
-        [PROMISE_AGENTS] = judge_agents,
-        [PROMISE_API] = judge_api,
+        [PROMISE_SLOTS] = judge_slots,         [PROMISE_MAJORITY] = judge_majority,
+        [PROMISE_SERVERS] = judge_servers,     [PROMISE_REPLICAS] = judge_replicas,
+        [PROMISE_AGREEMENT] = judge_agreement, [PROMISE_MOVES] = judge_moves,
+        [PROMISE_MEMORY] = judge_memory,       [PROMISE_NODE_LOSS] = judge_node_loss,
+        [PROMISE_ZONE_LOSS] = judge_zone_loss, [PROMISE_LEADER] = judge_leader,
+        [PROMISE_AGENTS] = judge_agents,       [PROMISE_API] = judge_api,
     };
     const struct judge j = {world, facts, roster, survival, arena};
     for (int kind = 0; kind < PROMISE_COUNT; kind++)

@@ -67,6 +67,7 @@ struct server {
     int64_t keys;   /* in all databases */
     int64_t memory_bytes;
     int64_t memory_max; /* maxmemory, bytes; 0 = no limit, -1 = unknown */
+    bool refuses_full;  /* at the limit it refuses writes: maxmemory-policy noeviction */
 
     bool state_ok; /* cluster_state */
     uint32_t slots_assigned;

@@ -49,6 +49,7 @@ enum info_field {
     F_REPLICA_OFFSET,
     F_MEMORY,
     F_MEMORY_MAX,
+    F_MEMORY_POLICY,
     F_AOF,
     F_AOF_REWRITE,
     F_AOF_REWRITE_SOON,
@@ -76,6 +77,7 @@ static const struct field info_fields[] = {
                           NULL},
     [F_MEMORY] = {"used_memory", FIELD_NUMBER, INFO_MEMORY, 0, INT64_MAX, NULL, NULL},
     [F_MEMORY_MAX] = {"maxmemory", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
+    [F_MEMORY_POLICY] = {"maxmemory_policy", FIELD_WORD, 0, 0, 0, "noeviction", NULL},
     [F_AOF] = {"aof_enabled", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
     [F_AOF_REWRITE] = {"aof_rewrite_in_progress", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
     [F_AOF_REWRITE_SOON] = {"aof_rewrite_scheduled", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
@@ -359,6 +361,7 @@ static int info_parse(struct span info, unsigned required, struct server *server
     if (!(found & INFO_MEMORY))
         return 0;
     server->memory_bytes = values.number[F_MEMORY];
+    server->refuses_full = values.number[F_MEMORY_POLICY];
     server->memory_max = fields_seen(&values, F_MEMORY_MAX) ? values.number[F_MEMORY_MAX] : -1;
     return 0;
 }

@@ -422,6 +422,36 @@ static void test_an_open_slot_is_a_move_half_done(void **state)
     assert_non_null(strstr(s->shards[0].open_slots[2], world_build_id(99).hex));
 }
 
+static void test_a_primary_that_will_refuse_writes_is_told_of_before(void **state)
+{
+    struct fixture *f = *state;
+    struct world_build *b = world_build_formed(&f->arena, 3, 6);
+    struct server *server = &b->pods[1].server;
+    server->memory_bytes = 899;
+    server->memory_max = 1000;
+    server->refuses_full = true;
+    assert_others_held(look(f, b), 0);
+    server->memory_bytes = 900;
+    const struct status *s = look(f, b);
+    assert_promise(s, PROMISE_MEMORY, HELD_NO,
+                   "muster-1 uses 900 of at most 1000 bytes and evicts nothing");
+    assert_others_held(s, 1u << PROMISE_MEMORY);
+    assert_int_equal(s->state, STATUS_OK);
+    assert_int_equal(s->check, CHECK_PROMISE);
+    /* A cache is full as a rule, and a replica's limit is not asked. */
+    server->refuses_full = false;
+    assert_others_held(look(f, b), 0);
+    b->pods[3].server.memory_max = 10;
+    b->pods[3].server.refuses_full = true;
+    assert_others_held(look(f, b), 0);
+    /* Without a limit, or with one that is not told. */
+    server->refuses_full = true;
+    server->memory_max = 0;
+    assert_others_held(look(f, b), 0);
+    server->memory_max = -1;
+    assert_others_held(look(f, b), 0);
+}
+
 static void test_leader_agents_and_api_are_promises(void **state)
 {
     struct fixture *f = *state;
@@ -557,9 +587,9 @@ static void test_a_follower_knows_slots_but_not_survival(void **state)
     assert_int_equal(s->survives_node, HELD_UNKNOWN);
     assert_int_equal(s->survives_zone, HELD_UNKNOWN);
     assert_string_equal(s->weakest, "");
-    static const enum promise_kind unknown[] = {PROMISE_SERVERS,   PROMISE_REPLICAS,
-                                                PROMISE_AGREEMENT, PROMISE_MOVES,
-                                                PROMISE_NODE_LOSS, PROMISE_ZONE_LOSS};
+    static const enum promise_kind unknown[] = {
+        PROMISE_SERVERS,   PROMISE_REPLICAS,  PROMISE_AGREEMENT, PROMISE_MOVES,
+        PROMISE_NODE_LOSS, PROMISE_ZONE_LOSS, PROMISE_MEMORY};
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
         assert_promise(s, unknown[i], HELD_UNKNOWN, "this agent does not ask every server");
     assert_promise(s, PROMISE_AGENTS, HELD_UNKNOWN, "this agent does not ask every agent");
@@ -674,6 +704,7 @@ int main(void)
         TEST(test_a_pod_that_is_not_there_is_missing),
         TEST(test_views_that_differ_are_counted),
         TEST(test_an_open_slot_is_a_move_half_done),
+        TEST(test_a_primary_that_will_refuse_writes_is_told_of_before),
         TEST(test_leader_agents_and_api_are_promises),
         TEST(test_copies_on_one_node_are_the_weakest_spot),
         TEST(test_copies_in_one_zone_are_named_after_nodes),
