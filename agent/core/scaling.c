@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/text.h"
 #include "core/index.h"
 
@@ -330,6 +331,8 @@ int scaling_find(const struct status *status, unsigned replicas, struct arena *a
     struct study y = {.status = status, .arena = arena, .out = &scaling};
     if (status->replicas_per_primary < 0)
         return err_set(err, E_INVALID, "the agent does not say how many replicas a primary has");
+    if (status->replicas_per_primary >= NODES_MAX || replicas > NODES_MAX)
+        return err_set(err, E_INVALID, "more than %d pods", NODES_MAX);
     if (!status->shard_count)
         return err_set(err, E_INVALID, "no shard is known yet");
     y.ask.replicas = replicas;

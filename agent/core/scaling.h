@@ -84,8 +84,8 @@ struct scaling {
 
 /*
  * E_INVALID with a sentence if it cannot be told: nothing is formed, a shard's primary is on no known
- * pod, or the agent that was asked does not say how many replicas a primary has. Everything lives in
- * `arena` or is borrowed from the status.
+ * pod, the agent that was asked does not say how many replicas a primary has, or says more than
+ * NODES_MAX pods could be. Everything lives in `arena` or is borrowed from the status.
  */
 must_check int scaling_find(const struct status *status, unsigned replicas, struct arena *arena,
                             struct scaling *ret_scaling, struct err *err);

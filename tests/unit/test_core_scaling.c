@@ -178,6 +178,12 @@ static void test_what_cannot_be_told_is_an_error(void **state)
     look(f, world_build_formed(&f->arena, 3, 6));
     f->status.replicas_per_primary = STATUS_NUMBER_UNKNOWN;
     refused(f, "how many replicas");
+    /* 1 + the second of them is 0 in 32 bits. */
+    static const int64_t numbers[] = {NODES_MAX, UINT32_MAX, INT64_C(1) << 53};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        f->status.replicas_per_primary = numbers[i];
+        refused(f, "more than 1000 pods");
+    }
     static const char *const texts[] = {"16384", "5-4", "x", "1,,2", "-"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct status_shard shard = {.slots = texts[i], .primary = "muster-0"};
