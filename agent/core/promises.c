@@ -217,32 +217,28 @@ static struct promise judge_moves(const struct judge *j)
     return j->roster->complete ? held() : unknown(ASKS_FEW);
 }
 
-/* Of maxmemory, where nothing is evicted. */
-#define MEMORY_NEAR_PERCENT 90
-
 static struct promise judge_memory(const struct judge *j)
 {
-    bool complete = true;
+    const char *missing = NULL;
     for (size_t s = 0; s < j->facts->shard_count; s++) {
         size_t pod = j->facts->shards[s].primary_pod;
         if (pod == NO_POD) {
-            complete = false;
+            missing = j->roster->complete ? "a primary does not answer" : ASKS_FEW;
             continue;
         }
         const struct server *server = &j->world->pods[pod].server;
-        if (!server->refuses_full || server->memory_max <= 0 ||
-            server->memory_bytes < server->memory_max / 100 * MEMORY_NEAR_PERCENT)
-            continue;
-        return broken(arena_format(j->arena,
-                                   "%s uses %lld of at most %lld bytes and evicts nothing",
-                                   j->world->pods[pod].name, (long long)server->memory_bytes,
-                                   (long long)server->memory_max));
+        if (server_nears_limit(server))
+            return broken(
+                arena_format(j->arena, "%s uses %lld of at most %lld bytes and evicts nothing",
+                             j->world->pods[pod].name, (long long)server_counted_memory(server),
+                             (long long)server->memory_max));
+        if (!missing && server->refuses_full && server->memory_max < 0)
+            missing =
+                arena_format(j->arena, "%s does not say its maxmemory", j->world->pods[pod].name);
     }
     if (!j->facts->shard_count)
         return unknown("no shard is known");
-    if (complete)
-        return held();
-    return unknown(j->roster->complete ? "a primary does not answer" : ASKS_FEW);
+    return missing ? unknown(missing) : held();
 }
 
 static struct promise judge_node_loss(const struct judge *j)

@@ -3,6 +3,24 @@
 
 #include <string.h>
 
+/* Of maxmemory: where it begins to be near, and where that ends. */
+#define MEMORY_NEAR_PERCENT 90
+#define MEMORY_FAR_PERCENT 85
+
+int64_t server_counted_memory(const struct server *server)
+{
+    int64_t counted = server->memory_bytes - server->memory_uncounted;
+    return counted > 0 ? counted : 0;
+}
+
+bool server_nears_limit(const struct server *server)
+{
+    int percent = server->near_limit ? MEMORY_FAR_PERCENT : MEMORY_NEAR_PERCENT;
+    return server->refuses_full && server->memory_max > 0 &&
+           server_counted_memory(server) >=
+               server->memory_max - server->memory_max / 100 * (100 - percent);
+}
+
 const struct pod *world_pod_by_ordinal(const struct world *world, int ordinal)
 {
     size_t low = 0;

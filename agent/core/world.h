@@ -66,8 +66,11 @@ struct server {
     int64_t offset; /* replication offset: written (primary) or applied (replica), bytes */
     int64_t keys;   /* in all databases */
     int64_t memory_bytes;
-    int64_t memory_max; /* maxmemory, bytes; 0 = no limit, -1 = unknown */
-    bool refuses_full;  /* at the limit it refuses writes: maxmemory-policy noeviction */
+    int64_t memory_uncounted; /* of these what is no part of the limit: replicas' and AOF buffers */
+    int64_t memory_max;       /* maxmemory, bytes; 0 = no limit, -1 = unknown */
+    bool refuses_full;        /* at the limit it refuses writes: maxmemory-policy noeviction, or
+                                 volatile-* while no key expires */
+    bool near_limit;          /* server_nears_limit() was so at its last INFO */
 
     bool state_ok; /* cluster_state */
     uint32_t slots_assigned;
@@ -98,6 +101,15 @@ struct server {
     uint64_t view_hash;      /* of the last one that was read, kept longer than it; 0 = never */
     bool view_outdated;      /* CLUSTER INFO says other figures than when the view was read */
 };
+
+/* Bytes that count against maxmemory, as the server counts them. */
+int64_t server_counted_memory(const struct server *server);
+
+/*
+ * It is about to refuse writes: 90 % of its limit are used, and nothing can be evicted. Once near_limit
+ * is set it holds until less than 85 % are.
+ */
+bool server_nears_limit(const struct server *server);
 
 #define GATE_WHY_SIZE 224
 

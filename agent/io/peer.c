@@ -346,6 +346,7 @@ struct peer *peer_new(struct loop *loop, const struct peer_config *config)
     buf_init(&peer->user_text, PEER_COMMANDS_MAX * KIB(4));
     buf_init(&peer->info, INFO_TEXT_MAX);
     poll_forget_process(&peer->server);
+    peer->server.memory_max = -1;
     peer->digest = poll_digest(&peer->server);
     loop_timer_arm(peer->timer, 0);
     return peer;

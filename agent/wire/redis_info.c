@@ -48,6 +48,7 @@ enum info_field {
     F_SYNCING,
     F_REPLICA_OFFSET,
     F_MEMORY,
+    F_MEMORY_UNCOUNTED,
     F_MEMORY_MAX,
     F_MEMORY_POLICY,
     F_AOF,
@@ -76,6 +77,7 @@ static const struct field info_fields[] = {
     [F_REPLICA_OFFSET] = {"slave_repl_offset", FIELD_NUMBER, INFO_REPLICATION, -1, INT64_MAX, NULL,
                           NULL},
     [F_MEMORY] = {"used_memory", FIELD_NUMBER, INFO_MEMORY, 0, INT64_MAX, NULL, NULL},
+    [F_MEMORY_UNCOUNTED] = {"mem_not_counted_for_evict", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
     [F_MEMORY_MAX] = {"maxmemory", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
     [F_MEMORY_POLICY] = {"maxmemory_policy", FIELD_WORD, 0, 0, 0, "noeviction", NULL},
     [F_AOF] = {"aof_enabled", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
@@ -208,8 +210,14 @@ static bool fields_seen(const struct field_values *values, size_t i)
     return values->seen & (1u << i);
 }
 
-/* "db0:keys=12,expires=0,avg_ttl=0": the keys are added to *keys. Other lines are left alone. */
-static int keyspace_parse(struct span name, struct span value, int64_t *keys, struct err *err)
+struct keyspace {
+    int64_t keys;
+    bool expiring; /* some of them, unless it is told that none do */
+};
+
+/* "db0:keys=12,expires=0,avg_ttl=0" is added to *keyspace. Other lines are left alone. */
+static int keyspace_parse(struct span name, struct span value, struct keyspace *keyspace,
+                          struct err *err)
 {
     struct span digits = name;
     uint64_t db;
@@ -222,9 +230,11 @@ static int keyspace_parse(struct span name, struct span value, int64_t *keys, st
     struct span first = span_until(&value, ',');
     int64_t more;
     if (!span_is(span_until(&first, '='), "keys") ||
-        !text_to_i64(first, 0, INT64_MAX - *keys, &more))
+        !text_to_i64(first, 0, INT64_MAX - keyspace->keys, &more))
         return err_set(err, E_PROTO, "db%d: malformed number of keys", (int)db);
-    *keys += more;
+    keyspace->keys += more;
+    if (!span_is(span_until(&value, ','), "expires=0"))
+        keyspace->expiring = true;
     return 0;
 }
 
@@ -309,8 +319,8 @@ static int info_split(struct span line, struct span *ret_name, struct span *ret_
     return 0;
 }
 
-static int info_read(struct span info, struct field_values *values, unsigned *found, int64_t *keys,
-                     struct err *err)
+static int info_read(struct span info, struct field_values *values, unsigned *found,
+                     struct keyspace *keyspace, struct err *err)
 {
     struct span line;
     while (span_line(&info, &line)) {
@@ -323,7 +333,7 @@ static int info_read(struct span info, struct field_values *values, unsigned *fo
             *found |= INFO_KEYSPACE;
         r = fields_put(info_fields, INFO_FIELDS, name, value, values, err);
         if (r == 0 && (*found & INFO_KEYSPACE))
-            r = keyspace_parse(name, value, keys, err);
+            r = keyspace_parse(name, value, keyspace, err);
         if (r < 0)
             return r;
     }
@@ -333,14 +343,26 @@ static int info_read(struct span info, struct field_values *values, unsigned *fo
     return 0;
 }
 
+static void info_take_memory(const struct field_values *values, bool none_expires,
+                             struct server *server)
+{
+    server->memory_bytes = values->number[F_MEMORY];
+    server->memory_uncounted = values->number[F_MEMORY_UNCOUNTED];
+    server->memory_max = fields_seen(values, F_MEMORY_MAX) ? values->number[F_MEMORY_MAX] : -1;
+    server->refuses_full = values->number[F_MEMORY_POLICY] ||
+                           (none_expires && fields_seen(values, F_MEMORY_POLICY) &&
+                            span_starts(values->text[F_MEMORY_POLICY], "volatile-"));
+    server->near_limit = server_nears_limit(server);
+}
+
 static int info_parse(struct span info, unsigned required, struct server *server, struct err *err)
 {
     struct field_values values = {0};
     unsigned found = 0;
-    int64_t keys = 0;
+    struct keyspace keyspace = {0};
     if (info.len > INFO_TEXT_MAX)
         return err_set(err, E_LIMIT, "longer than %zu bytes", INFO_TEXT_MAX);
-    int r = info_read(info, &values, &found, &keys, err);
+    int r = info_read(info, &values, &found, &keyspace, err);
     if (r < 0)
         return r;
     unsigned wanted = found | required;
@@ -355,14 +377,11 @@ static int info_parse(struct span info, unsigned required, struct server *server
     if (required & ~found & INFO_KEYSPACE)
         return err_set(err, E_PROTO, "no section Keyspace");
     if (found & INFO_KEYSPACE)
-        server->keys = keys;
+        server->keys = keyspace.keys;
     if (required & ~found & INFO_MEMORY)
         return err_set(err, E_PROTO, "no used_memory");
-    if (!(found & INFO_MEMORY))
-        return 0;
-    server->memory_bytes = values.number[F_MEMORY];
-    server->refuses_full = values.number[F_MEMORY_POLICY];
-    server->memory_max = fields_seen(&values, F_MEMORY_MAX) ? values.number[F_MEMORY_MAX] : -1;
+    if (found & INFO_MEMORY)
+        info_take_memory(&values, (found & INFO_KEYSPACE) && !keyspace.expiring, server);
     return 0;
 }
 

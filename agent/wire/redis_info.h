@@ -17,7 +17,7 @@ enum redis_info_section {
     INFO_SERVER = 1 << 0,      /* kind, version, run_id, uptime_ms, cluster_enabled */
     INFO_REPLICATION = 1 << 1, /* primary, primary_ip, primary_port, link_up, offset */
     INFO_KEYSPACE = 1 << 2,    /* keys: the sum over all databases; an empty section means 0 */
-    INFO_MEMORY = 1 << 3,      /* memory_bytes; memory_max, else -1; refuses_full */
+    INFO_MEMORY = 1 << 3,      /* memory_*; memory_max, else -1; refuses_full, near_limit */
     INFO_PERSISTENCE = 1 << 4, /* aof, aof_written, aof_rewriting, rdb_written */
 };
 

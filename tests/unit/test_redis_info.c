@@ -150,14 +150,6 @@ static void test_a_section_alone_leaves_the_rest(void **state)
     assert_int_equal(server.offset, -7);
     server = parse_text(parse_some, "used_memory:77");
     assert_int_equal(server.memory_bytes, 77);
-    assert_int_equal(server.memory_max, -1);
-    server = parse_text(parse_some, "used_memory:77\r\nmaxmemory:100\r\n");
-    assert_int_equal(server.memory_max, 100);
-    assert_false(server.refuses_full);
-    server = parse_text(parse_some, "used_memory:77\nmaxmemory_policy:noeviction\n");
-    assert_true(server.refuses_full);
-    server = parse_text(parse_some, "used_memory:77\nmaxmemory_policy:allkeys-lru\n");
-    assert_false(server.refuses_full);
     assert_int_equal(server.keys, -1);
     server = parse_text(parse_some, "role:master\nmaster_repl_offset:5\nnew_field:{}!\n");
     assert_true(server.primary);

@@ -438,18 +438,29 @@ static void test_a_primary_that_will_refuse_writes_is_told_of_before(void **stat
     assert_others_held(s, 1u << PROMISE_MEMORY);
     assert_int_equal(s->state, STATUS_OK);
     assert_int_equal(s->check, CHECK_PROMISE);
+    /* Buffers of replicas and of the AOF do not count; a little less does not end it. */
+    server->memory_uncounted = 1;
+    assert_others_held(look(f, b), 0);
+    server->near_limit = true;
+    s = look(f, b);
+    assert_promise(s, PROMISE_MEMORY, HELD_NO,
+                   "muster-1 uses 899 of at most 1000 bytes and evicts nothing");
+    server->near_limit = false;
+    server->memory_uncounted = 0;
     /* A cache is full as a rule, and a replica's limit is not asked. */
     server->refuses_full = false;
     assert_others_held(look(f, b), 0);
     b->pods[3].server.memory_max = 10;
     b->pods[3].server.refuses_full = true;
     assert_others_held(look(f, b), 0);
-    /* Without a limit, or with one that is not told. */
     server->refuses_full = true;
     server->memory_max = 0;
     assert_others_held(look(f, b), 0);
+    /* A limit that is not told may be any. */
     server->memory_max = -1;
-    assert_others_held(look(f, b), 0);
+    s = look(f, b);
+    assert_promise(s, PROMISE_MEMORY, HELD_UNKNOWN, "muster-1 does not say its maxmemory");
+    assert_int_equal(s->check, CHECK_UNKNOWN);
 }
 
 static void test_leader_agents_and_api_are_promises(void **state)
