@@ -38,8 +38,8 @@ static const struct command COMMANDS[] = {
      "are asked. An agent that does not lead plans for its own server only.\n\n"
      "With --replicas N: what another number of pods would mean: which slots, and about how many\n"
      "keys and bytes, would have to move from whom to whom, and whether they fit into maxmemory.\n"
-     "Nothing is changed. Exits 1 if they do not fit, or if slots would be left without a "
-     "server.\n"},
+     "Nothing is changed. Exits 0 if nothing stands against it, 1 if they do not fit, or if slots\n"
+     "would be left without a server, 3 if memory or maxmemory of a server is not known.\n"},
     {"check", show_check, show_check_json, true, "which promises are held, as an exit code",
      "Exits 0 if the cluster is healthy, 1 if it works but a promise is not held, 2 if it is "
      "broken\n"
@@ -109,7 +109,9 @@ static int run_scaling(const struct cli *cli, const struct cli_options *options,
         show_scaling_json(show, &scaling);
     else
         show_scaling(show, answer->note, &scaling);
-    return scaling.fits == HELD_NO || scaling.unserved_count ? CLI_FAILED : CLI_OK;
+    if (scaling.fits == HELD_NO || scaling.unserved_count)
+        return CLI_FAILED;
+    return scaling.fits == HELD_YES ? CLI_OK : CLI_UNKNOWN;
 }
 
 /* One frame into `out`; returns the exit code so far. */

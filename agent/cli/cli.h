@@ -14,6 +14,8 @@
 /* no agent can be asked, its answer is not understood, or what is asked about would not go well */
 #define CLI_FAILED 1
 #define CLI_USAGE 2
+/* what is asked about may go well or not: something that counts for it is not known */
+#define CLI_UNKNOWN 3
 
 /* What a command may touch, so that tests can give it something else. */
 struct cli {

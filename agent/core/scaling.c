@@ -270,7 +270,7 @@ static void study_unserved(struct study *y)
     for (size_t i = 0; i < y->ask.pod_count; i++)
         if (t->parts[i].stays && y->ask.pods[i].shard != TARGET_NONE)
             staying[y->ask.pods[i].shard]++;
-    for (size_t i = 0; i < count && t->shard_count; i++)
+    for (size_t i = 0; i < count; i++)
         if (!staying[i] && y->ask.slots[i])
             unserved[y->out->unserved_count++] = (struct scaling_unserved){
                 y->status->shards[i].slots, y->ask.slots[i], y->names[y->primaries[i]]};

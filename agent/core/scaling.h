@@ -71,7 +71,7 @@ struct scaling {
     const struct scaling_copy *copies;
     size_t copy_count;
 
-    const struct scaling_unserved *unserved; /* not where no pod stays at all */
+    const struct scaling_unserved *unserved;
     size_t unserved_count;
 
     int64_t slots; /* that move, */

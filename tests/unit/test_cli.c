@@ -300,6 +300,29 @@ static void test_plan_that_leaves_slots_behind(void **state)
                                    "\"10923-16383\",\"slotCount\":5461}]"));
 }
 
+/* Nobody serves anything then: not what a script may take for safe. */
+static void test_plan_of_no_pods(void **state)
+{
+    struct fixture *f = *state;
+    say(f, ASKED, with_limits(f, 0));
+    start(f);
+    assert_int_equal(RUN(f, "plan", "--replicas", "0", "--address", address_of(f)), CLI_FAILED);
+    assert_non_null(strstr(f->out, "no pod stays"));
+}
+
+static void test_plan_whose_memory_is_not_known(void **state)
+{
+    struct fixture *f = *state;
+    say(f, ASKED, with_limits(f, -1));
+    start(f);
+    assert_int_equal(RUN(f, "plan", "--replicas", "4", "--address", address_of(f)), CLI_UNKNOWN);
+    assert_int_equal(RUN(f, "plan", "--replicas", "4", "--json", "--address", address_of(f)),
+                     CLI_UNKNOWN);
+    assert_non_null(strstr(f->out, "\"fits\":null"));
+    /* What is certain goes before what is not. */
+    assert_int_equal(RUN(f, "plan", "--replicas", "2", "--address", address_of(f)), CLI_FAILED);
+}
+
 static void test_plan_of_another_size_where_it_cannot_be_told(void **state)
 {
     struct fixture *f = *state;
@@ -737,6 +760,8 @@ int main(void)
         TEST(test_plan_of_more_pods),
         TEST(test_plan_of_fewer_pods_that_do_not_fit),
         TEST(test_plan_that_leaves_slots_behind),
+        TEST(test_plan_of_no_pods),
+        TEST(test_plan_whose_memory_is_not_known),
         TEST(test_plan_of_another_size_where_it_cannot_be_told),
         TEST(test_json_is_what_the_agent_said),
         TEST(test_check_has_four_exit_codes),
