@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/place.h"
 #include "io/clock.h"
 #include "version.h"
 
@@ -70,6 +71,7 @@ static void agent_turn(void *ctx)
     http_server_turned(agent->http);
     agent_observe(agent);
     plan_next(&agent->world, &agent->arena, &agent->plan);
+    place_note(&agent->place, &agent->world, &agent->plan);
     agent_publish(agent);
     agent_answer_hook(agent);
     agent_answer_drain(agent);

@@ -202,6 +202,17 @@ static void agent_observe_kube(struct agent *agent)
     w->gone_since_ms = rebirth_look(&agent->rebirth, w);
 }
 
+static void agent_put_placement(struct agent *agent)
+{
+    static const enum placement_policy policies[] = {[PLACEMENT_ENFORCE] = PLACE_ENFORCE,
+                                                     [PLACEMENT_WARN] = PLACE_WARN,
+                                                     [PLACEMENT_OFF] = PLACE_OFF};
+    agent->world.placement = policies[agent->config->policy.placement];
+    agent->world.placement_interval_ms =
+        INT64_C(1000) * agent->config->policy.placement_min_interval;
+    agent->world.place = agent->place;
+}
+
 void agent_observe(struct agent *agent)
 {
     if (agent->hosts)
@@ -210,6 +221,7 @@ void agent_observe(struct agent *agent)
         agent_observe_kube(agent);
     agent_remember(agent);
     agent_watch_drain(agent);
+    agent_put_placement(agent);
 }
 
 /*

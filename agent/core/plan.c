@@ -54,6 +54,7 @@ static const struct rule {
      rule_strangers},
     {"forget", "ids that their pods no longer have are forgotten everywhere", rule_forget},
     {"replicate", "an empty newcomer follows the shard that needs it most", rule_replicate},
+    {"place", "roles are spread over nodes and zones, one hand-over at a time", rule_place},
     {"steady", "nothing to do", rule_steady},
 };
 

@@ -28,6 +28,11 @@ struct plan {
     size_t action_count;
     bool wants_views; /* a rule waits until every server's view was read (core/observe.h) */
     struct drain_verdict drain; /* of the own server */
+    struct {
+        bool quiet;    /* nothing is in the way of a move */
+        uint64_t seen; /* and what is there then */
+        uint64_t key;  /* of the move that is ordered in this turn; 0 = none is */
+    } place;           /* core/place.h */
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */

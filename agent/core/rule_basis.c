@@ -249,9 +249,9 @@ enum rule_verdict rule_steady(struct planner *p)
                             p->world->pods[f->open_pod].name, missing);
     if (missing[0])
         return planner_wait(p, "every slot is served by %s%s", shards, missing);
-    return planner_wait(p, "nothing to do: %s, every slot is served by %s",
+    return planner_wait(p, "nothing to do: %s, every slot is served by %s%s",
                         f->expected_fresh == 1
                             ? "1 server answers"
                             : arena_format(p->arena, "%zu servers answer", f->expected_fresh),
-                        shards);
+                        shards, p->note ? p->note : "");
 }

@@ -24,6 +24,7 @@ struct planner {
     const char *rule;   /* the one that is running */
     size_t rule_number; /* from 1 */
     const char *lost; /* the recorded cluster, when it is gone and is to be formed anew; or NULL */
+    const char *note; /* what the sentence of a steady cluster ends with; or NULL */
     size_t *claims;   /* by pod: number of the rule that acts on its server in this turn; 0 none */
 };
 
@@ -138,6 +139,7 @@ enum rule_verdict rule_forget(struct planner *p);
 enum rule_verdict rule_replicate(struct planner *p);
 enum rule_verdict rule_follow(struct planner *p);
 enum rule_verdict rule_chain(struct planner *p);
+enum rule_verdict rule_place(struct planner *p);
 enum rule_verdict rule_steady(struct planner *p);
 
 #endif

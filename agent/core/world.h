@@ -163,6 +163,17 @@ struct drain_watch {
     char refused[DRAIN_REFUSED_SIZE]; /* who refused the last order, and why; "" = nobody did */
 };
 
+/* policy.placement: whether roles are moved, or only told which should be. */
+enum placement_policy { PLACE_OFF = 0, PLACE_WARN, PLACE_ENFORCE };
+
+/* What the leader remembers of placement from turn to turn (core/place.h). */
+struct place_watch {
+    uint64_t seen;    /* pods, processes and roles */
+    int64_t quiet_ms; /* since then that is so and nothing is in the way; 0 = something is */
+    int64_t moved_ms; /* the last move was ordered then, or this agent began to lead; 0 = never */
+    uint64_t key;     /* of the move that is on its way; 0 = none */
+};
+
 struct failover_history; /* core/failover.h */
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
@@ -231,6 +242,7 @@ enum guard {
     GUARD_UNSYNCED = 1 << 8, /* servers start as replicas that are not elected */
     GUARD_FAILOVER = 1 << 9, /* no hand-over on the votes of an earlier election */
     GUARD_KEPT = 1 << 10,    /* who lacks data of a primary that keeps its slots is not elected */
+    GUARD_PLACE = 1 << 11,   /* roles are moved by the rules of a hand-over, in a quiet cluster */
 };
 
 struct world {
@@ -269,6 +281,10 @@ struct world {
     struct own_past past;
     struct drain_watch drain;                 /* of the own server */
     const struct failover_history *failovers; /* NULL = nothing was seen */
+
+    enum placement_policy placement;
+    int64_t placement_interval_ms; /* between two moves */
+    struct place_watch place;
 
     const struct attempts *attempts; /* what was tried lately; never NULL */
     uint64_t entropy[2];             /* for a new uid */

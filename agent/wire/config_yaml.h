@@ -25,7 +25,7 @@
 enum config_discovery { DISCOVERY_KUBERNETES = 1, DISCOVERY_DNS, DISCOVERY_STATIC };
 enum config_handover { HANDOVER_AUTO = 1, HANDOVER_ALWAYS, HANDOVER_OFF };
 enum config_lost { LOST_WAIT = 1, LOST_REFORM };
-enum config_placement { PLACEMENT_ENFORCE = 1, PLACEMENT_OFF };
+enum config_placement { PLACEMENT_ENFORCE = 1, PLACEMENT_WARN, PLACEMENT_OFF };
 
 struct config_peer {
     char host[CONFIG_HOST_SIZE]; /* an IPv6 address without its brackets */

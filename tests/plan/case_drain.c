@@ -42,6 +42,25 @@ bool case_drain_past(struct case_drain *drain, struct span keyword, struct span 
     return true;
 }
 
+bool case_drain_place(struct case_drain *drain, struct world *world, struct span words)
+{
+    int64_t interval_ms = 600000;
+    int64_t moved_ms = INT64_C(3600000);
+    int64_t quiet_ms = INT64_C(3600000);
+    struct span policy;
+    if (!span_token(&words, &policy))
+        return false;
+    drain->used = true;
+    (void)case_number(words, "interval", &interval_ms);
+    (void)case_number(words, "moved", &moved_ms);
+    (void)case_number(words, "quiet", &quiet_ms);
+    world->placement = span_is(policy, "enforce") ? PLACE_ENFORCE : PLACE_WARN;
+    world->placement_interval_ms = interval_ms;
+    world->place = (struct place_watch){.moved_ms = world->now_ms - moved_ms,
+                                        .quiet_ms = world->now_ms - quiet_ms};
+    return span_is(policy, "enforce") || span_is(policy, "warn");
+}
+
 void case_drain_pod(struct pod *pod, int64_t now_ms, struct span words)
 {
     char word[8] = "";
@@ -59,7 +78,7 @@ void case_drain_pod(struct pod *pod, int64_t now_ms, struct span words)
         pod->agent_seen_ms = now_ms - 7000;
     }
     (void)case_number(words, "grace", &pod->grace_ms);
-    pod->updated = case_word(words, "updated");
+    pod->updated = !case_word(words, "outdated");
 }
 
 static const struct pod *drain_primary(const struct world *world, const struct node_id *id)

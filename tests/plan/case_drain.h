@@ -5,7 +5,9 @@
  *     drain since=200 [epoch=1 slots=5461 handed=50] [tells=50] [told]    preStop asks for so many ms
  *     watched 120000                                           all servers were seen for so long
  *     past muster-3 [first=4000] [attempt=4000] [voted=4000]   what was seen of one, and how long ago
- *     pod muster-3 [agent=silent] [leaving=asked|goes] [unheard] [grace=30000] [updated]
+ *     pod muster-3 [agent=silent] [leaving=asked|goes] [unheard] [grace=30000] [outdated]
+ * and of placement:
+ *     place enforce|warn [interval=600000] [moved=3600000] [quiet=3600000]   how long ago, each
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_DRAIN_H
 #define MUSTER_TESTS_PLAN_CASE_DRAIN_H
@@ -25,6 +27,7 @@ struct case_drain {
 
 bool case_drain_read(struct case_drain *drain, struct world *world, struct span words);
 bool case_drain_past(struct case_drain *drain, struct span keyword, struct span words);
+bool case_drain_place(struct case_drain *drain, struct world *world, struct span words);
 void case_drain_pod(struct pod *pod, int64_t now_ms, struct span words);
 
 /* The history of the derived pods, once everything else is known. */

@@ -297,7 +297,7 @@ static bool read_guard(struct reader *r, struct span words)
 {
     static const char *const names[] = {"virgin",   "record",   "member", "restore",
                                         "forget",   "rebirth",  "gate",   "data",
-                                        "unsynced", "failover", "kept"};
+                                        "unsynced", "failover", "kept",   "place"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (case_word(words, names[i]))
             r->truth->world.guards_off |= UINT32_C(1) << i;
@@ -406,6 +406,8 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
         return read_nodes(r, words, rest);
     if (span_is(keyword, "drain"))
         return case_drain_read(&r->drain, &r->truth->world, words);
+    if (span_is(keyword, "place"))
+        return case_drain_place(&r->drain, &r->truth->world, words);
     if (span_is(keyword, "watched") || span_is(keyword, "past"))
         return case_drain_past(&r->drain, keyword, words);
     if (span_is(keyword, "guard-off"))

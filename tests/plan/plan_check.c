@@ -147,6 +147,16 @@ static bool check_is_known(const struct world *world, const struct action *a,
     return known > voters / 2;
 }
 
+/* Placement: nobody stops, so that no other agent orders anything. */
+static bool check_is_calm(const struct world *world, const struct pod *primary)
+{
+    bool stays = true;
+    for (size_t i = 0; i < world->pod_count; i++)
+        stays &= !world->pods[i].terminating && world->pods[i].told.leaving == LEAVING_NO;
+    return world->placement == PLACE_ENFORCE && stays && !world->drain.since_ms &&
+           (primary == &world->pods[world->me] || primary->told.heard_ms);
+}
+
 /* A primary that lives hands over to a replica that is in sync, stays, and can win (DESIGN 5.5). */
 static const char *check_failover(const struct world *world, const struct pod *pod,
                                   const struct action *a)
@@ -159,7 +169,8 @@ static const char *check_failover(const struct world *world, const struct pod *p
         return "of a primary that does not answer";
     if (a->authority == AUTHORITY_OWN && primary != &world->pods[world->me])
         return "of another pod's primary without the leader's authority";
-    if (a->authority == AUTHORITY_LEADER && primary->agent != AGENT_SILENT)
+    if (a->authority == AUTHORITY_LEADER && primary->agent != AGENT_SILENT &&
+        !check_is_calm(world, primary))
         return "of a primary whose own agent may order it";
     if (!(a->require & REQUIRE_FOLLOWS) || strcmp(a->ip, primary->ip) != 0)
         return "without the primary as its condition";

@@ -19,6 +19,7 @@ static void truth_pod(struct truth *t, size_t i)
     pod->ordinal = (int)i;
     pod->port = TRUTH_PORT;
     pod->ready = true;
+    pod->updated = true;
     pod->agent = AGENT_OK;
     pod->agent_seen_ms = TRUTH_NOW_MS;
     pod->server = (struct server){

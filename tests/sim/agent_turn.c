@@ -12,6 +12,7 @@
 #define SETTLE_MS WORLD_FRESH_MS
 #define STALL_US MS(2000)
 #define LEASE_SECONDS 15
+#define PLACEMENT_INTERVAL_MS 5000
 #define NAME_SIZE 16 /* of a node or zone */
 
 static void on_turn(struct sim *sim, const struct event *event);
@@ -129,6 +130,7 @@ static void turn_put_pod(const struct sim *sim, struct agent *agent, const struc
                         .port = MODEL_PORT,
                         .terminating = from->terminating,
                         .grace_ms = from->grace_ms,
+                        .updated = true,
                         .ready = from->ready};
     memcpy(pod->name, sim->redis[ordinal].name, sizeof pod->name);
     memcpy(pod->uid, from->uid, sizeof pod->uid);
@@ -165,6 +167,9 @@ static void turn_observe(struct sim *sim, struct agent *agent)
         .entropy = {agent->entropy[0], agent->entropy[1]},
         .record_problem = "",
         .guards_off = sim->options.guards_off,
+        .placement = sim->setup.placement ? PLACE_ENFORCE : PLACE_OFF,
+        .placement_interval_ms = PLACEMENT_INTERVAL_MS,
+        .place = agent->place,
     };
     w->settling = w->now_ms < agent->settle_until_ms;
     memcpy(w->my_pod, sim->redis[agent->index].name, sizeof w->my_pod);
@@ -232,6 +237,7 @@ static void on_turn(struct sim *sim, const struct event *event)
     arena_reset(&sim->turn_arena);
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);
+    place_note(&agent->place, &agent->world, &plan);
     sim->stats->turns++;
     turn_publish(sim, agent, &plan);
     agent_answer_gate(sim, agent);

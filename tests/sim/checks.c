@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/arrange.h"
 #include "core/placement.h"
 #include "sim.h"
 
@@ -352,6 +353,33 @@ static const char *lacks_replicas(struct sim *sim)
     return NULL;
 }
 
+/* By the truth, and by hand-overs alone (core/rule_place.c). */
+static const char *lacks_arrangement(struct sim *sim)
+{
+    struct place places[PODS_MAX];
+    struct role roles[PODS_MAX];
+    char nodes[PODS_MAX][8];
+    char zones[PODS_MAX][8];
+    unsigned shards = 0;
+    size_t count = (size_t)sim->api.now.replicas;
+    for (size_t i = 0; i < count; i++) {
+        text_format(nodes[i], sizeof nodes[i], "n%d", sim->api.now.pods[i].node);
+        text_format(zones[i], sizeof zones[i], "z%d", sim->api.now.pods[i].zone);
+        places[i] = (struct place){nodes[i], zones[i]};
+        if (claims(&sim->redis[i]))
+            roles[i] = (struct role){(uint16_t)shards++, true};
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; !claims(&sim->redis[i]) && j < count; j++)
+            if (claims(&sim->redis[j]) &&
+                sim->redis[j].nodes[0].id == sim->redis[i].nodes[0].primary)
+                roles[i] = (struct role){roles[j].shard, false};
+    struct arrangement a;
+    arena_reset(&sim->turn_arena);
+    arrange_plan(places, roles, count, shards, false, &sim->turn_arena, &a);
+    return a.move_count ? "the roles could be spread better" : NULL;
+}
+
 const char *check_converged(struct sim *sim)
 {
     if (!pods_all_running(sim))
@@ -376,5 +404,6 @@ const char *check_converged(struct sim *sim)
             }
         }
     }
-    return sim->faults.uneven ? NULL : lacks_replicas(sim);
+    what = sim->faults.uneven ? NULL : lacks_replicas(sim);
+    return !what && sim->setup.placement ? lacks_arrangement(sim) : what;
 }

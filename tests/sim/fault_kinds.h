@@ -50,5 +50,6 @@ bool fault_unsynced_heir(struct sim *sim);
 bool fault_pod_drain(struct sim *sim);
 bool fault_back_and_forth(struct sim *sim);
 bool fault_kept_away(struct sim *sim);
+bool fault_node_lost(struct sim *sim);
 
 #endif

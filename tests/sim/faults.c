@@ -244,6 +244,7 @@ static const struct fault_kind {
     {"pod-drain", fault_pod_drain},
     {"back-and-forth", fault_back_and_forth},
     {"kept-away", fault_kept_away},
+    {"node-lost", fault_node_lost},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

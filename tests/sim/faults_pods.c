@@ -267,6 +267,24 @@ bool fault_all_pods(struct sim *sim)
     return true;
 }
 
+/* Everything that runs there, and each comes back somewhere else. */
+bool fault_node_lost(struct sim *sim)
+{
+    int node = sim->api.now.pods[fault_any_pod(sim)].node;
+    if (!sim->setup.volumes || node < 0 || !check_healthy(sim) || order_needs_person(sim) ||
+        hold_is_forgotten(sim))
+        return false;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        if (sim->api.now.pods[i].node != node || gone_for_good(sim, i))
+            continue;
+        sim->pods[i].late_us = sim_between(sim, SECONDS(1), SECONDS(40));
+        if (!delete_pod(sim, i, false))
+            sim->pods[i].late_us = 0;
+    }
+    fault_lasts(sim, SECONDS(10));
+    return true;
+}
+
 bool fault_volume_lost(struct sim *sim)
 {
     int pod = fault_any_pod(sim);

@@ -16,6 +16,7 @@
 #include "core/gate.h"
 #include "core/gate_twin.h"
 #include "core/lease.h"
+#include "core/place.h"
 #include "core/plan.h"
 #include "core/rebirth.h"
 #include "core/world.h"
@@ -106,6 +107,7 @@ struct agent {
     struct own_past past;
     struct failover_history failovers;
     struct drain_watch drain;
+    struct place_watch place;
     uint64_t gate_asked; /* the server that waits at the gate since gate_asked_ms */
     int64_t gate_asked_ms;
     int64_t gate_few_ms;

@@ -60,6 +60,10 @@ static const struct proof {
      GUARD_KEPT,
      {"kept-away"},
      "I8: "},
+    {"without PLACE a role is moved as soon as another one is better",
+     GUARD_PLACE,
+     {"server-crash", "pod-drain"},
+     "I12: "},
 };
 
 static uint64_t proof_faults(const struct proof *proof)

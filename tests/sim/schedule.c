@@ -8,6 +8,8 @@
 
 /* After the last fault: detection, election and its retries go by NT; bans and backoffs do not. */
 #define CONVERGE_US(nt_ms) (SECONDS(150) + 6 * MS(nt_ms))
+/* A hand-over after the other, each after the pauses of core/failover.h and core/place.h. */
+#define PLACE_US SECONDS(240)
 #define STILL_SECONDS 5
 #define QUIET_US SECONDS(120)
 
@@ -83,6 +85,8 @@ static void schedule_setup(struct sim *sim)
     /* Not drawn, and not for the kept seeds of before: they would be other schedules. */
     bool later = !sim->options.kinds || sim->options.kinds > faults_find("unsynced-heir");
     s->any_age = later && s->no_failover_by_hook && sim->seed % 3 == 1;
+    later = !sim->options.kinds || sim->options.kinds > faults_find("node-lost");
+    s->placement = later && !sim->options.form && sim->seed % 2 == 0;
     setup_latencies(sim);
     setup_atoms(sim);
     s->sweep_max = sim->seed % 4 == 3 ? 2 : OBSERVE_SWEEP_MAX;
@@ -90,11 +94,13 @@ static void schedule_setup(struct sim *sim)
     for (int i = 0; i < s->pods; i++)
         sim->pods[i].late_us = sim_chance(sim, 150) ? sim_between(sim, SECONDS(1), SECONDS(30)) : 0;
     pods_init(sim, s->pods);
-    sim_trace(sim, "setup", "%d pods, %d replicas per primary, %s, %s, NT %lld ms, %s%s%s", s->pods,
-              s->replicas_per_primary, s->traits->name, s->volumes ? "volumes" : "no volumes",
-              (long long)s->node_timeout_ms, s->ordered_ready ? "ordered" : "parallel",
+    sim_trace(sim, "setup", "%d pods, %d replicas per primary, %s, %s, NT %lld ms, %s%s%s%s",
+              s->pods, s->replicas_per_primary, s->traits->name,
+              s->volumes ? "volumes" : "no volumes", (long long)s->node_timeout_ms,
+              s->ordered_ready ? "ordered" : "parallel",
               s->announce_by_hook ? "" : ", servers start without an announced address",
-              s->any_age ? ", replicas of any age are elected" : "");
+              s->any_age ? ", replicas of any age are elected" : "",
+              s->placement ? ", roles are placed" : "");
     sim_after(sim, SECONDS(1), on_write, 0, 0, 0, NULL);
 }
 
@@ -109,6 +115,8 @@ static bool schedule_converge(struct sim *sim)
 {
     int still = 0;
     int64_t since = sim->now_us;
+    int64_t limit_us = CONVERGE_US(sim->setup.node_timeout_ms);
+    limit_us += sim->setup.placement ? PLACE_US : 0;
     while (still < STILL_SECONDS) {
         if (!schedule_step(sim))
             return false;
@@ -119,7 +127,7 @@ static bool schedule_converge(struct sim *sim)
         }
         const char *what = check_converged(sim);
         still = what ? 0 : still + 1;
-        if (what && sim->now_us - since > CONVERGE_US(sim->setup.node_timeout_ms)) {
+        if (what && sim->now_us - since > limit_us) {
             sim_violation(sim, "I10: not in order %lld s after the last fault: %s",
                           (long long)((sim->now_us - since) / SECONDS(1)), what);
             return false;

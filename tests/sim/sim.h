@@ -42,7 +42,8 @@ struct setup {
     bool no_failover_by_hook;
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
-    bool any_age; /* cluster-replica-validity-factor 0, else 10 */
+    bool placement; /* policy.placement: enforce */
+    bool any_age;   /* cluster-replica-validity-factor 0, else 10 */
     int zones;
     size_t sweep_max;       /* OBSERVE_SWEEP_MAX, or few: to watch as in a large cluster */
     int64_t lan_us;         /* typical latency between pods */
