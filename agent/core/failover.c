@@ -414,12 +414,33 @@ bool failover_may(const struct world *world, const struct facts *facts, size_t c
 
 /* ---- the choice ---- */
 
-static bool is_better(const struct pod *a, const struct pod *b)
+/* Primaries of other shards in the pod's zone, and on its node: where few are, one more belongs. */
+static unsigned count_beside(const struct question *q, const struct pod *pod)
 {
+    unsigned zone = 0;
+    unsigned node = 0;
+    for (size_t s = 0; s < q->facts->shard_count; s++) {
+        size_t at = q->facts->shards[s].primary_pod;
+        const struct pod *other = at == NO_POD ? q->p : &q->world->pods[at];
+        if (other == q->p)
+            continue;
+        zone += pod->zone[0] && strcmp(pod->zone, other->zone) == 0;
+        node += pod->node[0] && strcmp(pod->node, other->node) == 0;
+    }
+    return zone * NODES_MAX + node;
+}
+
+/* What a replica lacks it gets while the writes are paused: where it runs matters for longer. */
+static bool is_better(const struct question *q, const struct pod *a, const struct pod *b)
+{
+    unsigned beside_a = count_beside(q, a);
+    unsigned beside_b = count_beside(q, b);
     if (a->updated != b->updated)
         return a->updated;
     if (a->server.version != b->server.version)
         return a->server.version > b->server.version;
+    if (beside_a != beside_b)
+        return beside_a < beside_b;
     if (a->server.offset != b->server.offset)
         return a->server.offset > b->server.offset;
     return a->ordinal < b->ordinal;
@@ -429,6 +450,7 @@ size_t failover_choose(const struct world *world, const struct facts *facts, siz
                        char ret_why[FAILOVER_WHY_SIZE])
 {
     const struct view *view = world->pods[primary].server.view;
+    const struct question q = {.world = world, .facts = facts, .p = &world->pods[primary]};
     size_t best = NO_POD;
     bool answers = false; /* a reason against one that does is nearer than any silence */
     text_format(ret_why, FAILOVER_WHY_SIZE, "%s has no replica", world->pods[primary].name);
@@ -447,7 +469,7 @@ size_t failover_choose(const struct world *world, const struct facts *facts, siz
         if (!failover_may(world, facts, at, primary, why)) {
             if (best == NO_POD)
                 memcpy(ret_why, why, sizeof why);
-        } else if (best == NO_POD || is_better(&world->pods[at], &world->pods[best])) {
+        } else if (best == NO_POD || is_better(&q, &world->pods[at], &world->pods[best])) {
             best = at;
         }
     }

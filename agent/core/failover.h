@@ -85,7 +85,8 @@ bool failover_in_flight(const struct world *world, const struct node_id *primary
 
 /*
  * The follower of the primary that should take over now: already of the StatefulSet's new revision,
- * then of the newest version, then with least lag, then of the lowest ordinal. NO_POD with the reason
+ * then of the newest version, then where the fewest other primaries run (in its zone, on its node), then
+ * with least lag, then of the lowest ordinal. NO_POD with the reason
  * against the one that came nearest, or against having any.
  */
 size_t failover_choose(const struct world *world, const struct facts *facts, size_t primary,

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Placement under load: whatever has piled primaries up on one node, they are spread over the nodes
+again without a hand on it, and stay (FAULTS F6); where they cannot be, nothing is moved (F7).
+"""
+
+from __future__ import annotations
+
+import collections
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from drain_case import SWIFT, DrainTestCase, orders  # noqa: E402
+from keyed import Cluster  # noqa: E402
+from muster_test import Lab, main, on_servers  # noqa: E402
+
+NODE_TIMEOUT = 1000
+PLACING = {**SWIFT, "policy.placement": "enforce", "policy.placementMinInterval": 5}
+SPREAD_SECONDS = 90         # 10 s of quiet, the pauses of two elections, and a busy machine
+STILL_SECONDS = 25          # twice the quiet time: long enough for a move that should not be
+
+
+class Place(DrainTestCase):
+    @on_servers("redis-7.0", "valkey-9")
+    def test_primaries_are_spread_again_and_stay(self, server: str) -> None:
+        with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, settings=PLACING) as lab:
+            cluster = self.formed(lab)
+            lab.load_start()
+            self.spread(cluster, "formed")
+            for step in (self.by_hand, self.by_hand, self.pod_deleted, self.rolled,
+                         self.node_drained):
+                step(cluster)
+                self.whole(lab)
+                print(f"\n{server}: {self.spread(cluster, step.__name__)}", end="")
+            self.still(cluster)
+            lab.load_stop()
+            self.nothing_lost(lab, f"F6 {server}")
+
+    def test_one_node_for_all_is_left_alone(self) -> None:
+        with Lab(pods=6, nodes=1, zones=1, node_timeout=NODE_TIMEOUT, settings=PLACING) as lab:
+            cluster = self.formed(lab)
+            self.still(cluster)
+            self.assertEqual(orders(lab), 0)
+            self.wait_until(lambda: any("only the scheduler can part them" in lab.log(pod)
+                                        for pod in lab.pods()), 20, "it is said")
+
+    # -- what piles primaries up
+
+    def by_hand(self, cluster: Cluster) -> None:
+        """Some replica takes over on a node that has a primary already."""
+        lab = cluster.lab
+        shards = cluster.shards()
+        taken = {self.node(lab, pod) for pod in shards}
+        heir = next(replica for replicas in shards.values() for replica in replicas
+                    if self.node(lab, replica) in taken)
+        lab.redis(heir, "CLUSTER", "FAILOVER")
+        self.wait_until(lambda: heir in cluster.shards(), 20, f"{heir} takes over")
+
+    def pod_deleted(self, cluster: Cluster) -> None:
+        cluster.lab.delete(sorted(cluster.shards())[0], timeout=90)
+
+    def rolled(self, cluster: Cluster) -> None:
+        cluster.lab.roll(timeout=300)
+
+    def node_drained(self, cluster: Cluster) -> None:
+        """Everything leaves a node, which comes back."""
+        lab = cluster.lab
+        node = self.node(lab, sorted(cluster.shards())[0])
+        lab.drain_node(node, wait=False)
+        time.sleep(5)
+        lab.return_node(node)
+
+    # -- what must come of it
+
+    def node(self, lab: Lab, pod: str) -> str:
+        node: str = lab.get("pods", pod)["spec"].get("nodeName", "")
+        return node
+
+    def held(self, cluster: Cluster) -> list[int]:
+        """How many primaries each node holds that holds any."""
+        nodes = collections.Counter(self.node(cluster.lab, pod) for pod in cluster.shards())
+        return sorted(nodes.values())
+
+    def spread(self, cluster: Cluster, what: str) -> str:
+        before, began, ordered = self.held(cluster), time.monotonic(), orders(cluster.lab)
+        self.wait_until(lambda: self.held(cluster) == [1, 1, 1], SPREAD_SECONDS,
+                        f"{what}: the primaries are spread")
+        return (f"{what}: primaries by node {before}, spread after "
+                f"{time.monotonic() - began:.1f} s and {orders(cluster.lab) - ordered} orders")
+
+    def still(self, cluster: Cluster) -> None:
+        ordered = orders(cluster.lab)
+        time.sleep(STILL_SECONDS)
+        self.assertEqual(orders(cluster.lab), ordered)
+
+
+if __name__ == "__main__":
+    main()
