@@ -2,7 +2,8 @@
 /*
  * The time of plan_next, facts and all, at 10, 100 and 1,000 nodes: a formed cluster that is steady
  * with eleven full views (three witnesses and eight that differed, DESIGN 3), a formation in which
- * every view was read, and a cluster in which nobody reaches anybody.
+ * every view was read, a cluster in which nobody reaches anybody, and one whose primaries are all in one
+ * zone. policy.placement is enforce.
  *
  * Exits 1 if a steady thousand takes more than 10 ms, or more than 20 times a steady hundred: sorting
  * alone grows 15 times (n log n), and a hundred nodes still fit into the cache. For a release build:
@@ -23,10 +24,10 @@
 #define WITNESSES 11
 #define MEASURE_MS 400.0
 
-enum shape { STEADY, FORMING, DISCONNECTED, SHAPES };
+enum shape { STEADY, FORMING, DISCONNECTED, PILED, SHAPES };
 
 static const char *const shape_names[] = {"steady, 11 views", "forming, all views",
-                                          "disconnected, all views"};
+                                          "disconnected, all views", "primaries in one zone"};
 static const size_t sizes[] = {10, 100, 1000};
 
 static double bench_now_ms(void)
@@ -110,7 +111,8 @@ static const struct world *bench_world(struct arena *arena, enum shape shape, si
         s->diskless_delay_s = shape == FORMING ? 0 : 5;
     }
     bench_share(build, &build->pods[0].server,
-                shape == STEADY && count > WITNESSES ? WITNESSES : count, shape == DISCONNECTED);
+                (shape == STEADY || shape == PILED) && count > WITNESSES ? WITNESSES : count,
+                shape == DISCONNECTED);
     build->record = (struct record){.version = RECORD_VERSION,
                                     .uid = WORLD_BUILD_UID,
                                     .set_uid = WORLD_BUILD_SET_UID,
@@ -119,6 +121,13 @@ static const struct world *bench_world(struct arena *arena, enum shape shape, si
                                     .shards = (uint16_t)shards,
                                     .members = build->members,
                                     .member_count = count};
+    /* Every primary in one zone, each replica in one of two others. */
+    for (size_t i = 0; shape == PILED && i < count; i++) {
+        size_t zone = i < shards ? 0 : 1 + i % 2;
+        text_format(build->pods[i].node, NODE_NAME_SIZE, "node-%zu", 33 * zone + i % 33);
+        text_format(build->pods[i].zone, ZONE_SIZE, "zone-%zu", zone);
+    }
+    build->world.placement = PLACE_ENFORCE;
     build->world.record_presence = PRESENCE_PRESENT;
     build->world.record = build->world.record_copy = &build->record;
     return &build->world;
