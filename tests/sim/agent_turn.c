@@ -12,7 +12,6 @@
 #define SETTLE_MS WORLD_FRESH_MS
 #define STALL_US MS(2000)
 #define LEASE_SECONDS 15
-#define PLACEMENT_INTERVAL_MS 5000
 #define NAME_SIZE 16 /* of a node or zone */
 
 static void on_turn(struct sim *sim, const struct event *event);

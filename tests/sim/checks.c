@@ -40,6 +40,21 @@ static uint64_t claims(const struct redis *r)
     return r->nodes[0].flags & NODE_PRIMARY ? r->nodes[0].slots : 0;
 }
 
+/* FAULTS F6: whoever leads, and however often that changes. */
+static void check_place(struct sim *sim, const struct agent *agent, const char *text)
+{
+    int64_t since_us = sim->now_us - sim->checks.placed_us;
+    sim_trace(sim, sim->redis[agent->index].name, "moves a role: %s", text);
+    if (sim->checks.placed_us && since_us < MS(PLACEMENT_INTERVAL_MS) * 8 / 10) /* clocks differ */
+        sim_violation(sim, "F6: %s moves a role %lld ms after the last one",
+                      sim->redis[agent->index].name, (long long)(since_us / 1000));
+    for (size_t i = 0; i < agent->world.pod_count; i++)
+        if (agent->world.pods[i].terminating)
+            sim_violation(sim, "F6: %s moves a role while %s stops", sim->redis[agent->index].name,
+                          agent->world.pods[i].name);
+    sim->checks.placed_us = sim->now_us;
+}
+
 void check_send(struct sim *sim, const struct agent *agent, const struct action *action)
 {
     char text[128];
@@ -51,6 +66,8 @@ void check_send(struct sim *sim, const struct agent *agent, const struct action 
         sim_violation(sim, "%s sends \"%s\" while it should only observe", name, text);
     if (action->authority != AUTHORITY_LEADER)
         return;
+    if (agent->place.key && action_key(action) == agent->place.key)
+        check_place(sim, agent, text);
     if (!agent_may_act(sim, agent))
         sim_violation(sim, "%s sends \"%s\" behind the fence", name, text);
     for (int i = 0; i < PODS_MAX; i++)

@@ -15,6 +15,7 @@
  *   I10  converged within a limit after the last fault, and nothing is sent after that
  *   I13  TAKEOVER and FORCE only of a primary that does not run
  *   I14  only what FACTS 4 allows is forgotten
+ *   F6   roles are moved one at a time, not more often than allowed, and not while a pod stops
  *   and  two agents never may act at once, unless the Lease was deleted by hand; nothing is sent while settling; a record is only ever
  *        replaced by its successor; the formation's settings are given back
  */
@@ -41,6 +42,7 @@ struct checks {
     uint64_t kept[ATOMS_MAX]; /* writes that replicas had when their primary lost its data */
     uint64_t
         stopped[ATOMS_MAX]; /* that a primary had when it was told to stop; 0 = none, or lost */
+    int64_t placed_us;      /* a role was moved last then; 0 = never */
     bool quiet;             /* nothing may be sent any more (I10) */
     /* A Lease deleted by hand makes two leaders, until the first one's renewal fails: harmlessness is
      * what then must hold (DESIGN 4), and all the other checks. */
