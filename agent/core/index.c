@@ -56,7 +56,8 @@ const struct index_entry *index_find_all(const struct index *index, const char *
            strcmp(index->entries[low].key, key) != 0)
         low++; /* another key of the same hash */
     size_t count = 0;
-    while (low + count < index->count && strcmp(index->entries[low + count].key, key) == 0)
+    while (low + count < index->count && index->entries[low + count].hash == hash &&
+           strcmp(index->entries[low + count].key, key) == 0)
         count++;
     *ret_count = count;
     return index->entries + low;
