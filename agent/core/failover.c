@@ -430,15 +430,28 @@ static unsigned count_beside(const struct question *q, const struct pod *pod)
     return zone * NODES_MAX + node;
 }
 
-/* What a replica lacks it gets while the writes are paused: where it runs matters for longer. */
+/* It has all but what a network carries within a moment. */
+static bool is_caught_up(const struct question *q, const struct pod *pod)
+{
+    return q->p->server.offset - pod->server.offset <= FAILOVER_LAG_NONE;
+}
+
+/*
+ * What a replica lacks it gets while the writes are paused: only between those that lack next to
+ * nothing does it matter where they run, and only to whoever wants roles placed.
+ */
 static bool is_better(const struct question *q, const struct pod *a, const struct pod *b)
 {
-    unsigned beside_a = count_beside(q, a);
-    unsigned beside_b = count_beside(q, b);
+    bool caught_up = is_caught_up(q, a);
+    bool placed = caught_up && q->world->placement != PLACE_OFF;
     if (a->updated != b->updated)
         return a->updated;
     if (a->server.version != b->server.version)
         return a->server.version > b->server.version;
+    if (caught_up != is_caught_up(q, b))
+        return caught_up;
+    unsigned beside_a = placed ? count_beside(q, a) : 0;
+    unsigned beside_b = placed ? count_beside(q, b) : 0;
     if (beside_a != beside_b)
         return beside_a < beside_b;
     if (a->server.offset != b->server.offset)

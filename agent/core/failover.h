@@ -29,6 +29,11 @@
  */
 #define FAILOVER_LAG_MAX (INT64_C(1) << 20)
 /*
+ * So little takes less than a ms on a gigabit, and two offsets of one moment differ by it under load: who
+ * lacks no more is as good as who lacks nothing.
+ */
+#define FAILOVER_LAG_NONE (INT64_C(1) << 16)
+/*
  * So long an election may take. A voter votes once in an epoch: an heir of another shard that asks
  * meanwhile is refused, and its writes stay paused until it asks again (agent/FACTS.md).
  */
@@ -85,7 +90,8 @@ bool failover_in_flight(const struct world *world, const struct node_id *primary
 
 /*
  * The follower of the primary that should take over now: already of the StatefulSet's new revision,
- * then of the newest version, then where the fewest other primaries run (in its zone, on its node), then
+ * then of the newest version, then one that lacks next to nothing; of these, unless policy.placement is
+ * off, where the fewest other primaries run (in its zone, on its node); then
  * with least lag, then of the lowest ordinal. NO_POD with the reason
  * against the one that came nearest, or against having any.
  */
