@@ -272,6 +272,13 @@ static void agent_close(struct agent *agent)
     arena_deinit(&agent->arena);
 }
 
+static const char *agent_placement_name(enum config_placement placement)
+{
+    return placement == PLACEMENT_ENFORCE ? "enforce"
+           : placement == PLACEMENT_WARN  ? "warn"
+                                          : "off";
+}
+
 int agent_run(const struct config *config, const struct identity *identity)
 {
     struct agent agent = {.config = config, .identity = *identity};
@@ -286,7 +293,8 @@ int agent_run(const struct config *config, const struct identity *identity)
         LOG(LOG_ERROR, "cannot-start", LOG_S("msg", err.msg));
     } else {
         LOG(LOG_INFO, "started", LOG_S("version", MUSTER_VERSION), LOG_S("commit", MUSTER_COMMIT),
-            LOG_S("ip", identity->pod_ip));
+            LOG_S("ip", identity->pod_ip),
+            LOG_S("placement", agent_placement_name(config->policy.placement)));
         agent_wake(&agent);
         loop_run(agent.loop);
         LOG(LOG_INFO, "stopped", LOG_S("msg", "bye"));

@@ -79,7 +79,7 @@ static const char *agent_event_reason(const struct action *action)
 }
 
 static void agent_on_success(struct agent *agent, const struct action *action, const char *cmd,
-                             const char *pod, const char *why, bool placed)
+                             const char *pod, const char *why)
 {
     agent->counters.actions_ok[action->kind]++;
     attempts_succeeded(&agent->attempts, action_key(action), clock_mono_ms(),
@@ -90,10 +90,10 @@ static void agent_on_success(struct agent *agent, const struct action *action, c
         kube_state_record_written(agent->state, action->record, why);
     if (action->kind == ACTION_FAILOVER && agent->drain.since_ms)
         agent->drain_tale.ordered_ms = clock_mono_ms();
-    if (placed)
+    if (action->placing)
         agent->counters.handovers[HANDOVER_PLANNED]++;
     LOG(agent_action_level(action), "did", LOG_S("cmd", cmd), LOG_S("to", pod));
-    const char *reason = placed ? "PrimaryMoved" : agent_event_reason(action);
+    const char *reason = action->placing ? "PrimaryMoved" : agent_event_reason(action);
     if (reason && agent->events) {
         char message[EVENT_MESSAGE_SIZE];
         text_format(message, sizeof message, "%s (%s to %s)", agent->said, cmd, pod);
@@ -124,11 +124,11 @@ void agent_on_outcome(void *ctx, const struct action *action, const char *pod_ui
     action_format(action, cmd, sizeof cmd);
     const char *pod = agent_pod_name(agent, pod_uid);
     agent_note_order(agent, action, pod, outcome, why);
-    bool placed = (outcome == OUTCOME_OK || outcome == OUTCOME_FAILED) &&
-                  place_ordered(&agent->place, action, clock_mono_ms());
+    if (action->placing && (outcome == OUTCOME_OK || outcome == OUTCOME_FAILED))
+        place_ordered(&agent->place, action, clock_mono_ms());
     switch (outcome) {
     case OUTCOME_OK:
-        agent_on_success(agent, action, cmd, pod, why, placed);
+        agent_on_success(agent, action, cmd, pod, why);
         break;
     case OUTCOME_REFUSED:
     case OUTCOME_FAILED: {

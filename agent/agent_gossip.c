@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "core/place.h"
 #include "io/clock.h"
 #include "wire/digest.h"
 
@@ -157,7 +158,8 @@ void agent_ask_mates(struct agent *agent)
     bool hurry = judges || mates_are_leaving(agent);
     for (size_t i = 0; i < w->pod_count; i++) {
         struct agent_mate *mate = mate_find(agent, w->pods[i].uid);
-        if (mate && w->pods[i].ip[0] && mate_is_due(agent, mate, hurry))
+        bool wanted = hurry || place_asks(&agent->plan, i);
+        if (mate && w->pods[i].ip[0] && mate_is_due(agent, mate, wanted))
             mate_ask(agent, mate, &w->pods[i]);
     }
 }

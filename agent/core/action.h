@@ -76,6 +76,7 @@ struct action {
     enum setting setting;        /* CONFIG_SET */
     int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms; FAILOVER: what
                                     the candidate's vote_requests were when it was judged */
+    bool placing;                /* FAILOVER: nobody stops, roles are spread (core/place.h) */
     const struct record *record; /* RECORD_PUT: what to write; lives as long as the plan */
 };
 

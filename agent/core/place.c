@@ -3,26 +3,86 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
+uint64_t place_seen(const struct world *world, const struct facts *facts)
+{
+    uint64_t seen = TEXT_HASH_SEED;
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        seen = text_hash(seen, pod->uid, strlen(pod->uid));
+        seen = text_hash(seen, pod->server.run_id, strlen(pod->server.run_id));
+    }
+    return text_hash(seen, &facts->reference->hash, sizeof facts->reference->hash);
+}
+
+bool place_asks(const struct plan *plan, size_t pod)
+{
+    for (size_t i = 0; plan->place.asks && i < plan->place.pod_count; i++)
+        if (plan->place.pods[i] == pod)
+            return true;
+    return false;
+}
+
+bool place_may_hurry(const struct place_watch *watch, int64_t now_ms)
+{
+    int64_t since_ms = now_ms - watch->hurry_ms;
+    return !watch->hurry_ms || since_ms < PLACE_HURRY_MS || since_ms >= PLACE_CALM_MS;
+}
+
+int64_t place_interval_ms(const struct place_watch *watch, int64_t interval_ms)
+{
+    if (!watch->fruitless)
+        return interval_ms;
+    unsigned doubled =
+        watch->fruitless < PLACE_RETRY_DOUBLED_MAX ? watch->fruitless : PLACE_RETRY_DOUBLED_MAX;
+    return (interval_ms > PLACE_RETRY_MS ? interval_ms : PLACE_RETRY_MS) << doubled;
+}
+
+/* The last order is over once its primary is none any more, whoever won. */
+static void place_look(struct place_watch *watch, const struct world *world)
+{
+    for (size_t i = 0; node_id_is_set(&watch->from) && i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        if (!node_id_eq(&pod->server.id, &watch->from) || !world_server_fresh(world, pod) ||
+            pod->server.primary)
+            continue;
+        watch->from = (struct node_id){""};
+        watch->fruitless = 0;
+    }
+}
+
 void place_note(struct place_watch *watch, const struct world *world, const struct plan *plan)
 {
     bool leads = world->leader || strcmp(world->leader_pod, world->my_pod) == 0;
+    int64_t now_ms = world->now_ms;
     if (!leads) {
         *watch = (struct place_watch){0};
         return;
     }
+    place_look(watch, world);
+    if (plan->place.found.look)
+        watch->found = plan->place.found;
     if (!watch->moved_ms)
-        watch->moved_ms = world->now_ms;
-    if (!plan->place.quiet || plan->place.seen != watch->seen)
-        watch->quiet_ms = plan->place.quiet ? world->now_ms : 0;
+        watch->moved_ms = now_ms;
+    if (!plan->place.quiet || plan->place.seen != watch->seen) {
+        watch->quiet_ms = plan->place.quiet ? now_ms : 0;
+        watch->wanted_ms = 0;
+    }
     watch->seen = plan->place.seen;
-    watch->key = plan->place.key ? plan->place.key : watch->key;
+    if (!plan->place.asks)
+        return;
+    if (!watch->wanted_ms)
+        watch->wanted_ms = now_ms;
+    if (!watch->hurry_ms || now_ms - watch->hurry_ms >= PLACE_CALM_MS)
+        watch->hurry_ms = now_ms;
 }
 
-bool place_ordered(struct place_watch *watch, const struct action *action, int64_t now_ms)
+void place_ordered(struct place_watch *watch, const struct action *action, int64_t now_ms)
 {
-    if (!watch->key || action_key(action) != watch->key)
-        return false;
     watch->moved_ms = now_ms;
-    watch->key = 0; /* the next order there may be another rule's */
-    return true;
+    watch->wanted_ms = 0;
+    watch->hurry_ms = 0;
+    watch->from = action->subject;
+    watch->fruitless++;
 }

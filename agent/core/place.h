@@ -7,6 +7,7 @@
 #define MUSTER_CORE_PLACE_H
 
 #include "core/action.h"
+#include "core/facts.h"
 #include "core/plan.h"
 #include "core/world.h"
 
@@ -15,6 +16,26 @@
  * of a rolling update, so that one that goes on is not taken for the end.
  */
 #define PLACE_QUIET_MS 10000
+/* The word of an agent that its server stays is not older than that, and was asked for the move. */
+#define PLACE_WORD_MS 1000
+/* So long everybody is asked in a hurry for a move that is wanted, and not again before: */
+#define PLACE_HURRY_MS 10000
+#define PLACE_CALM_MS 60000
+/* An order that relieved nobody is given again after the interval or this, doubled each time. */
+#define PLACE_RETRY_MS 10000
+#define PLACE_RETRY_DOUBLED_MAX 8
+
+/* Pods, their processes and what most say of the roles: while that is the same nothing has happened. */
+uint64_t place_seen(const struct world *world, const struct facts *facts);
+
+/* Whether the agent in this pod of the plan's world is to say whether its server stays, now. */
+bool place_asks(const struct plan *plan, size_t pod);
+
+/* Whether everybody may be asked in a hurry in this turn. */
+bool place_may_hurry(const struct place_watch *watch, int64_t now_ms);
+
+/* For so long after the last move there is no other one. */
+int64_t place_interval_ms(const struct place_watch *watch, int64_t interval_ms);
 
 /*
  * After each plan. Whoever does not lead remembers nothing: who leads next cannot know of the last
@@ -22,7 +43,7 @@
  */
 void place_note(struct place_watch *watch, const struct world *world, const struct plan *plan);
 
-/* An action was carried out, or may have been. True if it was a move, from which the time counts. */
-bool place_ordered(struct place_watch *watch, const struct action *action, int64_t now_ms);
+/* A move was ordered, or may have been: the time counts from here. */
+void place_ordered(struct place_watch *watch, const struct action *action, int64_t now_ms);
 
 #endif

@@ -29,10 +29,13 @@ struct plan {
     bool wants_views; /* a rule waits until every server's view was read (core/observe.h) */
     struct drain_verdict drain; /* of the own server */
     struct {
-        bool quiet;    /* nothing is in the way of a move */
-        uint64_t seen; /* and what is there then */
-        uint64_t key;  /* of the move that is ordered in this turn; 0 = none is */
-    } place;           /* core/place.h */
+        struct place_found found; /* to be remembered; look = 0: nothing new */
+        bool quiet;               /* nothing is in the way of a move, */
+        uint64_t seen;            /* and what is there then */
+        bool asks;                /* a move is wanted now: only the word of those pods is missing */
+        const size_t *pods;       /* whose agents are asked for it, in the arena */
+        size_t pod_count;
+    } place; /* core/place.h */
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */

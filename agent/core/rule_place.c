@@ -49,8 +49,6 @@ static const char *place_obstacle(struct planner *p)
 {
     const struct world *w = p->world;
     const struct facts *f = p->facts;
-    if (p->plan->action_count || p->plan->reason[0])
-        return "something else is done first";
     if (f->expected != w->pod_count || f->first_missing_ordinal >= 0)
         return "a pod is missing, or one too many";
     for (size_t i = 0; i < w->pod_count; i++) {
@@ -106,39 +104,69 @@ static const char *place_goal(const struct arrangement *a)
 }
 
 /* What no hand-over can mend; "" if there is nothing. */
-static const char *place_impossible(struct planner *p, const struct arrangement *a)
+static const char *place_impossible(struct planner *p, const struct place_found *found)
 {
-    const struct seats_cost *then = &a->then.primaries;
-    if (a->then.same_node)
+    if (found->same_node)
         return arena_format(p->arena,
                             "; %s on a node with another copy of the same shard: only the "
                             "scheduler can part them",
-                            planner_count(p, a->then.same_node, "replica"));
-    if (then->node_over)
+                            planner_count(p, found->same_node, "replica"));
+    if (found->node_over)
         return "; a node holds more than half of the primaries, and no replica elsewhere can "
-               "relieve "
-               "it";
+               "relieve it";
     return "";
 }
 
-static void place_remember(struct planner *p)
+/* All that the arrangement depends on: where the pods are, and what most say of their roles. */
+static uint64_t place_look_of(const struct world *w, const struct facts *f)
 {
-    const struct world *w = p->world;
-    uint64_t seen = TEXT_HASH_SEED;
+    uint64_t look = text_hash(TEXT_HASH_SEED, &f->reference->hash, sizeof f->reference->hash);
     for (size_t i = 0; i < w->pod_count; i++) {
-        seen = text_hash(seen, w->pods[i].uid, strlen(w->pods[i].uid));
-        seen = text_hash(seen, w->pods[i].server.run_id, strlen(w->pods[i].server.run_id));
+        const struct pod *pod = &w->pods[i];
+        char node = pod->node[0]; /* a pod never changes it, but may not have one yet */
+        look = text_hash(look, pod->uid, strlen(pod->uid));
+        look = text_hash(look, pod->zone, strlen(pod->zone) + 1);
+        look = text_hash(look, &node, 1);
+        look = text_hash(look, &f->fresh[i], sizeof f->fresh[i]); /* else it is no copy's pod */
     }
-    seen = text_hash(seen, &p->facts->reference->hash, sizeof p->facts->reference->hash);
-    p->plan->place.quiet = true;
-    p->plan->place.seen = seen;
+    return look ? look : 1;
 }
 
-static bool place_is_early(const struct world *w)
+/* Looks for it once for each arrangement, and remembers what was found. */
+static bool place_find(struct planner *p, struct place_found *ret_found)
 {
+    const struct world *w = p->world;
+    const struct facts *f = p->facts;
+    struct place *places;
+    struct role *roles;
+    struct arrangement a;
+    uint64_t look = place_look_of(w, f);
+    if (w->place.found.look == look) {
+        *ret_found = w->place.found;
+        return true;
+    }
+    if (!place_gather(p, &places, &roles))
+        return false;
+    arrange_plan(places, roles, w->pod_count, (unsigned)f->shard_count, p->arena, &a);
+    *ret_found =
+        (struct place_found){.look = look,
+                             .moves = a.move_count,
+                             .heir = a.move_count ? a.moves[0].pod : NO_POD,
+                             .shard = a.move_count ? a.moves[0].shard : 0,
+                             .goal = place_goal(&a),
+                             .same_node = a.then.same_node,
+                             .node_over = f->shard_count > 1 && a.then.primaries.node_over};
+    p->plan->place.found = *ret_found;
+    return true;
+}
+
+static bool place_is_early(const struct planner *p)
+{
+    const struct world *w = p->world;
     const struct place_watch *watch = &w->place;
-    return !watch->quiet_ms || w->now_ms - watch->quiet_ms < PLACE_QUIET_MS || !watch->moved_ms ||
-           w->now_ms - watch->moved_ms < w->placement_interval_ms;
+    return !watch->quiet_ms || p->plan->place.seen != watch->seen ||
+           w->now_ms - watch->quiet_ms < PLACE_QUIET_MS || !watch->moved_ms ||
+           w->now_ms - watch->moved_ms < place_interval_ms(watch, w->placement_interval_ms);
 }
 
 static void place_order(struct planner *p, const struct pod *from, size_t heir, const char *what)
@@ -148,66 +176,93 @@ static void place_order(struct planner *p, const struct pod *from, size_t heir, 
     a.subject = from->server.id;
     a.port = from->port;
     a.value = p->world->pods[heir].server.vote_requests;
+    a.placing = true;
     text_format(a.ip, sizeof a.ip, "%s", from->ip);
-    if (!planner_add(p, a))
-        return;
-    p->plan->place.key = action_key(&a);
-    planner_say(p, "%s", what);
+    if (planner_add(p, a))
+        planner_say(p, "%s", what);
+}
+
+/*
+ * An agent orders hand-overs for its own server as soon as that is to stop, which nobody else may know
+ * yet: each of the shard's was asked since the move is wanted, and a moment ago said that it stays.
+ */
+static const char *place_unheard(struct planner *p, const struct shard *shard)
+{
+    const struct world *w = p->world;
+    size_t *pods = ARENA_NEW(p->arena, size_t, shard->replica_count + 1);
+    const char *why = NULL;
+    for (size_t r = 0; r <= shard->replica_count; r++) {
+        size_t at = r ? shard->replica_pods[r - 1] : shard->primary_pod;
+        const struct pod *pod = &w->pods[at];
+        pods[r] = at;
+        if (at != w->me && (!w->place.wanted_ms || pod->told.heard_ms < w->place.wanted_ms ||
+                            w->now_ms - pod->told.heard_ms > PLACE_WORD_MS))
+            why = why ? why : arena_format(p->arena, "%s is asked whether it stays", pod->name);
+    }
+    p->plan->place.asks = true;
+    p->plan->place.pods = pods;
+    p->plan->place.pod_count = shard->replica_count + 1;
+    return why;
+}
+
+/* Nothing is in the way: who votes and who might stop are asked now, and then it is ordered. */
+static void place_go(struct planner *p, const struct shard *shard, size_t heir, const char *what)
+{
+    const struct world *w = p->world;
+    const struct pod *from = &w->pods[shard->primary_pod];
+    char why[FAILOVER_WHY_SIZE];
+    bool unsafe = w->guards_off & GUARD_PLACE;
+    const char *unheard = place_unheard(p, shard);
+    p->plan->wants_views |= place_may_hurry(&w->place, w->now_ms);
+    if (!unsafe && !failover_may(w, p->facts, heir, shard->primary_pod, why))
+        planner_say(p, "%s; it waits: %s", what, why);
+    else if (!unsafe && unheard)
+        planner_say(p, "%s; it waits: %s", what, unheard);
+    else
+        place_order(p, from, heir, what);
 }
 
 /* The first of the moves: ordered, or what it waits for. */
-static void place_move(struct planner *p, const struct arrangement *a, const char *obstacle)
+static void place_move(struct planner *p, const struct place_found *found)
 {
     const struct world *w = p->world;
-    const struct arrange_move *move = &a->moves[0];
-    const struct shard *shard = &p->facts->shards[move->shard];
+    const struct shard *shard = &p->facts->shards[found->shard];
     const struct pod *from = &w->pods[shard->primary_pod];
     const char *what = arena_format(
         p->arena, "%s is to take the %u slots of %s over (hand-over 1 of %zu): %s",
-        w->pods[move->pod].name, shard->slot_count, from->name, a->move_count, place_goal(a));
-    char why[FAILOVER_WHY_SIZE];
-    bool unsafe = w->guards_off & GUARD_PLACE;
+        w->pods[found->heir].name, shard->slot_count, from->name, found->moves, found->goal);
     if (w->placement != PLACE_ENFORCE) {
         p->note = arena_format(p->arena, "; %s; policy.placement is warn: nobody orders it", what);
         return;
     }
+    const char *obstacle = place_obstacle(p);
     if (obstacle) {
         planner_say(p, "%s; it waits: %s", what, obstacle);
         return;
     }
-    if (failover_in_flight(w, &from->server.id)) {
-        planner_say(p, "%s; it is under way", what);
-        return;
-    }
+    p->plan->place.quiet = true;
+    p->plan->place.seen = place_seen(w, p->facts);
     /* Without what is left of it: each change of the sentence is a line in the log. */
-    if (place_is_early(w) && !unsafe) {
+    if (failover_in_flight(w, &from->server.id))
+        planner_say(p, "%s; it is under way", what);
+    else if (place_is_early(p) && !(w->guards_off & GUARD_PLACE))
         planner_say(p, "%s; not before it is quiet for %d s, %d s after the last move", what,
-                    PLACE_QUIET_MS / 1000, (int)(w->placement_interval_ms / 1000));
-        return;
-    }
-    p->plan->wants_views = true; /* those who vote are asked now */
-    if (unsafe || failover_may(w, p->facts, move->pod, shard->primary_pod, why))
-        place_order(p, from, move->pod, what);
+                    PLACE_QUIET_MS / 1000,
+                    (int)(place_interval_ms(&w->place, w->placement_interval_ms) / 1000));
     else
-        planner_say(p, "%s; it waits: %s", what, why);
+        place_go(p, shard, found->heir, what);
 }
 
 enum rule_verdict rule_place(struct planner *p)
 {
     const struct world *w = p->world;
-    struct place *places;
-    struct role *roles;
-    struct arrangement a;
-    if (w->placement == PLACE_OFF || !planner_formed(p) || !p->facts->reference ||
-        !place_gather(p, &places, &roles))
+    struct place_found found;
+    if (w->placement == PLACE_OFF || p->plan->action_count || p->plan->reason[0] ||
+        !planner_formed(p) || !p->facts->reference || !place_find(p, &found))
         return RULE_PASS;
-    const char *obstacle = place_obstacle(p);
-    if (!obstacle)
-        place_remember(p);
-    arrange_plan(places, roles, w->pod_count, (unsigned)p->facts->shard_count, false, p->arena, &a);
-    if (a.move_count)
-        place_move(p, &a, obstacle);
-    else if (!obstacle)
-        p->note = place_impossible(p, &a);
+    if (found.moves)
+        place_move(p, &found);
+    else if ((found.same_node || found.node_over) && !place_obstacle(p))
+        p->note = place_impossible(p, &found);
     return RULE_PASS;
 }

@@ -27,7 +27,8 @@ struct search {
     struct seats_loads loads;
     struct way *ways;
     size_t way_count;
-    unsigned places; /* nodes, then zones, then the root */
+    size_t work_left; /* ways that may still be looked at */
+    unsigned places;  /* nodes, then zones, then the root */
     int64_t *distance;
     size_t *came_by; /* the way into each place; SIZE_MAX = none */
     unsigned *seen;
@@ -149,8 +150,9 @@ static size_t search_circle(struct search *s)
 {
     memset(s->distance, 0, s->places * sizeof *s->distance);
     memset(s->came_by, 0xff, s->places * sizeof *s->came_by);
-    for (bool shorter = true; shorter;) {
+    for (bool shorter = true; shorter && s->work_left >= s->way_count;) {
         shorter = false;
+        s->work_left -= s->way_count;
         for (size_t w = 0; w < s->way_count; w++) {
             const struct way *way = &s->ways[w];
             if (way->from == way->to || s->distance[way->from] + way->cost >= s->distance[way->to])
@@ -171,12 +173,12 @@ static void stay_where_possible(const struct seats *seats)
 {
     for (unsigned s = 0; s < seats->shards; s++) {
         size_t today = seats->today[s];
-        if (today != SIZE_MAX && seats->node_of[seats->primary[s]] == seats->node_of[today])
+        if (seats->node_of[seats->primary[s]] == seats->node_of[today])
             seats->primary[s] = today;
     }
 }
 
-void seats_improve(const struct seats *seats, struct arena *arena)
+bool seats_improve(const struct seats *seats, size_t work_max, struct arena *arena)
 {
     assert(seats->shards > 0 && seats->shards <= SEATS_SHARDS_MAX);
     unsigned places = seats->nodes + seats->zones + 1;
@@ -185,6 +187,7 @@ void seats_improve(const struct seats *seats, struct arena *arena)
         .weights = weights_of(seats->shards),
         .ways = ARENA_NEW(arena, struct way, seats->pods + 2 * (size_t)places),
         .places = places,
+        .work_left = work_max,
         .distance = ARENA_NEW(arena, int64_t, places),
         .came_by = ARENA_NEW(arena, size_t, places),
         .seen = ARENA_NEW(arena, unsigned, places),
@@ -195,7 +198,7 @@ void seats_improve(const struct seats *seats, struct arena *arena)
         lay_ways(&s);
         size_t circle = search_circle(&s);
         if (circle == SIZE_MAX)
-            return;
+            return s.work_left >= s.way_count;
         size_t at = circle;
         do {
             const struct way *way = &s.ways[s.came_by[at]];

@@ -11,6 +11,7 @@
 #ifndef MUSTER_CORE_SEATS_H
 #define MUSTER_CORE_SEATS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,12 @@
 
 /* So that a cost fits into 63 bits. More shards than that of 1,000 servers have few replicas. */
 #define SEATS_SHARDS_MAX 512
+
+/*
+ * So many ways are looked at for a plan at the most: about 30 ms. A thousand pods whose primaries are
+ * all in one zone take a tenth of it (tests/unit/test_core_arrange.c).
+ */
+#define SEATS_WORK_MAX 20000000
 
 struct seats {
     size_t pods;
@@ -27,8 +34,8 @@ struct seats {
     const unsigned *node_of;  /* by pod */
     const unsigned *zone_of;  /* by node */
     const unsigned *shard_of; /* by pod */
-    const size_t *today; /* by shard: the pod that is its primary now, SIZE_MAX if none stays */
-    size_t *primary;     /* by shard: in: where to begin; out: where it is best */
+    const size_t *today;      /* by shard: the pod that is its primary now */
+    size_t *primary;          /* by shard: in: where to begin; out: where it is best */
 };
 
 /* How far the primaries are from the goals, most important first. */
@@ -39,8 +46,11 @@ struct seats_cost {
     unsigned node_squares;
 };
 
-/* `primary` becomes the best there is. Requires 0 < shards <= SEATS_SHARDS_MAX. */
-void seats_improve(const struct seats *seats, struct arena *arena);
+/*
+ * `primary` becomes the best there is: true. False if that takes looking at more than `work_max` ways:
+ * then it is as good as was found, never worse than today. Requires 0 < shards <= SEATS_SHARDS_MAX.
+ */
+bool seats_improve(const struct seats *seats, size_t work_max, struct arena *arena);
 
 /* Primaries by node and by zone. */
 struct seats_loads {

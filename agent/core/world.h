@@ -166,12 +166,28 @@ struct drain_watch {
 /* policy.placement: whether roles are moved, or only told which should be. */
 enum placement_policy { PLACE_OFF = 0, PLACE_WARN, PLACE_ENFORCE };
 
+/* What placement found for one arrangement of pods and roles (core/rule_place.c). */
+struct place_found {
+    uint64_t look;      /* what it was found for; 0 = nothing was */
+    size_t moves;       /* hand-overs to the best that can be reached; of the first of them: */
+    size_t heir;        /* the pod that is to take over, by its index then */
+    size_t shard;       /* what, likewise */
+    const char *goal;   /* and what for */
+    unsigned same_node; /* copies that share a node with another one of their shard, */
+    bool node_over;     /* and a node that holds too much, whatever is handed over */
+};
+
 /* What the leader remembers of placement from turn to turn (core/place.h). */
 struct place_watch {
+    struct place_found found;
     uint64_t seen;    /* pods, processes and roles */
     int64_t quiet_ms; /* since then that is so and nothing is in the way; 0 = something is */
+    int64_t
+        wanted_ms; /* since then the agents beside are asked whether it may be; 0 = they are not */
+    int64_t hurry_ms; /* everybody was last begun to be asked in a hurry then; 0 = not lately */
     int64_t moved_ms; /* the last move was ordered then, or this agent began to lead; 0 = never */
-    uint64_t key;     /* of the move that is on its way; 0 = none */
+    struct node_id from; /* whom it was to relieve; "" = that was seen */
+    unsigned fruitless;  /* moves in a row that relieved nobody */
 };
 
 struct failover_history; /* core/failover.h */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/failover.h"
+#include "core/place.h"
 #include "plan/case_words.h"
 
 #define WATCHED_MS 600000
@@ -47,6 +48,9 @@ bool case_drain_place(struct case_drain *drain, struct world *world, struct span
     int64_t interval_ms = 600000;
     int64_t moved_ms = INT64_C(3600000);
     int64_t quiet_ms = INT64_C(3600000);
+    int64_t wanted_ms = 200;
+    int64_t hurry_ms = 200;
+    int64_t fruitless = 0;
     struct span policy;
     if (!span_token(&words, &policy))
         return false;
@@ -54,10 +58,16 @@ bool case_drain_place(struct case_drain *drain, struct world *world, struct span
     (void)case_number(words, "interval", &interval_ms);
     (void)case_number(words, "moved", &moved_ms);
     (void)case_number(words, "quiet", &quiet_ms);
+    (void)case_number(words, "wanted", &wanted_ms);
+    (void)case_number(words, "hurry", &hurry_ms);
+    (void)case_number(words, "fruitless", &fruitless);
     world->placement = span_is(policy, "enforce") ? PLACE_ENFORCE : PLACE_WARN;
     world->placement_interval_ms = interval_ms;
     world->place = (struct place_watch){.moved_ms = world->now_ms - moved_ms,
-                                        .quiet_ms = world->now_ms - quiet_ms};
+                                        .quiet_ms = world->now_ms - quiet_ms,
+                                        .wanted_ms = wanted_ms ? world->now_ms - wanted_ms : 0,
+                                        .hurry_ms = hurry_ms ? world->now_ms - hurry_ms : 0,
+                                        .fruitless = (unsigned)fruitless};
     return span_is(policy, "enforce") || span_is(policy, "warn");
 }
 
@@ -69,8 +79,11 @@ void case_drain_pod(struct pod *pod, int64_t now_ms, struct span words)
         pod->told =
             (struct told){.heard_ms = now_ms,
                           .leaving = strcmp(word, "goes") == 0 ? LEAVING_GOES : LEAVING_ASKED};
+    int64_t heard_ms;
     if (case_word(words, "unheard"))
         pod->told.heard_ms = 1;
+    if (case_number(words, "heard", &heard_ms))
+        pod->told.heard_ms = now_ms - heard_ms;
     word[0] = '\0';
     case_copy(words, "agent", word, sizeof word);
     if (word[0]) {
@@ -146,6 +159,10 @@ bool case_drain_finish(const struct case_drain *drain, struct world *world, stru
         history->items[history->count++] = (struct failover_past){
             .id = world->pods[i].server.id, .watched_ms = seen_ms, .voted_ms = seen_ms};
     world->failovers = history;
+    struct facts facts;
+    facts_gather(world, arena, &facts);
+    if (facts.reference)
+        world->place.seen = place_seen(world, &facts);
     for (size_t i = 0; i < drain->past_count; i++)
         if (!drain_put_past(world, history, drain->pasts[i]))
             return false;

@@ -147,14 +147,23 @@ static bool check_is_known(const struct world *world, const struct action *a,
     return known > voters / 2;
 }
 
+/* It was asked since the move is wanted, a moment ago: it knew whether its server stays. */
+static bool check_is_heard(const struct world *world, const struct pod *pod)
+{
+    return pod == &world->pods[world->me] || world->guards_off & GUARD_PLACE ||
+           (world->place.wanted_ms && pod->told.heard_ms >= world->place.wanted_ms &&
+            world->now_ms - pod->told.heard_ms <= 1000);
+}
+
 /* Placement: nobody stops, so that no other agent orders anything. */
-static bool check_is_calm(const struct world *world, const struct pod *primary)
+static bool check_is_calm(const struct world *world, const struct pod *primary,
+                          const struct pod *heir)
 {
     bool stays = true;
     for (size_t i = 0; i < world->pod_count; i++)
         stays &= !world->pods[i].terminating && world->pods[i].told.leaving == LEAVING_NO;
     return world->placement == PLACE_ENFORCE && stays && !world->drain.since_ms &&
-           (primary == &world->pods[world->me] || primary->told.heard_ms);
+           check_is_heard(world, primary) && check_is_heard(world, heir);
 }
 
 /* A primary that lives hands over to a replica that is in sync, stays, and can win (DESIGN 5.5). */
@@ -169,8 +178,10 @@ static const char *check_failover(const struct world *world, const struct pod *p
         return "of a primary that does not answer";
     if (a->authority == AUTHORITY_OWN && primary != &world->pods[world->me])
         return "of another pod's primary without the leader's authority";
+    if (a->placing != (a->authority == AUTHORITY_LEADER && !primary->terminating))
+        return "that is booked as what it is not";
     if (a->authority == AUTHORITY_LEADER && primary->agent != AGENT_SILENT &&
-        !check_is_calm(world, primary))
+        !check_is_calm(world, primary, pod))
         return "of a primary whose own agent may order it";
     if (!(a->require & REQUIRE_FOLLOWS) || strcmp(a->ip, primary->ip) != 0)
         return "without the primary as its condition";

@@ -79,7 +79,8 @@ static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *p
               sim->redis[peer - agent->peers].name, why);
     (void)attempts_failed(&agent->attempts, action_key(action), agent_clock_ms(sim, agent),
                           action_failed_quiet_ms(action));
-    (void)place_ordered(&agent->place, action, agent_clock_ms(sim, agent));
+    if (action->placing)
+        place_ordered(&agent->place, action, agent_clock_ms(sim, agent));
     if (action->kind == ACTION_FAILOVER)
         failover_ordered(&agent->failovers, &action->node, &action->subject,
                          agent_clock_ms(sim, agent));
@@ -234,7 +235,8 @@ static void on_reply(struct sim *sim, const struct event *event)
     } else {
         attempts_succeeded(&agent->attempts, action_key(&x->action), now_ms,
                            action_quiet_ms(&x->action));
-        (void)place_ordered(&agent->place, &x->action, now_ms);
+        if (x->action.placing)
+            place_ordered(&agent->place, &x->action, now_ms);
         if (x->action.kind == ACTION_FAILOVER)
             failover_ordered(&agent->failovers, &x->action.node, &x->action.subject, now_ms);
         sim->stats->actions_ok++;

@@ -324,11 +324,11 @@ static void on_mate_told(struct sim *sim, const struct event *event)
     const struct gate_word *now = &mate->told.gate;
     if (before.gate.held != now->held || before.gate.data != now->data ||
         !node_id_eq(&before.gate.id, &now->id) || before.leaving != mate->told.leaving ||
-        agent_drains(agent))
+        agent_drains(agent) || agent->place.wanted_ms)
         agent_wake(sim, agent);
 }
 
-void agent_ask_mates(struct sim *sim, struct agent *agent)
+void agent_ask_mates(struct sim *sim, struct agent *agent, const struct plan *plan)
 {
     const struct world *w = &agent->world;
     bool judges = agent->gate_asks || agent_drains(agent);
@@ -348,7 +348,7 @@ void agent_ask_mates(struct sim *sim, struct agent *agent)
             *mate = (struct agent_mate){0};
             text_format(mate->uid, sizeof mate->uid, "%s", pod->uid);
         }
-        bool hurry = judges || mate->state != AGENT_OK;
+        bool hurry = judges || mate->state != AGENT_OK || place_asks(plan, i);
         int64_t period_ms = hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
         if (!mate->asking && (!mate->asked_ms || w->now_ms - mate->asked_ms >= period_ms))
             mate_ask(sim, agent, pod->ordinal, sim_addr_parse(pod->ip));

@@ -242,7 +242,7 @@ static void on_turn(struct sim *sim, const struct event *event)
     agent_answer_gate(sim, agent);
     agent_answer_drain(sim, agent, &plan);
     agent_peers_follow(sim, agent, &plan); /* after it, which reads the views of who is left */
-    agent_ask_mates(sim, agent);
+    agent_ask_mates(sim, agent, &plan);
     agent->turn_us = 0;
     if (plan.action_count)
         agent_execute(sim, agent, &plan);

@@ -66,7 +66,7 @@ void check_send(struct sim *sim, const struct agent *agent, const struct action 
         sim_violation(sim, "%s sends \"%s\" while it should only observe", name, text);
     if (action->authority != AUTHORITY_LEADER)
         return;
-    if (agent->place.key && action_key(action) == agent->place.key)
+    if (action->placing)
         check_place(sim, agent, text);
     if (!agent_may_act(sim, agent))
         sim_violation(sim, "%s sends \"%s\" behind the fence", name, text);
@@ -393,7 +393,7 @@ static const char *lacks_arrangement(struct sim *sim)
                 roles[i] = (struct role){roles[j].shard, false};
     struct arrangement a;
     arena_reset(&sim->turn_arena);
-    arrange_plan(places, roles, count, shards, false, &sim->turn_arena, &a);
+    arrange_plan(places, roles, count, shards, &sim->turn_arena, &a);
     return a.move_count ? "the roles could be spread better" : NULL;
 }
 

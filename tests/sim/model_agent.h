@@ -155,7 +155,7 @@ enum reach agent_reach(const struct sim *sim, const struct agent *agent, int add
 /* agent_gate.c: the gate, and the other agents. */
 void agent_remember(struct sim *sim, struct agent *agent);
 void agent_answer_gate(struct sim *sim, struct agent *agent);
-void agent_ask_mates(struct sim *sim, struct agent *agent);
+void agent_ask_mates(struct sim *sim, struct agent *agent, const struct plan *plan);
 struct told agent_told_of(const struct sim *sim, const struct agent *agent, int pod,
                           const char *uid);
 bool gate_opens_alone(const struct sim *sim, const struct redis *r); /* the hook's own rule */

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/text.h"
 #include "core/place.h"
 
 static struct place_watch watch;
@@ -53,20 +54,103 @@ static void test_a_new_leader_counts_from_when_it_leads(void **state)
     assert_int_equal(watch.moved_ms, 0);
 }
 
-static void test_only_its_own_order_counts_as_a_move(void **state)
+/* Whatever took so long to be ordered was wanted for what is there no more. */
+static void test_what_changes_is_asked_for_again(void **state)
 {
     (void)state;
-    struct action ordered = {.kind = ACTION_FAILOVER, .subject = {"aa"}};
-    struct action other = {.kind = ACTION_FAILOVER, .subject = {"bb"}};
-    plan.place.key = action_key(&ordered);
     place_note(&watch, &world, &plan);
-    plan.place.key = 0; /* the turns after it order nothing */
+    assert_int_equal(watch.wanted_ms, 0);
+    plan.place.asks = true;
+    world.now_ms = 2000;
     place_note(&watch, &world, &plan);
-    assert_false(place_ordered(&watch, &other, 3000));
-    assert_int_equal(watch.moved_ms, 1000);
-    assert_true(place_ordered(&watch, &ordered, 4000));
+    world.now_ms = 3000;
+    place_note(&watch, &world, &plan);
+    assert_int_equal(watch.wanted_ms, 2000);
+    plan.place.seen = 8;
+    world.now_ms = 4000;
+    place_note(&watch, &world, &plan);
+    assert_int_equal(watch.wanted_ms, 4000);
+}
+
+static void test_everybody_is_hurried_for_a_while_only(void **state)
+{
+    (void)state;
+    int64_t hurried_ms = 0;
+    plan.place.asks = true; /* and is refused all the time */
+    for (; world.now_ms <= 600000; world.now_ms += 1000) {
+        hurried_ms += place_may_hurry(&watch, world.now_ms) ? 1000 : 0;
+        place_note(&watch, &world, &plan);
+    }
+    assert_in_range(hurried_ms, 90000, 120000);
+}
+
+/* Its own order does not count for another one, and none of others counts for it. */
+static void test_an_order_is_a_move_of_its_own(void **state)
+{
+    (void)state;
+    struct action ordered = {.kind = ACTION_FAILOVER, .subject = {"aa"}, .placing = true};
+    place_note(&watch, &world, &plan);
+    place_ordered(&watch, &ordered, 4000);
     assert_int_equal(watch.moved_ms, 4000);
-    assert_false(place_ordered(&watch, &ordered, 5000)); /* a drain of the same primary, later */
+    assert_int_equal(watch.wanted_ms, 0);
+    assert_int_equal(place_interval_ms(&watch, 5000), 20000);
+}
+
+static struct pod *put_pod(const char *id, bool primary)
+{
+    static struct pod pod;
+    pod = (struct pod){.server = {.reach = REACH_OK, .seen_ms = world.now_ms, .primary = primary}};
+    text_format(pod.server.id.hex, sizeof pod.server.id.hex, "%s", id);
+    world.pods = &pod;
+    world.pod_count = 1;
+    return &pod;
+}
+
+static void test_orders_that_relieve_nobody_become_rare(void **state)
+{
+    (void)state;
+    struct action ordered = {.kind = ACTION_FAILOVER, .subject = {"aa"}, .placing = true};
+    struct pod *pod = put_pod("aa", true);
+    unsigned orders = 0;
+    int64_t last_ms = 0;
+    for (; world.now_ms <= 3600000; world.now_ms += 1000) {
+        pod->server.seen_ms = world.now_ms;
+        place_note(&watch, &world, &plan);
+        if (last_ms && world.now_ms - last_ms < place_interval_ms(&watch, 0))
+            continue;
+        place_ordered(&watch, &ordered, world.now_ms);
+        last_ms = world.now_ms;
+        orders++;
+    }
+    assert_in_range(orders, 2, 10);
+    pod->server.primary = false; /* at last */
+    pod->server.seen_ms = world.now_ms;
+    place_note(&watch, &world, &plan);
+    assert_int_equal(place_interval_ms(&watch, 5000), 5000);
+}
+
+/* What was found stands until the pods or the roles are others. */
+static void test_what_was_found_is_remembered(void **state)
+{
+    (void)state;
+    plan.place.found = (struct place_found){.look = 3, .moves = 1};
+    place_note(&watch, &world, &plan);
+    plan.place.found = (struct place_found){0};
+    place_note(&watch, &world, &plan);
+    assert_int_equal(watch.found.look, 3);
+    assert_int_equal(watch.found.moves, 1);
+}
+
+static void test_only_the_shards_agents_are_asked(void **state)
+{
+    (void)state;
+    static const size_t pods[] = {4, 2};
+    plan.place.pods = pods;
+    plan.place.pod_count = 2;
+    assert_false(place_asks(&plan, 4));
+    plan.place.asks = true;
+    assert_true(place_asks(&plan, 4));
+    assert_false(place_asks(&plan, 3));
 }
 
 int main(void)
@@ -74,7 +158,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_quiet_begins_anew_when_anything_changes, setup),
         cmocka_unit_test_setup(test_a_new_leader_counts_from_when_it_leads, setup),
-        cmocka_unit_test_setup(test_only_its_own_order_counts_as_a_move, setup),
+        cmocka_unit_test_setup(test_what_changes_is_asked_for_again, setup),
+        cmocka_unit_test_setup(test_everybody_is_hurried_for_a_while_only, setup),
+        cmocka_unit_test_setup(test_an_order_is_a_move_of_its_own, setup),
+        cmocka_unit_test_setup(test_orders_that_relieve_nobody_become_rare, setup),
+        cmocka_unit_test_setup(test_what_was_found_is_remembered, setup),
+        cmocka_unit_test_setup(test_only_the_shards_agents_are_asked, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
