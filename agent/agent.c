@@ -58,12 +58,6 @@ static void agent_follow_set(struct agent *agent)
         event_client_about(agent->events, set->name, set->uid);
 }
 
-int64_t agent_tick_ms(const struct agent *agent)
-{
-    int64_t again_ms = agent->plan.drain.again_ms;
-    return again_ms && again_ms < AGENT_TICK_MS ? again_ms : AGENT_TICK_MS;
-}
-
 static void agent_turn(void *ctx)
 {
     struct agent *agent = ctx;
@@ -81,7 +75,7 @@ static void agent_turn(void *ctx)
     agent_follow_set(agent);
     agent_follow_pods(agent);
     if (!agent->woken)
-        loop_timer_arm(agent->turn_timer, agent_tick_ms(agent));
+        loop_timer_arm(agent->turn_timer, plan_again_ms(&agent->plan));
     agent_ask_mates(agent);
 }
 

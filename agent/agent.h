@@ -39,8 +39,6 @@
 #include "wire/digest.h"
 #include "wire/metrics_text.h"
 
-/* A turn comes at the latest after this, sooner when something was noted. */
-#define AGENT_TICK_MS 1000
 /* What arrives together is judged together. */
 #define AGENT_DEBOUNCE_MS 20
 /* After a stall: one full period of the slowest regular poll (DESIGN 3). */
@@ -158,8 +156,6 @@ int agent_run(const struct config *config, const struct identity *identity);
 
 /* Something was noted: a turn soon. */
 void agent_wake(struct agent *agent);
-/* Else the next one comes after this: AGENT_TICK_MS, or when a drain reaches one of its limits. */
-int64_t agent_tick_ms(const struct agent *agent);
 
 /* agent_world.c: the world of this moment into agent->world, in the arena. */
 void agent_observe(struct agent *agent);

@@ -144,7 +144,7 @@ void agent_mates_ask(struct agent *agent)
     const struct record *record = host_record_get(hosts->record);
     bool formed = record && record->state == RECORD_FORMED;
     int64_t period_ms = formed ? MATE_PERIOD_MS : MATE_HURRY_MS;
-    int64_t next_ms = agent_tick_ms(agent);
+    int64_t next_ms = plan_again_ms(&agent->plan);
     for (size_t i = 0; i < hosts->mate_count; i++) {
         struct host_mate *mate = &hosts->mates[i];
         int64_t due_ms = mate->asked_ms ? mate->asked_ms + period_ms - agent->world.now_ms : 0;

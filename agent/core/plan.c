@@ -310,6 +310,12 @@ bool planner_partner(size_t i, size_t k, size_t count, size_t *ret_j)
     return true;
 }
 
+int64_t plan_again_ms(const struct plan *plan)
+{
+    int64_t again_ms = plan->drain.again_ms;
+    return again_ms && again_ms < PLAN_TICK_MS ? again_ms : PLAN_TICK_MS;
+}
+
 void plan_next(const struct world *world, struct arena *arena, struct plan *ret_plan)
 {
     struct facts facts;

@@ -19,6 +19,8 @@
 
 #define PLAN_ACTIONS_MAX 512
 #define PLAN_REASON_SIZE 320
+/* The next turn comes at the latest after this, sooner when something was noted. */
+#define PLAN_TICK_MS 1000
 
 struct plan {
     const char *rule;              /* the name of the rule that gave the sentence; never NULL */
@@ -40,6 +42,9 @@ struct plan {
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */
 void plan_next(const struct world *world, struct arena *arena, struct plan *ret_plan);
+
+/* Milliseconds to the next turn when nothing is noted: a drain's next limit may come before the tick. */
+int64_t plan_again_ms(const struct plan *plan);
 
 /* The rule table as text, one "name: what it is for" per line, for people and documents. */
 const char *plan_rule_name(size_t index); /* NULL behind the last */

@@ -7,7 +7,6 @@
 #include "sim.h"
 
 /* agent.h */
-#define TICK_US MS(1000)
 #define DEBOUNCE_US MS(20)
 #define SETTLE_MS WORLD_FRESH_MS
 #define STALL_US MS(2000)
@@ -247,5 +246,5 @@ static void on_turn(struct sim *sim, const struct event *event)
     if (plan.action_count)
         agent_execute(sim, agent, &plan);
     if (agent->turn_us < sim->now_us)
-        agent_turn_at(sim, agent, TICK_US);
+        agent_turn_at(sim, agent, MS(plan_again_ms(&plan)));
 }

@@ -13,6 +13,7 @@
 #include "core/action.h"
 #include "core/drain.h"
 #include "core/failover.h"
+#include "core/plan.h"
 #include "lib/world_build.h"
 
 #define T0 WORLD_BUILD_NOW_MS
@@ -66,6 +67,18 @@ static void test_nobody_asks(void **state)
     size_t c = 0;
     struct world_build *b = formed(*state, &c);
     assert_int_equal(turn(b, T0).step, DRAIN_NONE);
+}
+
+/* Of its next limit no news tells: the turn must come by itself. */
+static void test_the_next_turn_comes_with_its_next_limit(void **state)
+{
+    (void)state;
+    struct plan plan = {0};
+    assert_int_equal(plan_again_ms(&plan), PLAN_TICK_MS);
+    plan.drain.again_ms = 140;
+    assert_int_equal(plan_again_ms(&plan), 140);
+    plan.drain.again_ms = 30000;
+    assert_int_equal(plan_again_ms(&plan), PLAN_TICK_MS);
 }
 
 static void test_a_primary_hands_over_and_leaves(void **state)
@@ -365,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_asks),
+        cmocka_unit_test(test_the_next_turn_comes_with_its_next_limit),
         cmocka_unit_test(test_a_primary_hands_over_and_leaves),
         cmocka_unit_test(test_what_is_remembered_ends_with_the_question),
         cmocka_unit_test(test_after_a_restart_of_the_agent_a_former_primary_is_a_replica),
