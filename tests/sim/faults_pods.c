@@ -74,8 +74,9 @@ static bool may_lose_data(struct sim *sim, int pod)
     if (!fault_record_formed(sim)) {
         /* Schedules that were kept before a second owner could be lost do without it. */
         bool second = sim->faults.drawn > faults_find("unsynced-heir");
-        bool unelected = second ? !(me->flags & NODE_REPLICA) && planned_primaries(sim) < 3
-                                : me->slots && fault_owner_is_gone(sim);
+        bool no_heir = planned_primaries(sim) < 3 || !sim->setup.replicas_per_primary;
+        bool unelected =
+            second ? !(me->flags & NODE_REPLICA) && no_heir : me->slots && fault_owner_is_gone(sim);
         return !anything_written(sim) && !unelected;
     }
     if (!check_healthy(sim) || sim->faults.cuts)
@@ -308,7 +309,16 @@ void faults_addr_released(struct sim *sim, int addr)
     }
 }
 
-/* A free address that no server replicates from (see faults.h), or 0. */
+/* What it was told of the address before it froze, or hears of it late: Redis greets whoever is there. */
+static bool is_greeting(const struct redis *r, int addr)
+{
+    for (int n = 1; r->phase != REDIS_DOWN && n < r->node_high; n++)
+        if (r->nodes[n].used && r->nodes[n].flags & NODE_HANDSHAKE && r->nodes[n].addr == addr)
+            return true;
+    return false;
+}
+
+/* A free address that no server replicates from or greets (see faults.h), or 0. */
 static int free_addr(struct sim *sim)
 {
     struct faults *f = &sim->faults;
@@ -318,7 +328,7 @@ static int free_addr(struct sim *sim)
             sim_host_at(sim, addr) >= 0 || sim->now_us - f->released[i].at_us < ADDR_REST_US;
         for (int k = 0; k < sim->redis_count; k++) {
             const struct redis *r = &sim->redis[k];
-            used |= r->phase != REDIS_DOWN && r->repl.addr == addr;
+            used |= (r->phase != REDIS_DOWN && r->repl.addr == addr) || is_greeting(r, addr);
             const struct redis_node *me = &r->nodes[0];
             for (int n = 0; r->has_conf && n < r->node_high; n++)
                 used |= me->primary && r->nodes[n].used && r->nodes[n].id == me->primary &&
