@@ -63,7 +63,7 @@ static const struct proof {
     {"without PLACE a role is moved as soon as another one is better",
      GUARD_PLACE,
      {"server-crash", "pod-drain"},
-     "I12: "},
+     "F6: "},
 };
 
 static uint64_t proof_faults(const struct proof *proof)
