@@ -7,6 +7,7 @@
 #define MUSTER_CORE_PLACE_H
 
 #include "core/action.h"
+#include "core/drain.h"
 #include "core/facts.h"
 #include "core/plan.h"
 #include "core/world.h"
@@ -16,8 +17,11 @@
  * of a rolling update, so that one that goes on is not taken for the end.
  */
 #define PLACE_QUIET_MS 10000
-/* The word of an agent that its server stays is not older than that, and was asked for the move. */
-#define PLACE_WORD_MS 1000
+/*
+ * The word of an agent that its server stays is not older than that, and was asked for the move. An agent
+ * whose server is to stop waits for longer before it orders anything: by then the move is under way.
+ */
+#define PLACE_WORD_MS (DRAIN_TOGETHER_MS - 50)
 /* So long everybody is asked in a hurry for a move that is wanted, and not again before: */
 #define PLACE_HURRY_MS 10000
 #define PLACE_CALM_MS 60000

@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "core/place.h"
+
 size_t plan_check_rule(const char *rule)
 {
     for (size_t i = 0; plan_rule_name(i); i++)
@@ -152,7 +154,7 @@ static bool check_is_heard(const struct world *world, const struct pod *pod)
 {
     return pod == &world->pods[world->me] || world->guards_off & GUARD_PLACE ||
            (world->place.wanted_ms && pod->told.heard_ms >= world->place.wanted_ms &&
-            world->now_ms - pod->told.heard_ms <= 1000);
+            world->now_ms - pod->told.heard_ms <= PLACE_WORD_MS);
 }
 
 /* Placement: nobody stops, so that no other agent orders anything. */
