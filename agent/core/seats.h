@@ -22,7 +22,7 @@
 
 /*
  * So many ways are looked at for a plan at the most: about 30 ms. A thousand pods whose primaries are
- * all in one zone take a tenth of it (tests/unit/test_core_arrange.c).
+ * all in one zone take a twentieth of it (tests/unit/test_core_arrange.c).
  */
 #define SEATS_WORK_MAX 20000000
 

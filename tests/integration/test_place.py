@@ -45,6 +45,7 @@ class Place(DrainTestCase):
             cluster = self.formed(lab)
             self.still(cluster)
             self.assertEqual(orders(lab), 0)
+            self.assertIn("placement=enforce", lab.log("muster-0"))
             self.wait_until(lambda: any("only the scheduler can part them" in lab.log(pod)
                                         for pod in lab.pods()), 20, "it is said")
 

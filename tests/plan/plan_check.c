@@ -305,6 +305,9 @@ const char *plan_check(const struct world *world, const struct plan *plan, struc
         return "the sentence is cut or not printable";
     if (plan->action_count > PLAN_ACTIONS_MAX)
         return "too many actions";
+    if (plan->place.found.look && strcmp(plan->rule, "place") != 0 &&
+        strcmp(plan->rule, "steady") != 0)
+        return "roles are placed beside what is done first";
     if (world->settling && plan->action_count)
         return "something is done while settling";
     for (size_t i = 0; i < plan->action_count; i++) {

@@ -362,16 +362,16 @@ static void test_a_thousand_pods(void **state)
 /* Every primary in one zone, and no time: what is found is better all the same, and it ends. */
 static void test_a_search_that_is_cut_short_never_makes_it_worse(void **state)
 {
-    enum { PODS = 200, SHARDS = 100, NODES = 30 };
+    enum { PODS = 1000, SHARDS = 500, NODES = 99 };
     static unsigned node_of[PODS], zone_of[NODES], shard_of[PODS];
     static size_t today[SHARDS], primary[SHARDS];
     for (unsigned i = 0; i < PODS; i++) {
-        node_of[i] = i < SHARDS ? i % 10 : 10 + i % 20;
+        node_of[i] = i < SHARDS ? i % 33 : 33 + i % 66;
         shard_of[i] = i % SHARDS;
         today[i % SHARDS] = i % SHARDS;
     }
     for (unsigned n = 0; n < NODES; n++)
-        zone_of[n] = n / 10;
+        zone_of[n] = n / 33;
     const struct seats seats = {PODS, SHARDS, NODES, 3, node_of, zone_of, shard_of, today, primary};
     struct seats_cost last = {0};
     bool exact = false;
@@ -382,7 +382,9 @@ static void test_a_search_that_is_cut_short_never_makes_it_worse(void **state)
         struct seats_cost cost = seats_cost(&seats, *state);
         assert_true(work == 0 || seats_cost_cmp(&cost, &last) <= 0);
         assert_true(!exact || cost.zone_over == 0);
-        assert_true(work < SEATS_WORK_MAX);
+        if (exact)
+            print_message("a thousand in one zone: at most %zu ways are looked at\n", work);
+        assert_true(work < SEATS_WORK_MAX / 4);
         last = cost;
     }
 }
