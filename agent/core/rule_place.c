@@ -125,6 +125,7 @@ static uint64_t place_look_of(const struct world *w, const struct facts *f)
         const struct pod *pod = &w->pods[i];
         char node = pod->node[0]; /* a pod never changes it, but may not have one yet */
         look = text_hash(look, pod->uid, strlen(pod->uid));
+        look = text_hash(look, pod->server.id.hex, strlen(pod->server.id.hex));
         look = text_hash(look, pod->zone, strlen(pod->zone) + 1);
         look = text_hash(look, &node, 1);
         look = text_hash(look, &f->fresh[i], sizeof f->fresh[i]); /* else it is no copy's pod */
