@@ -66,7 +66,9 @@ static void agent_turn(void *ctx)
     agent_observe(agent);
     plan_next(&agent->world, &agent->arena, &agent->plan);
     place_note(&agent->place, &agent->world, &agent->plan);
+    takeover_note(&agent->takeover, &agent->plan.takeover, agent->world.now_ms);
     agent_publish(agent);
+    agent_answer_crash(agent);
     agent_answer_hook(agent);
     agent_answer_drain(agent);
     agent_execute(agent);
@@ -120,6 +122,7 @@ static void agent_on_server_gone(void *ctx)
     LOG(told ? LOG_INFO : LOG_WARN, "server-gone",
         LOG_S("msg", told ? "the server beside has ended, as it was told to"
                           : "the server beside has ended"));
+    agent_note_crash(agent);
     agent_end_drain(agent);
     agent_wake(agent);
     agent_leave_if_alone(agent);

@@ -6,7 +6,8 @@
  *
  * agent.c composes and turns; agent_world.c makes the world; agent_act.c carries out and remembers;
  * agent_hook.c answers the hook, agent_twin.c asks who else may be its server, agent_drain.c answers
- * its preStop; agent_publish.c tells people; agent_gossip.c asks the other agents whether they live.
+ * its preStop, agent_crash.c sees to its slots when it dies; agent_publish.c tells people;
+ * agent_gossip.c asks the other agents whether they live.
  * agent_hosts.h is what replaces the Kubernetes API without Kubernetes.
  */
 #ifndef MUSTER_AGENT_H
@@ -123,6 +124,9 @@ struct agent {
         int64_t ordered_ms; /* when a hand-over was accepted last; 0 = none was */
         char said[DRAIN_REASON_SIZE];
     } drain_tale;
+    struct takeover_watch takeover;
+    struct crash_watch crash;
+    char crash_said[CRASH_REASON_SIZE]; /* its outcome, as told; "" = it was not */
     struct metrics_counters counters;
     int64_t settle_until_ms;
     int64_t published_ms; /* when the pages were made last */
@@ -190,6 +194,16 @@ void agent_answer_drain(struct agent *agent);
 bool agent_drains(const struct agent *agent);
 /* The server beside has ended, or another one waits at the gate. */
 void agent_end_drain(struct agent *agent);
+
+/* agent_crash.c: the end of the server beside us, and what becomes of its slots. */
+void agent_note_crash(struct agent *agent); /* before agent_end_drain() */
+void agent_watch_crash(struct agent *agent);
+void agent_answer_crash(struct agent *agent);
+void agent_end_crash(struct agent *agent); /* it may start again */
+/* crash_may_send() */
+bool agent_may_replace(struct agent *agent, const struct action *action);
+/* What waits at the gate is not told to the others yet: crash_hides(). */
+bool agent_hides_crash(const struct agent *agent);
 
 /* agent_publish.c: log, status, metrics, digest, readiness. */
 void agent_publish(struct agent *agent);

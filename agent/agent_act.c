@@ -12,7 +12,7 @@ bool agent_may_send(void *ctx, const struct action *action)
 {
     struct agent *agent = ctx;
     if (action->authority != AUTHORITY_LEADER)
-        return true;
+        return agent_may_replace(agent, action);
     return agent->hosts ? agent_hosts_may_send(agent) : lease_client_may_act(agent->lease);
 }
 
@@ -105,6 +105,8 @@ static void agent_on_success(struct agent *agent, const struct action *action, c
 static void agent_note_order(struct agent *agent, const struct action *action, const char *pod,
                              enum outcome outcome, const char *why)
 {
+    if (outcome == OUTCOME_REFUSED)
+        crash_note_refused(&agent->crash, action);
     if (action->kind != ACTION_FAILOVER)
         return;
     if (outcome == OUTCOME_OK || outcome == OUTCOME_FAILED)

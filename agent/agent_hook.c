@@ -41,6 +41,23 @@ static enum hook_verdict agent_on_open(void *ctx, char reason[HOOK_REASON_SIZE])
     return HOOK_OK;
 }
 
+/* The planner judges it anew in each turn, and says what stands against it (core/takeover.h). */
+static enum hook_verdict agent_on_takeover(void *ctx, char reason[HOOK_REASON_SIZE])
+{
+    struct agent *agent = ctx;
+    const struct takeover_verdict *verdict = &agent->plan.takeover;
+    char answer[TAKEOVER_ANSWER_SIZE];
+    bool obeyed = takeover_answer(&agent->world, verdict, agent->plan.reason, answer);
+    text_format(reason, HOOK_REASON_SIZE, "%s", answer);
+    if (!obeyed)
+        return HOOK_NO;
+    LOG(LOG_WARN, "takeover", LOG_S("msg", "a person gives the lost primaries up"),
+        LOG_S("why", verdict->reason));
+    agent->takeover.asked_ms = clock_mono_ms();
+    agent_wake(agent);
+    return HOOK_OK;
+}
+
 struct hook_server_config agent_hook_config(struct agent *agent)
 {
     return (struct hook_server_config){
@@ -53,6 +70,7 @@ struct hook_server_config agent_hook_config(struct agent *agent)
         .on_start = agent_on_start,
         .on_drain = agent_on_drain,
         .on_open = agent_on_open,
+        .on_takeover = agent_on_takeover,
         .ctx = agent,
     };
 }
@@ -111,8 +129,8 @@ bool agent_gate_digest(const struct agent *agent, struct digest *digest)
 {
     int64_t since_ms;
     const struct hook_facts *facts = hook_server_waiting(agent->hook, &since_ms);
-    if (!facts)
-        return false;
+    if (!facts || agent_hides_crash(agent))
+        return false; /* nobody else acts for it meanwhile (core/crash.h) */
     struct gate_claim claim = gate_claim_of(facts, since_ms);
     claim.data = claim.data && !(agent->twin.outlived && node_id_eq(&agent->twin.id, &claim.id));
     digest->gate = DIGEST_GATE_HELD;
@@ -236,6 +254,7 @@ void agent_answer_hook(struct agent *agent)
     agent_look_for_twin(agent, &claim);
     gate_note_few(&agent->world, &claim, &agent->gate_few_ms);
     claim.opened = agent->gate_opened_ms && agent->gate_opened_ms == since_ms;
+    claim.replacing = agent->plan.crash.hold ? agent->plan.crash.reason : NULL;
     auto_hook_answer struct hook_answer answer = {0};
     char reason[GATE_REASON_SIZE];
     int64_t limit_ms = (int64_t)agent->config->hook.silent_seconds * 1000;
@@ -263,6 +282,8 @@ void agent_answer_hook(struct agent *agent)
             LOG_S("verdict", verdict == GATE_WAIT ? "wait" : "go"), LOG_S("msg", reason),
             LOG_S("node", claim.id.hex));
     text_format(agent->gate_said, sizeof agent->gate_said, "%s", reason);
-    if (verdict != GATE_WAIT)
+    if (verdict != GATE_WAIT) {
         agent_forget_twin(agent);
+        agent_end_crash(agent);
+    }
 }

@@ -222,6 +222,7 @@ void agent_observe(struct agent *agent)
     agent_remember(agent);
     agent_watch_drain(agent);
     agent_put_placement(agent);
+    agent_watch_crash(agent);
 }
 
 /*
@@ -243,9 +244,9 @@ void agent_follow_pods(struct agent *agent)
 {
     const struct world *w = &agent->world;
     bool leads = agent->hosts ? agent->hosts->verdict.watch : w->leader;
-    bool judges = agent->gate_asks || agent_drains(agent);
+    bool judges = agent->gate_asks || agent_drains(agent) || agent->plan.crash.hold;
     bool watch = leads || judges;
-    /* Gate and drain, and without Kubernetes every agent, judge by the views of all. */
+    /* Gate, drain and crash, and without Kubernetes every agent, judge by the views of all. */
     size_t sweep_max = agent->hosts || judges ? NODES_MAX : OBSERVE_SWEEP_MAX;
     const struct observe_ask *asks =
         observe_choose(w, &agent->plan, watch, sweep_max, &agent->arena);

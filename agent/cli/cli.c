@@ -62,6 +62,7 @@ static void put_usage(FILE *to)
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
         (void)fprintf(to, "  %-8s %s\n", COMMANDS[i].verb, COMMANDS[i].purpose);
     (void)fprintf(to, "  %-8s %s\n", "gate", "who waits at a gate; let one start");
+    (void)fprintf(to, "  %-8s %s\n", "takeover", "give up primaries that are lost");
     (void)fprintf(to, "  %-8s %s\n", "agent", "the daemon beside a server");
     (void)fprintf(to, "  %-8s %s\n", "version", "version and commit");
     (void)fprintf(to, "  %-8s %s\n", "help", "this text, or that of a command");
@@ -205,6 +206,8 @@ static int run_help(const struct cli *cli, const char *verb)
         put_help(cli->out, command);
     else if (verb && strcmp(verb, "gate") == 0)
         gate_help(cli->out);
+    else if (verb && strcmp(verb, "takeover") == 0)
+        takeover_help(cli->out);
     else
         put_usage(cli->out);
     return CLI_OK;
@@ -235,6 +238,8 @@ int cli_run(const struct cli *cli, int argc, char **argv)
         return run_help(cli, argc > 2 ? argv[2] : NULL);
     if (strcmp(verb, "gate") == 0)
         return gate_run(cli, argc - 2, argv + 2);
+    if (strcmp(verb, "takeover") == 0)
+        return takeover_run(cli, argc - 2, argv + 2);
     const struct command *command = find_command(verb);
     bool version = is_one_of(verb, "version", "--version", "-V");
     if (!command && !version) {

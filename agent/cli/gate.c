@@ -87,14 +87,15 @@ static int gate_connect(const char *path, struct err *err)
 }
 
 /* One request, one answer. */
-static int gate_ask(const char *path, struct hook_answer *ret_answer, struct err *err)
+static int gate_ask(const char *path, enum hook_verb verb, struct hook_answer *ret_answer,
+                    struct err *err)
 {
     auto_close int fd = gate_connect(path, err);
     if (fd < 0)
         return fd;
     auto_buf struct buf text;
     buf_init(&text, HOOK_MESSAGE_MAX);
-    const struct hook_request request = {.verb = HOOK_OPEN};
+    const struct hook_request request = {.verb = verb};
     int r = hook_request_format(&request, &text, err);
     if (r < 0)
         return r;
@@ -120,6 +121,24 @@ static int gate_ask(const char *path, struct hook_answer *ret_answer, struct err
     return r;
 }
 
+/* Says `verb` to the agent beside, and the answer to the person. */
+static int gate_tell(const struct cli *cli, const char *command, enum hook_verb verb,
+                     const char *path)
+{
+    const char *set = cli->env("MUSTER_HOOK_SOCKET");
+    auto_hook_answer struct hook_answer answer = {0};
+    struct err err = {0};
+    if (gate_ask(path ? path : set && set[0] ? set : GATE_SOCKET, verb, &answer, &err) < 0) {
+        (void)fprintf(cli->err, "muster %s: %s\n", command, err.msg);
+        return CLI_FAILED;
+    }
+    bool done = answer.verdict == HOOK_OK;
+    if (!done)
+        (void)fprintf(cli->err, "muster %s: ", command);
+    (void)fprintf(done ? cli->out : cli->err, "%s\n", answer.reason);
+    return done ? CLI_OK : CLI_FAILED;
+}
+
 static int gate_open(const struct cli *cli, const char *pod, const char *path)
 {
     const char *own = cli->env("POD_NAME");
@@ -130,17 +149,7 @@ static int gate_open(const struct cli *cli, const char *pod, const char *path)
                       own, pod, pod);
         return CLI_USAGE;
     }
-    const char *set = cli->env("MUSTER_HOOK_SOCKET");
-    auto_hook_answer struct hook_answer answer = {0};
-    struct err err = {0};
-    if (gate_ask(path ? path : set && set[0] ? set : GATE_SOCKET, &answer, &err) < 0) {
-        (void)fprintf(cli->err, "muster gate open: %s\n", err.msg);
-        return CLI_FAILED;
-    }
-    bool opened = answer.verdict == HOOK_OK;
-    (void)fprintf(opened ? cli->out : cli->err, "%s%s\n",
-                  opened ? "" : "muster gate open: ", answer.reason);
-    return opened ? CLI_OK : CLI_FAILED;
+    return gate_tell(cli, "gate open", HOOK_OPEN, path);
 }
 
 int gate_run(const struct cli *cli, int argc, char **argv)
@@ -172,4 +181,40 @@ int gate_run(const struct cli *cli, int argc, char **argv)
     bool asked = strcmp(verb, "--help") == 0 || (argc > 1 && strcmp(argv[1], "--help") == 0);
     gate_help(asked ? cli->out : cli->err);
     return asked ? CLI_OK : CLI_USAGE;
+}
+
+void takeover_help(FILE *to)
+{
+    (void)fputs(
+        "usage: muster takeover --yes [--socket PATH]\n\n"
+        "Most primaries are lost for good, and nobody can be elected: the replicas that have\n"
+        "most take over their slots, one shard after the other (CLUSTER FAILOVER TAKEOVER).\n"
+        "What those replicas lack is lost. The agent that leads refuses as long as a lost\n"
+        "primary could run where it is only not heard: its pod must be gone, which Kubernetes\n"
+        "says once its node is known to be off. `muster plan` says who leads.\n",
+        to);
+}
+
+int takeover_run(const struct cli *cli, int argc, char **argv)
+{
+    const char *path = NULL;
+    bool yes = false;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            takeover_help(cli->out);
+            return CLI_OK;
+        }
+        if (strcmp(argv[i], "--socket") == 0 && i + 1 < argc) {
+            path = argv[++i];
+        } else if (strcmp(argv[i], "--yes") == 0) {
+            yes = true;
+        } else {
+            (void)fprintf(cli->err, "muster takeover: what is '%s'?\n", argv[i]);
+            return CLI_USAGE;
+        }
+    }
+    if (yes)
+        return gate_tell(cli, "takeover", HOOK_TAKEOVER, path);
+    takeover_help(cli->err);
+    return CLI_USAGE;
 }

@@ -55,6 +55,20 @@ static const char *action_follows_not(const struct action *action, const struct 
     return NULL;
 }
 
+/* Who takes over from a dead primary has what was judged, and gets nothing more from it. */
+static const char *action_heir_not(const struct action *action, const struct probe *probe)
+{
+    if (probe->primary)
+        return "the server is no longer a replica";
+    if (strcmp(probe->primary_ip, action->ip) != 0 || probe->primary_port != action->port)
+        return "the server follows another primary meanwhile";
+    if (probe->link_up)
+        return "the server is in sync with its primary again";
+    if (strcmp(probe->replid, action->replid) != 0 || probe->offset < action->offset)
+        return "the server does not have its primary's data";
+    return NULL;
+}
+
 bool action_still_valid(const struct action *action, const struct probe *probe,
                         const char **ret_why)
 {
@@ -72,6 +86,8 @@ bool action_still_valid(const struct action *action, const struct probe *probe,
         *ret_why = "the server is no longer a replica";
     else if (action->require & REQUIRE_FOLLOWS && action_follows_not(action, probe))
         *ret_why = action_follows_not(action, probe);
+    else if (action->require & REQUIRE_HEIR && action_heir_not(action, probe))
+        *ret_why = action_heir_not(action, probe);
     else
         return true;
     return false;

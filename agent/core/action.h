@@ -57,6 +57,7 @@ enum require {
     REQUIRE_REPLICA = 1 << 4,
     REQUIRE_FOLLOWS =
         1 << 5, /* a replica in sync of `ip` and `port` that sent `value` vote requests */
+    REQUIRE_HEIR = 1 << 6, /* a replica that has lost `ip` and `port`, with `offset` of `replid` */
 };
 
 struct action {
@@ -68,8 +69,8 @@ struct action {
 
     struct node_id
         subject; /* REPLICATE, TAKEOVER, FORCE, FAILOVER: the primary; FORGET, MEET: the other */
-    char ip[IP_SIZE];            /* MEET, SETTING_ANNOUNCE_IP; FAILOVER: the primary's */
-    uint16_t port;               /* MEET; FAILOVER: the primary's */
+    char ip[IP_SIZE];            /* MEET, SETTING_ANNOUNCE_IP; FAILOVER, HEIR: the primary's */
+    uint16_t port;               /* MEET; FAILOVER, HEIR: the primary's */
     uint16_t bus_port;           /* MEET; 0 = not known: 10000 above the port */
     struct slot_range slots;     /* ADD_SLOTS */
     uint64_t epoch;              /* SET_CONFIG_EPOCH */
@@ -77,6 +78,8 @@ struct action {
     int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms; FAILOVER: what
                                     the candidate's vote_requests were when it was judged */
     bool placing;                /* FAILOVER: nobody stops, roles are spread (core/place.h) */
+    int64_t offset;              /* REQUIRE_HEIR: at least so much... */
+    char replid[RUN_ID_SIZE];    /* ...of this history */
     const struct record *record; /* RECORD_PUT: what to write; lives as long as the plan */
 };
 
@@ -87,6 +90,8 @@ struct probe {
     bool link_up;             /* of a replica */
     char primary_ip[IP_SIZE]; /* likewise */
     uint16_t primary_port;
+    int64_t offset;
+    char replid[RUN_ID_SIZE];
     int64_t vote_requests;
     uint32_t known_nodes;
     uint32_t slots_assigned;

@@ -71,7 +71,8 @@ static void drain_set_turn(struct drain *d)
     }
     d->turn_ms = DRAIN_TOGETHER_MS + before * DRAIN_TURN_MS;
     const struct pod *other = NULL;
-    int64_t wait_ms = failover_wait_ms(w, d->facts, d->at, (1 + before) * FAILOVER_TURN_MS, &other);
+    int64_t wait_ms =
+        failover_wait_ms(w, d->facts, d->at, (1 + before) * FAILOVER_TURN_MS, true, &other);
     if (d->lasts_ms + wait_ms > d->turn_ms) {
         d->turn_ms = d->lasts_ms + wait_ms;
         d->before = other;

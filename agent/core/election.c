@@ -22,6 +22,8 @@ const struct pod *election_find_held(const struct world *world, const struct fac
     const struct gate_word *word = pod ? world_gate_word(world, pod) : NULL;
     bool refused = pod && pod->server.reach == REACH_REFUSED &&
                    world->now_ms - pod->server.asked_ms <= WORLD_FRESH_MS;
+    if (world->guards_off & GUARD_FENCE && pod && pod->server.reach == REACH_TIMEOUT)
+        return pod;
     return word && !word->data && refused ? pod : NULL;
 }
 

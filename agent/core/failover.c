@@ -48,8 +48,10 @@ static struct failover_past *past_enter(struct failover_history *h, const struct
 static void past_voted(struct failover_history *h, const struct node_id *primary, int64_t now_ms)
 {
     struct failover_past *past = node_id_is_set(primary) ? past_find(h, primary) : NULL;
-    if (past)
-        past->voted_ms = now_ms;
+    if (!past)
+        return;
+    past->voted_ms = now_ms;
+    past->guessed = false;
 }
 
 /*
@@ -85,6 +87,7 @@ static void past_begin(struct failover_past *past, const struct server *s, int64
     past->attempt_ms = s->vote_requests ? now_ms : 0;
     /* A primary that asked for no votes in its run has been one since it started. */
     past->voted_ms = now_ms;
+    past->guessed = true;
     if (s->primary && !s->vote_requests)
         past->voted_ms = now_ms > s->uptime_ms ? now_ms - s->uptime_ms : 0;
 }
@@ -94,7 +97,7 @@ static void past_go_on(struct failover_history *h, struct failover_past *past,
                        const struct server *s, int64_t now_ms)
 {
     struct node_id followed = past->follows;
-    bool was_primary = !node_id_is_set(&followed);
+    bool was_primary = past->primary;
     bool other_run = strcmp(past->run_id, s->run_id) != 0;
     bool asked = other_run ? s->vote_requests != 0 : s->vote_requests != past->vote_requests;
     bool primary = past_is_primary(s);
@@ -103,7 +106,7 @@ static void past_go_on(struct failover_history *h, struct failover_past *past,
     if (asked || (!other_run && primary && !was_primary))
         past->attempt_ms = now_ms;
     if (was_primary && (!primary || asked || other_run))
-        past->voted_ms = now_ms;
+        past_voted(h, &past->id, now_ms);
     if (past->attempt_ms == now_ms)
         past_voted(h, &followed, now_ms);
 }
@@ -126,6 +129,7 @@ void failover_look(struct failover_history *history, const struct world *world)
             past_go_on(history, past, s, world->now_ms);
         }
         past->follows = past_followed(s, past);
+        past->primary = past_is_primary(s);
         past->vote_requests = s->vote_requests;
         (void)TEXT_COPY(past->run_id, span_of(s->run_id));
         if (past_is_electing(s)) {
@@ -290,15 +294,24 @@ static bool is_leaving(const struct world *w, const struct pod *pod)
     return pod->terminating || pod->told.leaving != LEAVING_NO || (me && w->drain.since_ms);
 }
 
-/* Rule 4, of the pods: it stays, by the API's word and by its agent's. */
+/* Rule 4, of the pods: nobody says that it goes. */
+static bool ask_goes_not(const struct question *q)
+{
+    const struct world *w = q->world;
+    if (is_leaving(w, q->c))
+        return refuse(q, "%s is stopping itself", q->c->name);
+    if (w->set.known && !w->seats && q->c->ordinal >= w->set.replicas)
+        return refuse(q, "%s is above the StatefulSet's size", q->c->name);
+    return true;
+}
+
+/* And it stays, by the API's word and by its agent's. */
 static bool ask_stays(const struct question *q)
 {
     const struct world *w = q->world;
     const struct pod *c = q->c;
-    if (is_leaving(w, c))
-        return refuse(q, "%s is stopping itself", c->name);
-    if (w->set.known && !w->seats && c->ordinal >= w->set.replicas)
-        return refuse(q, "%s is above the StatefulSet's size", c->name);
+    if (!ask_goes_not(q))
+        return false;
     if (c->agent == AGENT_SILENT && world_api_fresh(w))
         return true;
     int64_t since_ms = w->drain.since_ms ? w->drain.since_ms : w->now_ms - WORLD_TOLD_FRESH_MS;
@@ -364,8 +377,6 @@ static bool ask_quiet(const struct question *q)
     const struct world *w = q->world;
     const struct server *p = &q->p->server;
     const struct failover_past *past = past_of(w, &p->id);
-    if (!world_view_fresh(w, q->p) || !p->primary)
-        return refuse(q, "%s does not answer as a primary", q->p->name);
     if (p->view->open_count || p->slot_jobs)
         return refuse(q, "%s has a half-moved slot", q->p->name);
     if (failover_in_flight(w, &p->id))
@@ -383,13 +394,14 @@ bool failover_in_flight(const struct world *world, const struct node_id *primary
 }
 
 int64_t failover_wait_ms(const struct world *world, const struct facts *facts, size_t primary,
-                         int64_t quiet_ms, const struct pod **ret_other)
+                         int64_t quiet_ms, bool guesses, const struct pod **ret_other)
 {
     const struct failover_history *h = world->failovers;
     int64_t wait_ms = 0;
     for (size_t i = 0; h && i < h->count; i++) {
         const struct failover_past *past = &h->items[i];
-        int64_t left_ms = past->voted_ms ? past->voted_ms + quiet_ms - world->now_ms : 0;
+        bool counts = past->voted_ms && (guesses || !past->guessed);
+        int64_t left_ms = counts ? past->voted_ms + quiet_ms - world->now_ms : 0;
         size_t at = left_ms > wait_ms ? facts_pod_of(facts, &past->id) : NO_POD;
         if (at == NO_POD || at == primary)
             continue;
@@ -404,6 +416,8 @@ bool failover_may(const struct world *world, const struct facts *facts, size_t c
 {
     struct question q = {world, facts, &world->pods[candidate], &world->pods[primary], ret_why};
     ret_why[0] = '\0';
+    if (!world_view_fresh(world, q.p) || !q.p->server.primary)
+        return refuse(&q, "%s does not answer as a primary", q.p->name);
     if (!ask_quiet(&q) || !ask_stays(&q) || !ask_synced(&q) || !ask_versions(&q))
         return false;
     struct voters voters = count_voters(&q);
@@ -412,79 +426,16 @@ bool failover_may(const struct world *world, const struct facts *facts, size_t c
     return ask_majority(&q, &voters) && ask_candidates_votes(&q) && ask_voters_pause(&q, &voters);
 }
 
-/* ---- the choice ---- */
-
-/* Primaries of other shards in the pod's zone, and on its node: where few are, one more belongs. */
-static unsigned count_beside(const struct question *q, const struct pod *pod)
+bool failover_may_replace(const struct world *world, const struct facts *facts, size_t candidate,
+                          size_t dead, bool by_vote, char ret_why[FAILOVER_WHY_SIZE])
 {
-    unsigned zone = 0;
-    unsigned node = 0;
-    for (size_t s = 0; s < q->facts->shard_count; s++) {
-        size_t at = q->facts->shards[s].primary_pod;
-        const struct pod *other = at == NO_POD ? q->p : &q->world->pods[at];
-        if (other == q->p)
-            continue;
-        zone += pod->zone[0] && strcmp(pod->zone, other->zone) == 0;
-        node += pod->node[0] && strcmp(pod->node, other->node) == 0;
-    }
-    return zone * NODES_MAX + node;
-}
-
-/* It has all but what a network carries within a moment. */
-static bool is_caught_up(const struct question *q, const struct pod *pod)
-{
-    return q->p->server.offset - pod->server.offset <= FAILOVER_LAG_NONE;
-}
-
-/*
- * What a replica lacks it gets while the writes are paused: only between those that lack next to
- * nothing does it matter where they run, and only to whoever wants roles placed.
- */
-static bool is_better(const struct question *q, const struct pod *a, const struct pod *b)
-{
-    bool caught_up = is_caught_up(q, a);
-    bool placed = caught_up && q->world->placement != PLACE_OFF;
-    if (a->updated != b->updated)
-        return a->updated;
-    if (a->server.version != b->server.version)
-        return a->server.version > b->server.version;
-    if (caught_up != is_caught_up(q, b))
-        return caught_up;
-    unsigned beside_a = placed ? count_beside(q, a) : 0;
-    unsigned beside_b = placed ? count_beside(q, b) : 0;
-    if (beside_a != beside_b)
-        return beside_a < beside_b;
-    if (a->server.offset != b->server.offset)
-        return a->server.offset > b->server.offset;
-    return a->ordinal < b->ordinal;
-}
-
-size_t failover_choose(const struct world *world, const struct facts *facts, size_t primary,
-                       char ret_why[FAILOVER_WHY_SIZE])
-{
-    const struct view *view = world->pods[primary].server.view;
-    const struct question q = {.world = world, .facts = facts, .p = &world->pods[primary]};
-    size_t best = NO_POD;
-    bool answers = false; /* a reason against one that does is nearer than any silence */
-    text_format(ret_why, FAILOVER_WHY_SIZE, "%s has no replica", world->pods[primary].name);
-    for (size_t i = 0; view && i < view->node_count; i++) {
-        char why[FAILOVER_WHY_SIZE];
-        if (!node_id_eq(&view->nodes[i].primary, &world->pods[primary].server.id))
-            continue;
-        size_t at = facts_pod_of(facts, &view->nodes[i].id);
-        if (at == NO_POD) {
-            if (!answers)
-                text_format(ret_why, FAILOVER_WHY_SIZE, "its replica %.8s does not answer",
-                            view->nodes[i].id.hex);
-            continue;
-        }
-        answers = true;
-        if (!failover_may(world, facts, at, primary, why)) {
-            if (best == NO_POD)
-                memcpy(ret_why, why, sizeof why);
-        } else if (best == NO_POD || is_better(&q, &world->pods[at], &world->pods[best])) {
-            best = at;
-        }
-    }
-    return best;
+    struct question q = {world, facts, &world->pods[candidate], &world->pods[dead], ret_why};
+    ret_why[0] = '\0';
+    if (!ask_quiet(&q) || !ask_goes_not(&q) || !ask_versions(&q))
+        return false;
+    struct voters voters = count_voters(&q);
+    if (voters.importer)
+        return refuse(&q, "%s has a half-moved slot of %s", voters.importer->name, q.p->name);
+    return !by_vote ||
+           (ask_majority(&q, &voters) && ask_candidates_votes(&q) && ask_voters_pause(&q, &voters));
 }

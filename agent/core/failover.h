@@ -49,12 +49,14 @@
 /* What was seen of one node, in the order in which it happened. */
 struct failover_past {
     struct node_id id;
-    struct node_id follows;   /* when it was seen last; "" = a primary */
+    struct node_id follows;   /* when it was seen last; "" = nobody, or not told */
+    bool primary;             /* likewise */
     char run_id[RUN_ID_SIZE]; /* likewise */
     int64_t vote_requests;    /* likewise */
     int64_t watched_ms;       /* since when it is watched without a break, in whatever run */
     int64_t attempt_ms; /* the last sign that it asked for votes in this run; 0 = it did not */
     int64_t voted_ms;   /* the last sign that votes about it as a primary were asked for */
+    bool guessed;       /* which is that it was not watched before */
 };
 
 struct failover_history {
@@ -80,10 +82,19 @@ bool failover_may(const struct world *world, const struct facts *facts, size_t c
 
 /*
  * Milliseconds until votes were asked for about no primary of another shard for `quiet_ms`, as far as this
- * observer has seen; 0 = now. *ret_other: about whom they were last, only set if it is not 0.
+ * observer has seen; 0 = now. `guesses`: they may have been when it began to watch, too. *ret_other: about
+ * whom they were last, only set if it is not 0.
  */
 int64_t failover_wait_ms(const struct world *world, const struct facts *facts, size_t primary,
-                         int64_t quiet_ms, const struct pod **ret_other);
+                         int64_t quiet_ms, bool guesses, const struct pod **ret_other);
+
+/*
+ * The rules that are left for a primary whose process is dead, of which `dead` shows the last answer and
+ * view: all but those that ask for its own word (1, 2, 3, 5 and 6, and of 4 what concerns pods and
+ * versions). Without votes (`by_vote` false) only 4 and 5. Whether the candidate has its data is not asked.
+ */
+bool failover_may_replace(const struct world *world, const struct facts *facts, size_t candidate,
+                          size_t dead, bool by_vote, char ret_why[FAILOVER_WHY_SIZE]);
 
 /* A hand-over of this primary's shard was ordered a moment ago and may still be under way. */
 bool failover_in_flight(const struct world *world, const struct node_id *primary);

@@ -296,6 +296,10 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
 {
     if (claim->opened)
         return gate_open_by_hand(world, claim, reason);
+    if (claim->replacing) {
+        text_format(reason, GATE_REASON_SIZE, "%s", claim->replacing);
+        return GATE_WAIT;
+    }
     if (claim->corrupt)
         return gate_judge_corrupt(world, claim->asked_ms, reason);
     if (gate_holds_data(world, claim, reason))

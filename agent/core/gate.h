@@ -2,7 +2,7 @@
 /*
  * The gate (DESIGN 5.4): may the server beside us start now, and with which addresses of its peers.
  *
- * The hook tells what it found on the volume; the verdict is made here. Three questions are asked.
+ * The hook tells what it found on the volume; the verdict is made here. Four questions are asked.
  *
  * Would its start cost data? A node that owns slots or is followed must not come back without what
  * it held: its replicas would throw theirs away (FACTS 0.1), also when another node answers at its
@@ -11,6 +11,8 @@
  *
  * Does its node still run elsewhere? The process of a pod that was deleted by force may have outlived
  * it: core/gate_twin.h.
+ *
+ * Is its crash being dealt with? As long as its slots are about to be handed over (core/crash.h) it waits.
  *
  * Where are its peers? A server that brings a nodes.conf is held until their addresses can be told,
  * at most until the caller's limit, or four times that while most primaries have none, and the limit
@@ -37,8 +39,10 @@ struct gate_claim {
     bool data;         /* the data set that it would load is there and holds keys */
     bool outlived;     /* not what its process took that outlived its pod: then it is no proof */
     bool opened;       /* a person takes it upon himself (`muster gate open`) */
-    int64_t asked_ms;  /* when the hook asked */
-    int64_t few_ms;    /* gate_note_few(); 0 = never seen so */
+    const char
+        *replacing;   /* its slots are about to be handed over: this is said; NULL = they are not */
+    int64_t asked_ms; /* when the hook asked */
+    int64_t few_ms;   /* gate_note_few(); 0 = never seen so */
 
     /* The primaries of its nodes.conf, itself included if it is one; to tell a majority by. */
     const struct node_id *primaries;

@@ -10,6 +10,8 @@
 
 #include "base/text.h"
 
+#define RUN_ID_SIZE 41 /* 40 hex digits: of a process (run_id), of a replication history (replid) */
+
 #define NODE_ID_LEN 40
 
 struct node_id {

@@ -18,6 +18,8 @@ static const struct rule {
     {"own-settings", "the own server announces the pod's address and does not migrate replicas",
      rule_own_settings},
     {"drain", "a server that is to stop hands its slots over first", rule_drain},
+    {"crash", "the slots of a server that has ended go to a replica that has all of its data",
+     rule_crash},
     {"set-absent", "without its StatefulSet the cluster is left as it is", rule_set_absent},
     {"leader", "everything below is done by the holder of the Lease only", rule_leader},
     {"api", "nothing is done on a stale view of the pods", rule_api},
@@ -313,6 +315,8 @@ bool planner_partner(size_t i, size_t k, size_t count, size_t *ret_j)
 int64_t plan_again_ms(const struct plan *plan)
 {
     int64_t again_ms = plan->drain.again_ms;
+    if (plan->crash.hold)
+        return PLAN_CRASH_TICK_MS;
     return again_ms && again_ms < PLAN_TICK_MS ? again_ms : PLAN_TICK_MS;
 }
 
@@ -320,7 +324,8 @@ void plan_next(const struct world *world, struct arena *arena, struct plan *ret_
 {
     struct facts facts;
     facts_gather(world, arena, &facts);
-    *ret_plan = (struct plan){.rule = "none", .drain.heir = NO_POD};
+    *ret_plan = (struct plan){
+        .rule = "none", .drain.heir = NO_POD, .crash.heir = NO_POD, .takeover.heir = NO_POD};
     struct planner planner = {
         .world = world,
         .facts = &facts,

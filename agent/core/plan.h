@@ -14,13 +14,17 @@
 
 #include "base/arena.h"
 #include "core/action.h"
+#include "core/crash.h"
 #include "core/drain.h"
+#include "core/takeover.h"
 #include "core/world.h"
 
 #define PLAN_ACTIONS_MAX 512
 #define PLAN_REASON_SIZE 320
 /* The next turn comes at the latest after this, sooner when something was noted. */
 #define PLAN_TICK_MS 1000
+/* While the slots of a dead server are to be handed over. */
+#define PLAN_CRASH_TICK_MS 50
 
 struct plan {
     const char *rule;              /* the name of the rule that gave the sentence; never NULL */
@@ -29,7 +33,9 @@ struct plan {
                                       per server one by one */
     size_t action_count;
     bool wants_views; /* a rule waits until every server's view was read (core/observe.h) */
-    struct drain_verdict drain; /* of the own server */
+    struct drain_verdict drain;       /* of the own server */
+    struct crash_verdict crash;       /* likewise */
+    struct takeover_verdict takeover; /* what a person may order */
     struct {
         struct place_found found; /* to be remembered; look = 0: nothing new */
         bool quiet;               /* nothing is in the way of a move, */

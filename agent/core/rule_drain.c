@@ -76,7 +76,7 @@ static const struct pod *drain_orphan(struct planner *p, const struct shard *sha
     char why[FAILOVER_WHY_SIZE];
     size_t heir = failover_choose(w, p->facts, at, why);
     if (!before)
-        (void)failover_wait_ms(w, p->facts, at, FAILOVER_TURN_MS, &before);
+        (void)failover_wait_ms(w, p->facts, at, FAILOVER_TURN_MS, true, &before);
     if (heir != NO_POD && before) {
         planner_say(
             p, "%s is to stop and its agent is silent: its %u slots go to %s after those of %s",

@@ -10,7 +10,8 @@
  * A primary whose volume is gone votes no more either, though nothing holds it: its pod's server is
  * another node now. Its own slots are only ever given by votes.
  *
- * Where most could elect but do not, the best replica is told to ask for the votes (FORCE).
+ * Where most could elect but do not, the best replica is told to ask for the votes (FORCE). What nothing holds is
+ * taken over by a person's word only.
  */
 #include <string.h>
 
@@ -184,10 +185,35 @@ static bool held_replace(struct planner *p, const struct shard *shard, bool by_v
     return true;
 }
 
+/* What a person has ordered, and what one may (core/takeover.h). True if that is this turn's one act. */
+static bool held_obey(struct planner *p)
+{
+    struct takeover_verdict *verdict = &p->plan->takeover;
+    takeover_judge(p->world, p->facts, verdict);
+    if (!p->world->takeover.asked_ms || !verdict->lost)
+        return false;
+    bool sees_all = planner_sees_all(p);
+    p->plan->wants_views = true;
+    if (verdict->heir == NO_POD)
+        return false;
+    if (!sees_all) { /* above OBSERVE_SWEEP_MAX servers one that hears a lost primary may not be read */
+        planner_say(p, "a person has ordered a takeover: waiting for the views of all servers");
+        return true;
+    }
+    struct action a = planner_action(p, ACTION_TAKEOVER, verdict->heir, AUTHORITY_LEADER);
+    a.require = REQUIRE_REPLICA;
+    a.subject = verdict->primary;
+    (void)planner_add(p, a);
+    planner_say(p, "a person has ordered it, and %s", verdict->reason);
+    return true;
+}
+
 enum rule_verdict rule_held(struct planner *p)
 {
     const struct facts *f = p->facts;
     if (!planner_formed(p) || p->world->arbiter != ARBITER_LEASE || !f->reference_ours)
+        return RULE_PASS;
+    if (held_obey(p))
         return RULE_PASS;
     size_t held_all = held_count(p);
     bool can_elect = f->shard_count - held_all > f->shard_count / 2;

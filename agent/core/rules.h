@@ -113,6 +113,7 @@ bool planner_partner(size_t i, size_t k, size_t count, size_t *ret_j);
 enum rule_verdict rule_settle(struct planner *p);
 enum rule_verdict rule_own_settings(struct planner *p);
 enum rule_verdict rule_drain(struct planner *p);
+enum rule_verdict rule_crash(struct planner *p);
 enum rule_verdict rule_set_absent(struct planner *p);
 enum rule_verdict rule_leader(struct planner *p);
 enum rule_verdict rule_api(struct planner *p);

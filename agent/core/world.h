@@ -19,9 +19,9 @@
 #include "core/record.h"
 #include "core/view.h"
 
-#define NODE_NAME_SIZE 254 /* a Kubernetes node's name is a DNS subdomain: at most 253 */
-#define ZONE_SIZE 64       /* a label's value: at most 63 */
-#define RUN_ID_SIZE 41
+#define NODE_NAME_SIZE 254  /* a Kubernetes node's name is a DNS subdomain: at most 253 */
+#define ZONE_SIZE 64        /* a label's value: at most 63 */
+#define REPLICAS_TOLD_MAX 8 /* of a primary's replicas so many are remembered as online */
 #define NO_POD SIZE_MAX
 
 /* An answer older than this is stale: three periods of the slowest regular poll and a margin. */
@@ -46,11 +46,18 @@ enum reach {
 
 enum server_kind { SERVER_UNKNOWN = 0, SERVER_REDIS, SERVER_VALKEY };
 
+/* Where a primary sees one of its replicas. */
+struct replica_addr {
+    char ip[IP_SIZE];
+    uint16_t port;
+};
+
 /* What one server said of itself when it was asked directly. Valid where reach is REACH_OK. */
 struct server {
     enum reach reach;
     int64_t asked_ms; /* when the question was sent whose outcome `reach` is */
     int64_t seen_ms;  /* when the last complete answer was asked for; 0 = never */
+    int64_t beat_ms;  /* when its role and offset were, which is more often */
 
     struct node_id id;
     char run_id[RUN_ID_SIZE]; /* changes with each process */
@@ -64,7 +71,10 @@ struct server {
     uint16_t primary_port;
     bool link_up;   /* of a replica: connected to its primary and in sync */
     int64_t offset; /* replication offset: written (primary) or applied (replica), bytes */
-    int64_t keys;   /* in all databases */
+    char replid[RUN_ID_SIZE]; /* names the history that the offset counts in; "" = unknown */
+    struct replica_addr online[REPLICAS_TOLD_MAX]; /* of a primary: who gets its writes */
+    size_t online_count;
+    int64_t keys; /* in all databases */
     int64_t memory_bytes;
     int64_t memory_uncounted; /* of these what is no part of the limit: replicas' and AOF buffers */
     int64_t memory_max;       /* maxmemory, bytes; 0 = no limit, -1 = unknown */
@@ -87,7 +97,8 @@ struct server {
     int aof;            /* appendonly: 1 yes, 0 no, -1 unknown */
     bool aof_written;   /* its last write went well */
     bool rdb_written;   /* the last snapshot went well, or there was none */
-    int rdb_at_end;     /* SIGTERM makes a snapshot: 1 yes, 0 no, -1 unknown */
+    int rdb_saves;      /* snapshots are made: 1 yes, 0 no, -1 unknown */
+    int rdb_at_end;     /* SIGTERM makes one: 1 yes, 0 no, -1 unknown */
 
     /* Settings, read once for each process and again every few seconds; 0/-1 = unknown yet. */
     int64_t node_timeout_ms;
@@ -190,6 +201,26 @@ struct place_watch {
     unsigned fruitless;  /* moves in a row that relieved nobody */
 };
 
+/* What may be done for a primary whose process ended (policy.crashHandover). */
+enum crash_policy { CRASH_OFF = 0, CRASH_AUTO, CRASH_ALWAYS };
+
+/* What is remembered of the end of the own server's process (core/crash.h). */
+struct crash_watch {
+    int64_t
+        gone_ms; /* it ended then without having been asked to; 0 = it did not, or starts again */
+    int64_t ordered_ms;  /* its hand-over was ordered then, once for this end; 0 = not yet */
+    struct node_id heir; /* whom it was ordered at */
+    bool refused;        /* who would not do it */
+    bool ceded; /* the others were told that it waits at its gate: the leader may act for it */
+};
+
+/* Most primaries are lost, as the leader has seen it (core/takeover.h). */
+struct takeover_watch {
+    int64_t lost_since_ms; /* 0 = they are not */
+    int64_t judged_ms;     /* when it was seen last that they are */
+    int64_t asked_ms;      /* when a person ordered that others take over; 0 = nobody did */
+};
+
 struct failover_history; /* core/failover.h */
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
@@ -259,6 +290,8 @@ enum guard {
     GUARD_FAILOVER = 1 << 9, /* no hand-over on the votes of an earlier election */
     GUARD_KEPT = 1 << 10,    /* who lacks data of a primary that keeps its slots is not elected */
     GUARD_PLACE = 1 << 11,   /* roles are moved by the rules of a hand-over, in a quiet cluster */
+    GUARD_HEIR = 1 << 12,    /* a crashed primary's slots go to who has its data */
+    GUARD_FENCE = 1 << 13, /* TAKEOVER of a primary that is held only, not of one that is silent */
 };
 
 struct world {
@@ -295,7 +328,11 @@ struct world {
     const struct pod *pods; /* sorted by ordinal, only ours */
     size_t pod_count;
     struct own_past past;
-    struct drain_watch drain;                 /* of the own server */
+    struct drain_watch drain; /* of the own server */
+    struct crash_watch crash; /* likewise */
+    struct takeover_watch takeover;
+    enum crash_policy crash_policy;
+    int64_t handover_max_lag; /* bytes that who takes over from a crashed primary may lack */
     const struct failover_history *failovers; /* NULL = nothing was seen */
 
     enum placement_policy placement;

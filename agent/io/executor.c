@@ -15,6 +15,7 @@
 
 #define EXECUTOR_RECORD_ARENA_MAX MIB(16)
 #define LANE_FENCED "this agent is not surely the leader any more"
+#define LANE_LATE "it was ordered already, or others may act by now"
 
 /* The actions of one plan to one target, in order. */
 struct exec_lane {
@@ -202,7 +203,8 @@ static void lane_step(struct exec_lane *lane)
     if (!action_still_valid(action, &lane->probe, &why))
         lane_stop(lane, OUTCOME_SUPERSEDED, why);
     else if (!config->may_send(config->ctx, action))
-        lane_stop(lane, OUTCOME_FENCED, LANE_FENCED);
+        lane_stop(lane, OUTCOME_FENCED,
+                  action->authority == AUTHORITY_LEADER ? LANE_FENCED : LANE_LATE);
     else
         lane_send_action(lane, action);
 }

@@ -140,6 +140,13 @@ static void client_open(struct hook_client *client)
     hook_client_answer(client, config->on_open(config->ctx, reason), reason);
 }
 
+static void client_takeover(struct hook_client *client)
+{
+    const struct hook_server_config *config = &client->server->config;
+    char reason[HOOK_REASON_SIZE] = "";
+    hook_client_answer(client, config->on_takeover(config->ctx, reason), reason);
+}
+
 static void client_start(struct hook_client *client)
 {
     struct hook_server *server = client->server;
@@ -184,6 +191,9 @@ static void client_request(struct hook_client *client)
         break;
     case HOOK_OPEN:
         client_open(client);
+        break;
+    case HOOK_TAKEOVER:
+        client_takeover(client);
         break;
     case HOOK_VERB_NONE:
         hook_client_answer(client, HOOK_ERROR, "this agent does not know the request");

@@ -49,6 +49,8 @@ struct hook_server_config {
     enum hook_verdict (*on_drain)(void *ctx, char reason[HOOK_REASON_SIZE]);
     /* A person opens the gate for the server that waits there now: HOOK_OK or HOOK_NO. */
     enum hook_verdict (*on_open)(void *ctx, char reason[HOOK_REASON_SIZE]);
+    /* A person gives up most primaries, which are lost: HOOK_OK or HOOK_NO. */
+    enum hook_verdict (*on_takeover)(void *ctx, char reason[HOOK_REASON_SIZE]);
     void *ctx;
 };
 

@@ -141,6 +141,7 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
         draft.view_hash = draft.view->hash;
         peer->figures = poll_figures(&draft);
     }
+    draft.beat_ms = peer->sent_ms;
     if (peer->ask & POLL_LIGHT)
         draft.seen_ms = peer->sent_ms;
     draft.view_outdated = draft.view_hash && poll_figures(&draft) != peer->figures;

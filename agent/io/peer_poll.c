@@ -171,6 +171,7 @@ void poll_forget_settings(struct server *server)
     server->replica_migration = -1;
     server->no_failover = -1;
     server->announce_ip[0] = '\0';
+    server->rdb_saves = -1;
     server->rdb_at_end = -1;
 }
 
@@ -231,6 +232,7 @@ uint64_t poll_digest(const struct server *server)
     hash = POLL_HASH(hash, server->aof);
     hash = POLL_HASH(hash, server->aof_written);
     hash = POLL_HASH(hash, server->rdb_written);
+    hash = POLL_HASH(hash, server->rdb_saves);
     hash = POLL_HASH(hash, server->rdb_at_end);
     return server->view ? poll_digest_view(hash, server->view) : hash;
 }
@@ -269,11 +271,13 @@ int probe_take(const struct reply *replies, size_t count, struct probe *ret_prob
     *ret_probe = (struct probe){.id = server.id,
                                 .primary = server.primary,
                                 .link_up = server.link_up,
+                                .offset = server.offset,
                                 .primary_port = server.primary_port,
                                 .vote_requests = server.vote_requests,
                                 .known_nodes = server.known_nodes,
                                 .slots_assigned = server.slots_assigned,
                                 .keys = server.keys};
     (void)TEXT_COPY(ret_probe->primary_ip, span_of(server.primary_ip));
+    (void)TEXT_COPY(ret_probe->replid, span_of(server.replid));
     return 0;
 }

@@ -13,8 +13,8 @@
 #define FAILING "fail?"
 
 /* Words of the enums, in their order; 0 is "unknown" everywhere. */
-static const char *const verb_words[] = {"unknown", "start", "drain", "ready",
-                                         "alive",   "open",  NULL};
+static const char *const verb_words[] = {"unknown", "start", "drain",    "ready",
+                                         "alive",   "open",  "takeover", NULL};
 static const char *const verdict_words[] = {"unknown", "wait", "go", "ok", "no", "error", NULL};
 static const char *const truth_words[] = {"unknown", "no", "yes", NULL};
 static const char *const nodes_conf_words[] = {"unknown", "absent",     "present",

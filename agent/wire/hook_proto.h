@@ -15,7 +15,7 @@
  *
  * nodes-conf=aside instead has nodes.conf and the data moved aside, for a start from nothing.
  *
- * Requests are start, drain, ready, alive and open; verdicts are wait, go, ok, no and error. The number
+ * Requests are start, drain, ready, alive, open and takeover; verdicts are wait, go, ok, no and error. The number
  * is the version that the writer speaks. Two releases may meet during an upgrade: a reader ignores
  * keys that it does not know, takes an unknown verb or verdict as HOOK_VERB_NONE or
  * HOOK_VERDICT_NONE, and an unknown word in a value as unknown. Values hold no control bytes; the
@@ -50,7 +50,8 @@ enum hook_verb {
     HOOK_DRAIN,
     HOOK_READY,
     HOOK_ALIVE,
-    HOOK_OPEN, /* `muster gate open`: a person lets start what waits at the gate */
+    HOOK_OPEN,     /* `muster gate open`: a person lets start what waits at the gate */
+    HOOK_TAKEOVER, /* `muster takeover`: a person gives up primaries that are lost */
 };
 
 enum hook_verdict {

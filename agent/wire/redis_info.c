@@ -5,11 +5,14 @@
 
 #include "base/cleanup.h"
 #include "base/limits.h"
+#include "wire/info_keyspace.h"
+#include "wire/info_replicas.h"
 
 enum field_type {
     FIELD_NUMBER = 1, /* min..max */
     FIELD_WORD,       /* 1 for `yes`, 0 for `no`; 0 for anything else if there is no `no` */
     FIELD_TEXT,       /* printable, without spaces, at most `max` bytes */
+    FIELD_HINT,       /* likewise; anything else is as good as not told */
     FIELD_VERSION,    /* 7.0.15 -> 70015 */
     FIELD_HAS,        /* 1 if `yes` is among the value's words; any word for "*" */
 };
@@ -42,6 +45,7 @@ enum info_field {
     F_UPTIME,
     F_ROLE,
     F_PRIMARY_OFFSET,
+    F_REPLID,
     F_PRIMARY_HOST,
     F_PRIMARY_PORT,
     F_LINK_STATUS,
@@ -70,6 +74,7 @@ static const struct field info_fields[] = {
     [F_ROLE] = {"role", FIELD_WORD, INFO_REPLICATION, 0, 0, "master", "slave"},
     [F_PRIMARY_OFFSET] = {"master_repl_offset", FIELD_NUMBER, INFO_REPLICATION, -1, INT64_MAX, NULL,
                           NULL},
+    [F_REPLID] = {"master_replid", FIELD_HINT, INFO_REPLICATION, 0, RUN_ID_SIZE - 1, NULL, NULL},
     [F_PRIMARY_HOST] = {"master_host", FIELD_TEXT, INFO_REPLICATION, 0, IP_SIZE - 1, NULL, NULL},
     [F_PRIMARY_PORT] = {"master_port", FIELD_NUMBER, INFO_REPLICATION, 0, UINT16_MAX, NULL, NULL},
     [F_LINK_STATUS] = {"master_link_status", FIELD_WORD, INFO_REPLICATION, 0, 0, "up", "down"},
@@ -170,6 +175,7 @@ static bool field_parse(const struct field *field, struct span value, int64_t *r
         *ret_number = span_is(value, field->yes);
         return *ret_number || !field->no || span_is(value, field->no);
     case FIELD_TEXT:
+    case FIELD_HINT:
         return (int64_t)value.len >= field->min && (int64_t)value.len <= field->max &&
                text_is_plain(value);
     case FIELD_VERSION:
@@ -198,7 +204,10 @@ static int fields_put(const struct field *fields, size_t count, struct span name
     size_t i = (size_t)(field - fields);
     if (values->seen & (1u << i))
         return err_set(err, E_PROTO, "%s: said twice", field->name);
-    if (!field_parse(field, value, &values->number[i]))
+    bool sound = field_parse(field, value, &values->number[i]);
+    if (!sound && field->type == FIELD_HINT)
+        return 0;
+    if (!sound)
         return err_set(err, E_PROTO, "%s: malformed value", field->name);
     values->text[i] = value;
     values->seen |= 1u << i;
@@ -208,34 +217,6 @@ static int fields_put(const struct field *fields, size_t count, struct span name
 static bool fields_seen(const struct field_values *values, size_t i)
 {
     return values->seen & (1u << i);
-}
-
-struct keyspace {
-    int64_t keys;
-    bool expiring; /* some of them, unless it is told that none do */
-};
-
-/* "db0:keys=12,expires=0,avg_ttl=0" is added to *keyspace. Other lines are left alone. */
-static int keyspace_parse(struct span name, struct span value, struct keyspace *keyspace,
-                          struct err *err)
-{
-    struct span digits = name;
-    uint64_t db;
-    if (!span_starts(name, "db"))
-        return 0;
-    digits.ptr += 2;
-    digits.len -= 2;
-    if (!text_to_u64(digits, INT32_MAX, &db))
-        return 0;
-    struct span first = span_until(&value, ',');
-    int64_t more;
-    if (!span_is(span_until(&first, '='), "keys") ||
-        !text_to_i64(first, 0, INT64_MAX - keyspace->keys, &more))
-        return err_set(err, E_PROTO, "db%d: malformed number of keys", (int)db);
-    keyspace->keys += more;
-    if (!span_is(span_until(&value, ','), "expires=0"))
-        keyspace->expiring = true;
-    return 0;
 }
 
 /* The first field of those listed that was not seen, as an error. */
@@ -281,6 +262,9 @@ static int info_take_replication(const struct field_values *values, struct serve
     server->primary_port = 0;
     server->link_up = false;
     server->offset = values->number[F_PRIMARY_OFFSET];
+    server->replid[0] = '\0';
+    if (fields_seen(values, F_REPLID))
+        (void)TEXT_COPY(server->replid, values->text[F_REPLID]); /* its length was checked */
     if (primary)
         return 0;
     (void)TEXT_COPY(server->primary_ip, values->text[F_PRIMARY_HOST]); /* likewise */
@@ -333,7 +317,7 @@ static int info_read(struct span info, struct field_values *values, unsigned *fo
             *found |= INFO_KEYSPACE;
         r = fields_put(info_fields, INFO_FIELDS, name, value, values, err);
         if (r == 0 && (*found & INFO_KEYSPACE))
-            r = keyspace_parse(name, value, keyspace, err);
+            r = info_keyspace_parse(name, value, keyspace, err);
         if (r < 0)
             return r;
     }
@@ -372,6 +356,8 @@ static int info_parse(struct span info, unsigned required, struct server *server
         r = info_take_replication(&values, server, err);
     if (r == 0 && (wanted & INFO_PERSISTENCE))
         r = info_take_persistence(&values, server, err);
+    if (r == 0 && (wanted & INFO_REPLICATION))
+        info_replicas_parse(info, server);
     if (r < 0)
         return r;
     if (required & ~found & INFO_KEYSPACE)
@@ -464,6 +450,7 @@ int server_setting_parse(struct span key, struct span value, struct server *ret_
         (void)TEXT_COPY(ret_server->announce_ip, value); /* its length was checked */
         break;
     case S_SAVE: /* nobody is asked for one without the other */
+        ret_server->rdb_saves = (int)number;
         if (ret_server->rdb_at_end != 0)
             ret_server->rdb_at_end = (int)number;
         break;

@@ -15,7 +15,7 @@
 /* Sections of INFO that the caller relies on. */
 enum redis_info_section {
     INFO_SERVER = 1 << 0,      /* kind, version, run_id, uptime_ms, cluster_enabled */
-    INFO_REPLICATION = 1 << 1, /* primary, primary_ip, primary_port, link_up, offset */
+    INFO_REPLICATION = 1 << 1, /* primary, primary_*, link_up, offset, replid, online */
     INFO_KEYSPACE = 1 << 2,    /* keys: the sum over all databases; an empty section means 0 */
     INFO_MEMORY = 1 << 3,      /* memory_*; memory_max, else -1; refuses_full, near_limit */
     INFO_PERSISTENCE = 1 << 4, /* aof, aof_written, aof_rewriting, rdb_written */
@@ -43,7 +43,7 @@ must_check int cluster_info_parse(struct span info, struct server *ret_server, s
 /*
  * One pair of CONFIG GET's flat array (RESP2): cluster-node-timeout, repl-diskless-sync-delay,
  * cluster-allow-replica-migration, cluster-replica-no-failover, cluster-announce-ip, and of `save` and
- * `shutdown-on-sigterm` what they make of SIGTERM: rdb_at_end. Other keys are ignored.
+ * `shutdown-on-sigterm` what they make of SIGTERM: rdb_saves, rdb_at_end. Other keys are ignored.
  */
 must_check int server_setting_parse(struct span key, struct span value, struct server *ret_server,
                                     struct err *err);

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/limits.h"
+#include "plan/case_crash.h"
 #include "plan/case_drain.h"
 #include "plan/case_server.h"
 #include "plan/case_words.h"
@@ -295,9 +296,9 @@ static bool read_view(struct reader *r, size_t pod, struct span words)
 
 static bool read_guard(struct reader *r, struct span words)
 {
-    static const char *const names[] = {"virgin",   "record",   "member", "restore",
-                                        "forget",   "rebirth",  "gate",   "data",
-                                        "unsynced", "failover", "kept",   "place"};
+    static const char *const names[] = {"virgin",  "record", "member", "restore",  "forget",
+                                        "rebirth", "gate",   "data",   "unsynced", "failover",
+                                        "kept",    "place",  "heir",   "fence"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (case_word(words, names[i]))
             r->truth->world.guards_off |= UINT32_C(1) << i;
@@ -408,6 +409,12 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
         return case_drain_read(&r->drain, &r->truth->world, words);
     if (span_is(keyword, "place"))
         return case_drain_place(&r->drain, &r->truth->world, words);
+    if (span_is(keyword, "crash")) {
+        r->drain.used = true; /* who asked for votes when is known as well */
+        return case_crash_read(&r->truth->world, words);
+    }
+    if (span_is(keyword, "takeover"))
+        return case_takeover_read(&r->truth->world, words);
     if (span_is(keyword, "watched") || span_is(keyword, "past"))
         return case_drain_past(&r->drain, keyword, words);
     if (span_is(keyword, "guard-off"))
@@ -429,6 +436,7 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
 {
     struct world *w = truth_world(r->truth);
     struct pod *pods = r->truth->pods; /* names only */
+    case_crash_begin(w, r->truth->derived);
     for (size_t i = 0; i < w->pod_count; i++) {
         struct pod *pod = &r->truth->derived[i];
         for (size_t n = 0; n < r->nodes_count; n++) {

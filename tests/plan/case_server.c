@@ -42,6 +42,8 @@ static bool server_number(struct server *s, int64_t now_ms, struct span key, int
 {
     if (span_is(key, "age"))
         s->seen_ms = s->view_ms = now_ms - number;
+    else if (span_is(key, "beat"))
+        s->beat_ms = now_ms - number;
     else if (span_is(key, "view-age"))
         s->view_ms = now_ms - number;
     else if (span_is(key, "keys"))
@@ -89,7 +91,7 @@ static bool server_disk_word(struct server *s, struct span key, struct span valu
     } else if (span_is(key, "rewriting")) {
         s->aof_rewriting = !span_is(value, "no");
     } else if (span_is(key, "save")) {
-        s->rdb_at_end = server_truth(value);
+        s->rdb_at_end = s->rdb_saves = server_truth(value);
         s->rdb_written = true;
     } else if (span_is(key, "kind")) {
         s->kind = span_is(value, "valkey") ? SERVER_VALKEY : SERVER_REDIS;
@@ -113,6 +115,10 @@ static bool server_word(struct server *s, struct span key, struct span value)
         s->cluster_enabled = !span_is(value, "no");
     else if (span_is(key, "asks"))
         text_format(s->primary_ip, sizeof s->primary_ip, "%.*s", (int)value.len, value.ptr);
+    else if (span_is(key, "replid"))
+        text_format(s->replid, sizeof s->replid, "%.*s", (int)value.len, value.ptr);
+    else if (span_is(key, "online"))
+        s->online_count = 0; /* "online=none" */
     else if (span_is(key, "link"))
         s->link_up = !span_is(value, "down");
     else if (span_is(key, "state"))

@@ -120,6 +120,10 @@ static const char *check_takeover(const struct world *world, const struct pod *p
     const struct pod *held = m ? world_pod_by_name(world, m->pod) : NULL;
     const struct gate_word *word = held ? world_gate_word(world, held) : NULL;
     bool gone = a->kind == ACTION_FORCE && check_is_gone(world, &a->subject);
+    bool ordered = world->takeover.asked_ms && a->kind == ACTION_TAKEOVER;
+    if (ordered && held && held->ip[0] && !word && !world_server_fresh(world, held))
+        return "of a primary that may run behind a partition";
+    gone |= ordered && world->now_ms - world->takeover.lost_since_ms >= TAKEOVER_STUCK_MS;
     if (!gone && (!word || word->data || held->server.reach != REACH_REFUSED))
         return "of a primary that may run";
     if (!(a->require & REQUIRE_REPLICA) || !pod->server.keys ||
@@ -195,6 +199,27 @@ static const char *check_failover(const struct world *world, const struct pod *p
                                                           : "by a server that most do not know";
 }
 
+/* Of the own server, that is dead, by a replica that proves it has what the dead one had (DESIGN 5.6). */
+static const char *check_crash(const struct world *world, const struct pod *pod,
+                               const struct action *a)
+{
+    const struct pod *dead = world->me == NO_POD ? NULL : &world->pods[world->me];
+    if (!dead || !world->crash.gone_ms || world->crash.ordered_ms || world->drain.since_ms ||
+        !node_id_eq(&dead->server.id, &a->subject) || dead->server.reach != REACH_REFUSED)
+        return "of a primary that is not known to be dead";
+    if (pod->server.primary || pod->server.link_up ||
+        !node_id_eq(&pod->server.view->myself->primary, &a->subject))
+        return "by a server that has not lost it";
+    if (world->guards_off & GUARD_HEIR)
+        return NULL;
+    if (!(a->require & REQUIRE_HEIR) || strcmp(a->ip, dead->ip) != 0 || !a->replid[0] ||
+        strcmp(a->replid, pod->server.replid) != 0 || pod->server.offset < a->offset)
+        return "by a server that does not prove its data";
+    if (a->kind == ACTION_TAKEOVER)
+        return world->arbiter == ARBITER_LEASE ? NULL : "without a Lease";
+    return check_is_known(world, a, dead->server.view) ? NULL : "by a server that most do not know";
+}
+
 /* Who lacks something of a primary that stops is told to wait for it, by whoever hands it over. */
 static const char *check_wait_order(const struct world *world, const struct pod *pod,
                                     const struct action *a)
@@ -252,6 +277,8 @@ static const char *check_command(const struct world *world, const struct action 
         return check_failover(world, pod, a);
     if (a->kind == ACTION_CONFIG_SET && a->setting == SETTING_NO_FAILOVER && a->value)
         return check_wait_order(world, pod, a);
+    if (a->authority == AUTHORITY_OWN && (a->kind == ACTION_FORCE || a->kind == ACTION_TAKEOVER))
+        return check_crash(world, pod, a);
     if (a->authority == AUTHORITY_OWN)
         return a->kind == ACTION_CONFIG_SET ? NULL : "of the own agent that is the leader's";
     if (!world->record || strcmp(world->record->set_uid, world->set.uid) != 0 ||
@@ -288,7 +315,7 @@ static const char *check_action(const struct world *world, const struct action *
     if (a->authority == AUTHORITY_LEADER && !world->leader)
         return "on the leader's authority by another agent";
     bool of_the_shard =
-        a->kind == ACTION_FAILOVER ||
+        a->kind == ACTION_FAILOVER || a->kind == ACTION_FORCE || a->kind == ACTION_TAKEOVER ||
         (a->kind == ACTION_CONFIG_SET && a->setting == SETTING_NO_FAILOVER && a->value);
     if (a->authority == AUTHORITY_OWN && a->pod != world->me && !of_the_shard)
         return "on another pod than the own one without the leader's authority";

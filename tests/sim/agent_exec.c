@@ -71,7 +71,7 @@ static int64_t exec_round_trip(struct sim *sim, const struct agent *agent, const
 }
 
 static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *peer,
-                      const struct action *action, const char *why)
+                      const struct action *action, bool refused, const char *why)
 {
     char text[128];
     action_format(action, text, sizeof text);
@@ -84,6 +84,8 @@ static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *p
     if (action->kind == ACTION_FAILOVER)
         failover_ordered(&agent->failovers, &action->node, &action->subject,
                          agent_clock_ms(sim, agent));
+    if (refused)
+        crash_note_refused(&agent->crash, action);
     sim->stats->actions_failed++;
     exec_end(sim, agent, peer);
 }
@@ -100,6 +102,10 @@ static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *p
     }
     if (action->authority == AUTHORITY_LEADER && !agent_may_act(sim, agent)) {
         sim->stats->fenced++;
+        exec_end(sim, agent, peer);
+        return;
+    }
+    if (!agent_may_replace(sim, agent, action)) {
         exec_end(sim, agent, peer);
         return;
     }
@@ -156,7 +162,7 @@ static void on_probe(struct sim *sim, const struct event *event)
     bool late = agent_clock_ms(sim, agent) - x->sent_ms > EXCHANGE_MS;
     if (!x->answered || late || !exec_reachable(sim, agent, x) ||
         sim->redis[x->host].run != x->server_run || !redis_running(sim, &sim->redis[x->host])) {
-        exec_fail(sim, agent, peer, &run->actions[run->next], "no answer to the probe");
+        exec_fail(sim, agent, peer, &run->actions[run->next], false, "no answer to the probe");
     } else {
         redis_probe(sim, &sim->redis[x->host], &run->probe);
         run->probe_ms = x->sent_ms;
@@ -230,7 +236,7 @@ static void on_reply(struct sim *sim, const struct event *event)
     struct agent_run *run = &peer->run;
     bool late = now_ms - x->sent_ms > EXCHANGE_MS;
     if (!x->answered || late || x->error) {
-        exec_fail(sim, agent, peer, &x->action,
+        exec_fail(sim, agent, peer, &x->action, x->answered && !late,
                   x->answered && !late ? x->error : "no answer in time");
     } else {
         attempts_succeeded(&agent->attempts, action_key(&x->action), now_ms,

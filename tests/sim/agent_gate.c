@@ -209,6 +209,7 @@ void agent_answer_gate(struct sim *sim, struct agent *agent)
     gate_find_primaries(&sim->redis[agent->index], primaries, &claim);
     claim.asked_ms = agent->gate_asked_ms;
     claim.opened = gate->opened;
+    claim.replacing = agent->crash_verdict.hold ? agent->crash_verdict.reason : NULL;
     agent_look_for_twin(sim, agent, &claim);
     gate_note_few(&agent->world, &claim, &agent->gate_few_ms);
     char reason[GATE_REASON_SIZE];
@@ -226,8 +227,10 @@ void agent_answer_gate(struct sim *sim, struct agent *agent)
                   verdict == GATE_WAIT ? "waits" : "opens", reason);
     text_format(agent->gate_said, sizeof agent->gate_said, "%s", reason);
     gate_obey(sim, agent, verdict);
-    if (verdict != GATE_WAIT)
-        twin_forget(agent);
+    if (verdict == GATE_WAIT)
+        return;
+    twin_forget(agent);
+    agent->crash = (struct crash_watch){0};
 }
 
 /* agent_remember(): what ran beside us stays known after its end. */
@@ -253,7 +256,7 @@ void agent_remember(struct sim *sim, struct agent *agent)
 
 static struct gate_word gate_word_of(const struct sim *sim, int pod)
 {
-    if (!sim->pods[pod].gate.waiting)
+    if (!sim->pods[pod].gate.waiting || agent_hides_crash(sim, &sim->agents[pod]))
         return (struct gate_word){0};
     struct gate_claim claim = gate_claim_of(sim, &sim->redis[pod]);
     const struct agent *mate = &sim->agents[pod];

@@ -50,6 +50,13 @@ static void peer_schedule(struct sim *sim, struct agent *agent, struct agent_pee
     sim_after(sim, delay_us, on_poll_due, agent->index, peer_event_id(peer, i), agent->run, NULL);
 }
 
+void agent_peer_broke(struct sim *sim, struct agent *agent, int pod)
+{
+    struct agent_peer *peer = &agent->peers[pod];
+    if (peer->used && !peer->polling)
+        peer_schedule(sim, agent, peer, MS(1));
+}
+
 static void peer_follow(struct sim *sim, struct agent *agent, int i, const char *uid, int addr)
 {
     struct agent_peer *peer = &agent->peers[i];
@@ -93,7 +100,7 @@ void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan 
     bool wanted[PODS_MAX] = {0};
     const struct world *w = &agent->world;
     /* Gate and drain judge by the views of all (agent_follow_pods). */
-    bool judges = agent->gate_asks || agent_drains(agent);
+    bool judges = agent->gate_asks || agent_drains(agent) || plan->crash.hold;
     bool watch = w->leader || judges;
     size_t sweep_max = judges ? NODES_MAX : sim->setup.sweep_max;
     const struct observe_ask *asks = observe_choose(w, plan, watch, sweep_max, &sim->turn_arena);
@@ -203,7 +210,7 @@ static void peer_take(struct sim *sim, struct agent *agent, struct agent_peer *p
         redis_observe_settings(r, s);
         peer->settings_ms = peer->asked_ms;
     }
-    s->seen_ms = peer->asked_ms;
+    s->seen_ms = s->beat_ms = peer->asked_ms;
     if (peer->full) {
         struct snapshot *snap;
         s->view = snapshot_take(sim, r, &snap);

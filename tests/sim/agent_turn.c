@@ -232,12 +232,14 @@ static void on_turn(struct sim *sim, const struct event *event)
     turn_observe(sim, agent);
     agent_remember(sim, agent);
     agent_watch_drain(sim, agent);
+    agent_watch_crash(sim, agent);
     arena_reset(&sim->turn_arena);
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);
     place_note(&agent->place, &agent->world, &plan);
     sim->stats->turns++;
     turn_publish(sim, agent, &plan);
+    agent_answer_crash(sim, agent, &plan);
     agent_answer_gate(sim, agent);
     agent_answer_drain(sim, agent, &plan);
     agent_peers_follow(sim, agent, &plan); /* after it, which reads the views of who is left */

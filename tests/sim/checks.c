@@ -55,6 +55,16 @@ static void check_place(struct sim *sim, const struct agent *agent, const char *
     sim->checks.placed_us = sim->now_us;
 }
 
+/* M4: a second one would disturb the first. */
+static void check_crash_order(struct sim *sim, const struct agent *agent, const char *text)
+{
+    uint64_t death = sim->redis[agent->index].run;
+    if (sim->checks.ordered[agent->index] == death)
+        sim_violation(sim, "I5: %s sends \"%s\", the second order for one death",
+                      sim->redis[agent->index].name, text);
+    sim->checks.ordered[agent->index] = death;
+}
+
 void check_send(struct sim *sim, const struct agent *agent, const struct action *action)
 {
     char text[128];
@@ -64,6 +74,9 @@ void check_send(struct sim *sim, const struct agent *agent, const struct action 
         sim_violation(sim, "I10: %s sends \"%s\" although everything is in order", name, text);
     if (agent_clock_ms(sim, agent) < agent->settle_until_ms)
         sim_violation(sim, "%s sends \"%s\" while it should only observe", name, text);
+    bool replaces = action->kind == ACTION_FORCE || action->kind == ACTION_TAKEOVER;
+    if (action->authority == AUTHORITY_OWN && replaces)
+        check_crash_order(sim, agent, text);
     if (action->authority != AUTHORITY_LEADER)
         return;
     if (action->placing)
@@ -175,6 +188,34 @@ void check_second_vote(struct sim *sim, const struct redis *voter,
 {
     sim_violation(sim, "I12: %s is asked for a second vote about %s, by %s, within 2 x NT",
                   voter->name, redis_name_of(sim, primary->id), redis_name_of(sim, candidate->id));
+}
+
+/* CRASH_SAMPLE_MS, by a clock that may be wrong by a tenth. */
+#define LAST_MOMENT_US MS(1200)
+
+/* What its last word had at the least, which may be as old as that. */
+static int64_t last_word(const struct redis *dead)
+{
+    int64_t offset = dead->repl.offset;
+    for (int i = 0; i < WRITES_MAX; i++)
+        if (dead->wrote[i].at_us >= dead->died_us - LAST_MOMENT_US &&
+            dead->wrote[i].offset < offset)
+            offset = dead->wrote[i].offset;
+    return offset;
+}
+
+void check_forced(struct sim *sim, const struct redis *r, uint32_t primary)
+{
+    for (int i = 0; i < sim->redis_count; i++) {
+        const struct redis *dead = &sim->redis[i];
+        if (dead == r || !holds_conf(dead) || dead->nodes[0].id != primary ||
+            !redis_has_data(sim, dead))
+            continue;
+        if (dead->repl.lineage != r->repl.lineage || r->repl.offset < last_word(dead))
+            sim_violation(
+                sim, "I5: %s is ordered to take over from %s and lacks what it has on its disk",
+                r->name, dead->name);
+    }
 }
 
 void check_keep_copies(struct sim *sim, const struct redis *primary)

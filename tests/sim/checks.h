@@ -8,6 +8,8 @@
  *        a cluster that is gone is formed again only where no volume could bring it back, or by word
  *   I2   hence no slot has two owners by our doing
  *   I3   at the end every slot has one owner in every view
+ *   I5   who is ordered to take over from a primary that died lacks no byte that was written before its
+ *        last moment (CRASH_SAMPLE_MS); and there is one order for each death
  *   I8   no data is replaced by nothing, by our REPLICATE or by Redis itself; nobody copies a stranger's
  *        data; what a replica had when its primary came back without it is there in the end; nobody
  *        takes over who lacks what a primary had that was told to stop, unless that is lost
@@ -27,6 +29,7 @@
 
 #include "core/action.h"
 #include "core/record.h"
+#include "model_api.h"
 #include "model_redis.h"
 
 struct sim;
@@ -42,8 +45,10 @@ struct checks {
     uint64_t kept[ATOMS_MAX]; /* writes that replicas had when their primary lost its data */
     uint64_t
         stopped[ATOMS_MAX]; /* that a primary had when it was told to stop; 0 = none, or lost */
-    int64_t placed_us;      /* a role was moved last then; 0 = never */
-    bool quiet;             /* nothing may be sent any more (I10) */
+    uint64_t
+        ordered[PODS_MAX]; /* redis.run: the death of its server that its agent gave an order for */
+    int64_t placed_us;     /* a role was moved last then; 0 = never */
+    bool quiet;            /* nothing may be sent any more (I10) */
     /* A Lease deleted by hand makes two leaders, until the first one's renewal fails: harmlessness is
      * what then must hold (DESIGN 4), and all the other checks. */
     int64_t two_leaders_until_us;
@@ -67,6 +72,9 @@ void check_handover(struct sim *sim, const struct redis *r, const struct redis_n
 /* It was ordered while a voter gives no second vote: writes are paused for 5 s and nothing is won. */
 void check_second_vote(struct sim *sim, const struct redis *voter,
                        const struct redis_node *candidate, const struct redis_node *primary);
+
+/* Who was ordered to take over without its primary's word has what the dead one's disk has. */
+void check_forced(struct sim *sim, const struct redis *r, uint32_t primary);
 
 void check_keep_copies(struct sim *sim, const struct redis *primary); /* it loses its data now */
 void check_stops(struct sim *sim, const struct redis *primary);       /* told to, with its data */

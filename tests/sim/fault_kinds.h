@@ -51,5 +51,7 @@ bool fault_pod_drain(struct sim *sim);
 bool fault_back_and_forth(struct sim *sim);
 bool fault_kept_away(struct sim *sim);
 bool fault_node_lost(struct sim *sim);
+bool fault_lagging_crash(struct sim *sim);
+bool fault_unsynced_crash(struct sim *sim);
 
 #endif

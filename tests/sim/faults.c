@@ -245,6 +245,8 @@ static const struct fault_kind {
     {"back-and-forth", fault_back_and_forth},
     {"kept-away", fault_kept_away},
     {"node-lost", fault_node_lost},
+    {"lagging-crash", fault_lagging_crash},
+    {"unsynced-crash", fault_unsynced_crash},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

@@ -137,28 +137,40 @@ bool fault_primaries_lost_anyhow(struct sim *sim)
 #define HEIR_LOOK_US MS(100)
 #define HEIR_LOOKS 600
 
-/* Once the new replica has begun to copy, its primary is gone for longer than an election takes. */
-static void on_heir(struct sim *sim, const struct event *event)
+/* The low bit of an event's `run`: its process dies, instead of being silent. */
+#define HEIR_CRASH 1u
+
+static void heir_is_needed(struct sim *sim, int pod, bool crash)
 {
-    const struct redis *heir = &sim->redis[event->who];
-    struct redis *primary = &sim->redis[event->other];
-    uint64_t looks = event->run + 1;
-    bool copies =
-        heir->phase == REDIS_UP && heir->repl.state == REPL_SYNC && heir->repl.peer == event->other;
-    if (!copies && looks < HEIR_LOOKS) {
-        sim_after(sim, HEIR_LOOK_US, on_heir, event->who, event->other, looks, NULL);
-        return;
+    int64_t away = SECONDS(20);
+    if (crash) {
+        pods_crash_server(sim, pod);
+    } else {
+        away = SECONDS(10) + 3 * MS(sim->setup.node_timeout_ms);
+        redis_pause(sim, &sim->redis[pod], away);
     }
-    if (!copies || !redis_running(sim, primary) || !(primary->nodes[0].flags & NODE_PRIMARY))
-        return;
-    int64_t away = SECONDS(10) + 3 * MS(sim->setup.node_timeout_ms);
-    redis_pause(sim, primary, away);
     sim->faults.hold_us = sim->now_us + away + ELECTION_US(sim->setup.node_timeout_ms);
     fault_lasts(sim, away + SECONDS(10));
 }
 
-/* A replica loses its volume, and its primary goes before the new one has copied anything. */
-bool fault_unsynced_heir(struct sim *sim)
+/* Once the new replica has begun to copy, its primary is gone: for longer than an election takes, or for good. */
+static void on_heir(struct sim *sim, const struct event *event)
+{
+    const struct redis *heir = &sim->redis[event->who];
+    struct redis *primary = &sim->redis[event->other];
+    uint64_t looks = (event->run >> 1) + 1;
+    bool copies =
+        heir->phase == REDIS_UP && heir->repl.state == REPL_SYNC && heir->repl.peer == event->other;
+    if (!copies && looks < HEIR_LOOKS) {
+        sim_after(sim, HEIR_LOOK_US, on_heir, event->who, event->other,
+                  looks << 1 | (event->run & HEIR_CRASH), NULL);
+        return;
+    }
+    if (copies && redis_running(sim, primary) && primary->nodes[0].flags & NODE_PRIMARY)
+        heir_is_needed(sim, event->other, event->run & HEIR_CRASH);
+}
+
+static bool heir_has_nothing(struct sim *sim, unsigned how)
 {
     int pod = fault_any_pod(sim);
     const struct redis_node *me = &sim->redis[pod].nodes[0];
@@ -169,10 +181,22 @@ bool fault_unsynced_heir(struct sim *sim)
             continue;
         sim->pods[pod].lose_volume = true;
         pods_delete(sim, pod, false);
-        sim_after(sim, HEIR_LOOK_US, on_heir, pod, i, 0, NULL);
+        sim_after(sim, HEIR_LOOK_US, on_heir, pod, i, how, NULL);
         sim->faults.hold_us = sim->now_us + HEIR_LOOKS * HEIR_LOOK_US;
         fault_lasts(sim, HEIR_LOOKS * HEIR_LOOK_US);
         return true;
     }
     return false;
+}
+
+/* A replica loses its volume, and its primary goes before the new one has copied anything. */
+bool fault_unsynced_heir(struct sim *sim)
+{
+    return heir_has_nothing(sim, 0);
+}
+
+/* Or dies (FACTS 13, M3). */
+bool fault_unsynced_crash(struct sim *sim)
+{
+    return heir_has_nothing(sim, HEIR_CRASH);
 }

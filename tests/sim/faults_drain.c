@@ -78,6 +78,7 @@ static bool is_replica_of(const struct sim *sim, int pod, const struct redis *pr
 /* Acknowledged, and more than a replica may lack. */
 static void write_bulk(struct sim *sim, struct redis *primary)
 {
+    repl_note_write(sim, primary);
     primary->repl.offset += BULK;
     for (int k = 0; k < sim->atom_count; k++) {
         if (!(primary->nodes[0].slots >> k & 1))
@@ -91,6 +92,36 @@ static void write_bulk(struct sim *sim, struct redis *primary)
 static void on_agent_dies(struct sim *sim, const struct event *event)
 {
     pods_crash_agent(sim, event->who);
+}
+
+static void on_lagging_crash(struct sim *sim, const struct event *event)
+{
+    if (sim->redis[event->who].run == event->run)
+        pods_crash_server(sim, event->who);
+}
+
+/* Its replicas have not got its latest writes when its process dies; its disk has them (FACTS 13, M2). */
+bool fault_lagging_crash(struct sim *sim)
+{
+    int pod = fault_any_pod(sim);
+    int primary = check_healthy(sim) && !sim->faults.cuts ? primary_of(sim, pod) : -1;
+    if (primary < 0 || !fault_record_formed(sim))
+        return false;
+    int64_t until_us = sim_between(sim, SECONDS(2), SECONDS(4));
+    bool lags = false;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        if (!is_replica_of(sim, i, &sim->redis[primary]) || (lags && sim_chance(sim, 500)))
+            continue;
+        repl_stall(sim, &sim->redis[i], until_us + SECONDS(1));
+        lags = true;
+    }
+    if (!lags)
+        return false;
+    write_bulk(sim, &sim->redis[primary]);
+    sim_after(sim, until_us, on_lagging_crash, primary, 0, sim->redis[primary].run, NULL);
+    sim->faults.hold_us = sim->now_us + until_us + ELECTION_US(sim->setup.node_timeout_ms);
+    fault_lasts(sim, until_us + SECONDS(20));
+    return true;
 }
 
 /*

@@ -12,6 +12,7 @@
 
 #include "core/action.h"
 #include "core/attempts.h"
+#include "core/crash.h"
 #include "core/failover.h"
 #include "core/gate.h"
 #include "core/gate_twin.h"
@@ -109,7 +110,9 @@ struct agent {
     struct failover_history failovers;
     struct drain_watch drain;
     struct place_watch place;
-    uint64_t gate_asked; /* the server that waits at the gate since gate_asked_ms */
+    struct crash_watch crash;
+    struct crash_verdict crash_verdict; /* of the last plan */
+    uint64_t gate_asked;                /* the server that waits at the gate since gate_asked_ms */
     int64_t gate_asked_ms;
     int64_t gate_few_ms;
     bool gate_asks; /* the gate needs to know more: all views, all agents' words */
@@ -147,6 +150,7 @@ int64_t agent_api_seen_ms(const struct agent *agent);
 bool agent_api_broken(struct sim *sim, const struct agent *agent);
 
 /* agent_peers.c: which servers are asked, and when. */
+void agent_peer_broke(struct sim *sim, struct agent *agent, int pod); /* asked again at once */
 void agent_peers_follow(struct sim *sim, struct agent *agent, const struct plan *plan);
 void agent_peer_drop(struct agent_peer *peer);
 /* What a question to the address would come to now. */
@@ -165,6 +169,13 @@ void agent_watch_drain(struct sim *sim, struct agent *agent);
 void agent_answer_drain(struct sim *sim, struct agent *agent, const struct plan *plan);
 bool agent_drains(const struct agent *agent);
 enum leaving agent_leaving(const struct agent *agent);
+
+/* agent_crash.c: the end of the server beside, as agent_crash.c of the agent sees to it. */
+void agent_server_gone(struct sim *sim, struct agent *agent);
+void agent_watch_crash(struct sim *sim, struct agent *agent);
+void agent_answer_crash(struct sim *sim, struct agent *agent, const struct plan *plan);
+bool agent_may_replace(struct sim *sim, struct agent *agent, const struct action *action);
+bool agent_hides_crash(const struct sim *sim, const struct agent *agent);
 
 /* agent_exec.c */
 void agent_execute(struct sim *sim, struct agent *agent, const struct plan *plan);

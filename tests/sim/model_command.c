@@ -152,6 +152,7 @@ static const char *command_takeover(struct sim *sim, struct redis *r)
     uint64_t epoch = me->epoch;
     if (!epoch || epoch != highest)
         epoch = ++r->current_epoch;
+    check_forced(sim, r, primary->id);
     sim->stats->takeovers++;
     sim_trace(sim, r->name, "takes over %s, epoch %llu", redis_name_of(sim, primary->id),
               (unsigned long long)epoch);

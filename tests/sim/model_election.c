@@ -130,6 +130,8 @@ static void election_win(struct sim *sim, struct redis *r, struct redis_node *ol
         sim->stats->handovers++;
         check_handover(sim, r, old, epoch);
     }
+    if (sim->now_us < r->election.forced_until_us)
+        check_forced(sim, r, old->id);
     r->election.forced_until_us = r->election.manual_until_us = 0;
     if (!r->traits->votes_wait_2nt) /* clusterFailoverReplaceYourPrimary, valkey 8.1 (FACTS 0.3) */
         r->election = (struct redis_election){0};

@@ -96,6 +96,28 @@ static int64_t observe_keys(const struct sim *sim, const struct redis *r)
     return keys;
 }
 
+static void observe_replid(const struct redis *r, char replid[RUN_ID_SIZE])
+{
+    replid[0] = '\0';
+    if (r->repl.lineage)
+        text_format(replid, RUN_ID_SIZE, "%040llu", (unsigned long long)r->repl.lineage);
+}
+
+static void observe_online(const struct sim *sim, const struct redis *r, struct server *s)
+{
+    s->online_count = 0;
+    for (int i = 0; s->primary && i < sim->redis_count && s->online_count < REPLICAS_TOLD_MAX;
+         i++) {
+        const struct redis *other = &sim->redis[i];
+        if (other->phase == REDIS_DOWN || other->repl.state != REPL_UP ||
+            other->repl.peer != r->index || other->repl.peer_run != r->run)
+            continue;
+        struct replica_addr *addr = &s->online[s->online_count++];
+        addr->port = MODEL_PORT;
+        sim_addr_text(other->addr, addr->ip, sizeof addr->ip);
+    }
+}
+
 static void observe_cluster_info(const struct sim *sim, struct redis *r, struct server *s)
 {
     s->state_ok = r->state_ok;
@@ -126,6 +148,8 @@ void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server)
     s->primary_port = r->repl.addr ? MODEL_PORT : 0;
     s->link_up = r->repl.state == REPL_UP;
     s->offset = r->repl.offset;
+    observe_replid(r, s->replid);
+    observe_online(sim, r, s);
     s->keys = observe_keys(sim, r);
     s->memory_bytes = 1 << 20;
     s->vote_requests = r->vote_requests;
@@ -152,6 +176,8 @@ void redis_probe(const struct sim *sim, struct redis *r, struct probe *ret_probe
     sim_addr_text(r->repl.addr, ip, sizeof ip);
     text_format(ret_probe->primary_ip, sizeof ret_probe->primary_ip, "%s", ip);
     ret_probe->primary_port = r->repl.addr ? MODEL_PORT : 0;
+    ret_probe->offset = r->repl.offset;
+    observe_replid(r, ret_probe->replid);
     ret_probe->vote_requests = r->vote_requests;
     ret_probe->known_nodes = redis_known(r);
     ret_probe->slots_assigned = redis_slots_assigned(sim, r);

@@ -161,12 +161,15 @@ void redis_stop(struct sim *sim, struct redis *r, bool reset_peers)
         return;
     uint64_t dead = r->run++;
     r->phase = REDIS_DOWN;
+    r->died_us = sim->now_us;
     if (reset_peers) {
         process_reset_links(sim, r, dead);
         repl_lost(sim, r->index, dead);
     } else {
         sim_after(sim, REPL_TIMEOUT_US, on_repl_timeout, r->index, 0, dead, NULL);
     }
+    if (r->ours)
+        agent_server_gone(sim, &sim->agents[r->index]);
     redis_touch(r);
     sim_trace(sim, r->name, "server down%s", reset_peers ? "" : ", silently");
 }

@@ -24,6 +24,7 @@ struct event;
 #define TABLE_MAX 96 /* nodes that one server may know, handshakes included */
 #define REPORTS_MAX 16
 #define BLACKLIST_MAX 16
+#define WRITES_MAX 8 /* moments of writing that are remembered */
 #define MODEL_PORT 6379
 
 /* Only in the model's tables: the next packet on the link is a MEET. */
@@ -120,6 +121,12 @@ struct redis_replication {
 
 struct snapshot; /* model_observe.c */
 
+/* What it had before it wrote in this moment. */
+struct redis_wrote {
+    int64_t at_us;
+    int64_t offset;
+};
+
 struct redis {
     int index;
     char name[POD_NAME_SIZE];
@@ -159,6 +166,8 @@ struct redis {
     } blacklist[BLACKLIST_MAX];
     struct redis_election election;
     struct redis_replication repl;
+    struct redis_wrote wrote[WRITES_MAX]; /* the latest first */
+    int64_t died_us;                      /* its last process ended then */
 
     struct snapshot *snap; /* of the present view, or NULL */
 };
@@ -267,6 +276,8 @@ void repl_unset(struct sim *sim, struct redis *r);
 void repl_lost(struct sim *sim, int peer, uint64_t peer_run);
 void repl_stall(struct sim *sim, struct redis *r, int64_t for_us);
 void repl_drain(struct sim *sim, struct redis *r); /* replicas get what they lack, as at SIGTERM */
+/* Before a write: what it had so far. */
+void repl_note_write(struct sim *sim, struct redis *r);
 void repl_write(struct sim *sim, struct redis *r, int atom, uint64_t version);
 void redis_set_primary(struct sim *sim, struct redis *r, struct redis_node *n, bool by_command);
 

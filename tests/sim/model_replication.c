@@ -189,11 +189,20 @@ void repl_drain(struct sim *sim, struct redis *r)
     }
 }
 
+void repl_note_write(struct sim *sim, struct redis *r)
+{
+    if (r->wrote[0].at_us == sim->now_us)
+        return;
+    memmove(r->wrote + 1, r->wrote, sizeof r->wrote - sizeof *r->wrote);
+    r->wrote[0] = (struct redis_wrote){sim->now_us, r->repl.offset};
+}
+
 /* An acknowledged write; its replicas get it a moment later. */
 void repl_write(struct sim *sim, struct redis *r, int atom, uint64_t version)
 {
     if (!r->repl.lineage)
         r->repl.lineage = ++sim->next_gen;
+    repl_note_write(sim, r);
     r->data[atom] = version;
     r->repl.offset += 100;
     for (int i = 0; i < sim->redis_count; i++) {

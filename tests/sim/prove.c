@@ -64,6 +64,18 @@ static const struct proof {
      GUARD_PLACE,
      {"server-crash", "pod-drain"},
      "F6: "},
+    {"without HEIR a crashed primary's slots go to a replica that lacks its latest writes",
+     GUARD_HEIR,
+     {"lagging-crash"},
+     "I5: "},
+    {"without HEIR they go to a replica that has copied nothing yet",
+     GUARD_HEIR,
+     {"unsynced-crash"},
+     "I5: "},
+    {"without FENCE a primary is taken over that runs behind a partition",
+     GUARD_FENCE,
+     {"partition-halves", "partition-pod"},
+     "I13: "},
 };
 
 static uint64_t proof_faults(const struct proof *proof)

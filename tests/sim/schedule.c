@@ -87,6 +87,7 @@ static void schedule_setup(struct sim *sim)
     s->any_age = later && s->no_failover_by_hook && sim->seed % 3 == 1;
     later = !sim->options.kinds || sim->options.kinds > faults_find("node-lost");
     s->placement = later && !sim->options.form && sim->seed % 2 == 0;
+    s->crash_off = later && sim->seed % 4 == 2;
     setup_latencies(sim);
     setup_atoms(sim);
     s->sweep_max = sim->seed % 4 == 3 ? 2 : OBSERVE_SWEEP_MAX;
@@ -94,13 +95,13 @@ static void schedule_setup(struct sim *sim)
     for (int i = 0; i < s->pods; i++)
         sim->pods[i].late_us = sim_chance(sim, 150) ? sim_between(sim, SECONDS(1), SECONDS(30)) : 0;
     pods_init(sim, s->pods);
-    sim_trace(sim, "setup", "%d pods, %d replicas per primary, %s, %s, NT %lld ms, %s%s%s%s",
-              s->pods, s->replicas_per_primary, s->traits->name,
-              s->volumes ? "volumes" : "no volumes", (long long)s->node_timeout_ms,
-              s->ordered_ready ? "ordered" : "parallel",
-              s->announce_by_hook ? "" : ", servers start without an announced address",
-              s->any_age ? ", replicas of any age are elected" : "",
-              s->placement ? ", roles are placed" : "");
+    sim_trace(
+        sim, "setup", "%d pods, %d replicas per primary, %s, %s, NT %lld ms, %s%s%s%s%s", s->pods,
+        s->replicas_per_primary, s->traits->name, s->volumes ? "volumes" : "no volumes",
+        (long long)s->node_timeout_ms, s->ordered_ready ? "ordered" : "parallel",
+        s->announce_by_hook ? "" : ", servers start without an announced address",
+        s->any_age ? ", replicas of any age are elected" : "",
+        s->placement ? ", roles are placed" : "", s->crash_off ? ", crashes are left alone" : "");
     sim_after(sim, SECONDS(1), on_write, 0, 0, 0, NULL);
 }
 

@@ -43,6 +43,7 @@ struct setup {
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
     bool placement; /* policy.placement: enforce */
+    bool crash_off; /* policy.crashHandover: off, else auto */
     bool any_age;   /* cluster-replica-validity-factor 0, else 10 */
     int zones;
     size_t sweep_max;       /* OBSERVE_SWEEP_MAX, or few: to watch as in a large cluster */

@@ -746,6 +746,20 @@ static void test_wrong_use_is_told(void **state)
     assert_non_null(strstr(f->err, "--replicas is for plan only"));
 }
 
+/* What cannot be taken back is not done by the command's name alone. */
+static void test_a_takeover_wants_to_be_confirmed(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(RUN(f, "takeover"), CLI_USAGE);
+    assert_ptr_equal(strstr(f->err, "usage: muster takeover --yes"), f->err);
+    assert_int_equal(RUN(f, "takeover", "--now"), CLI_USAGE);
+    assert_string_equal(f->err, "muster takeover: what is '--now'?\n");
+    assert_int_equal(RUN(f, "help", "takeover"), CLI_OK);
+    assert_ptr_equal(strstr(f->out, "usage: muster takeover --yes"), f->out);
+    assert_int_equal(RUN(f, "takeover", "--yes", "--socket", "/nowhere/agent.sock"), CLI_FAILED);
+    assert_non_null(strstr(f->err, "muster takeover: no agent answers on /nowhere/agent.sock"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -782,6 +796,7 @@ int main(void)
         TEST(test_a_primary_on_no_pod_is_shown),
         TEST(test_help_and_version),
         TEST(test_wrong_use_is_told),
+        TEST(test_a_takeover_wants_to_be_confirmed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

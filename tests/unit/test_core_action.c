@@ -278,6 +278,47 @@ static void test_a_hand_over_is_ordered_once_of_who_was_judged(void **state)
     assert_int_equal(action_failed_quiet_ms(&a), 0);
 }
 
+/* CLUSTER FAILOVER FORCE asks nobody for the data: the order does. */
+static void test_a_dead_primarys_heir_still_has_what_it_proved(void **state)
+{
+    (void)state;
+    const struct action a = {.kind = ACTION_FORCE,
+                             .node = world_build_id(1),
+                             .subject = world_build_id(7),
+                             .require = REQUIRE_HEIR,
+                             .ip = "10.0.0.8",
+                             .port = 6379,
+                             .offset = 100,
+                             .replid = "history"};
+    const struct probe judged = {.id = world_build_id(1),
+                                 .primary_ip = "10.0.0.8",
+                                 .primary_port = 6379,
+                                 .offset = 100,
+                                 .replid = "history"};
+    const char *why = NULL;
+    assert_true(action_still_valid(&a, &judged, &why));
+    struct probe other = judged;
+    other.primary = true;
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server is no longer a replica");
+    other = judged;
+    text_format(other.primary_ip, sizeof other.primary_ip, "10.0.0.9");
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server follows another primary meanwhile");
+    other = judged;
+    other.link_up = true;
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server is in sync with its primary again");
+    other = judged;
+    other.offset = 99;
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server does not have its primary's data");
+    other = judged;
+    text_format(other.replid, sizeof other.replid, "another");
+    assert_false(action_still_valid(&a, &other, &why));
+    assert_string_equal(why, "the server does not have its primary's data");
+}
+
 static void test_another_server_at_the_address_gets_nothing(void **state)
 {
     (void)state;
@@ -305,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_what_still_holds_is_sent),
         cmocka_unit_test(test_what_changed_meanwhile_is_not_sent),
         cmocka_unit_test(test_a_hand_over_is_ordered_once_of_who_was_judged),
+        cmocka_unit_test(test_a_dead_primarys_heir_still_has_what_it_proved),
         cmocka_unit_test(test_another_server_at_the_address_gets_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

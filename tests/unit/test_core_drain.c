@@ -79,6 +79,8 @@ static void test_the_next_turn_comes_with_its_next_limit(void **state)
     assert_int_equal(plan_again_ms(&plan), 140);
     plan.drain.again_ms = 30000;
     assert_int_equal(plan_again_ms(&plan), PLAN_TICK_MS);
+    plan.crash.hold = true;
+    assert_int_equal(plan_again_ms(&plan), PLAN_CRASH_TICK_MS);
 }
 
 static void test_a_primary_hands_over_and_leaves(void **state)

@@ -13,6 +13,8 @@
 #include "core/failover.h"
 #include "lib/world_build.h"
 
+#define T0 WORLD_BUILD_NOW_MS
+
 static struct failover_history history;
 
 /* Shard 0 is pod 0 and its replica; everybody was seen for ten minutes, and nobody asked for votes. */
@@ -60,6 +62,52 @@ static bool may(struct world_build *b, size_t candidate, size_t primary,
     return failover_may(&b->world, &facts, candidate, primary, why);
 }
 
+/* A primary that asked for votes once, and is seen now for the first time: when that was is not known. */
+static void test_a_dead_primarys_heir_does_not_wait_for_a_guess(void **state)
+{
+    size_t c = 0;
+    size_t other = 1;
+    struct world_build *b = formed(*state, &c);
+    const struct pod *before = NULL;
+    struct facts facts;
+    while (!b->nodes[other].primary)
+        other++;
+    b->pods[other].server.reach = REACH_UNKNOWN;
+    look(b, T0);
+    look(b, T0 + 60000);
+    b->pods[other].server.reach = REACH_OK;
+    b->pods[other].server.vote_requests = 5;
+    look(b, T0 + 61000);
+    facts_gather(&b->world, b->arena, &facts);
+    assert_int_equal(failover_wait_ms(&b->world, &facts, 0, 300, false, &before), 0);
+    assert_null(before);
+    assert_int_equal(failover_wait_ms(&b->world, &facts, 0, 300, true, &before), 300); /* a drain */
+    assert_ptr_equal(before, &b->pods[other]);
+    b->pods[other].server.vote_requests = 10; /* this was seen */
+    look(b, T0 + 62000);
+    facts_gather(&b->world, b->arena, &facts);
+    assert_int_equal(failover_wait_ms(&b->world, &facts, 0, 300, false, &before), 300);
+}
+
+/* Shard mates are asked for their role, but not always for their view: then nobody knows whom they follow. */
+static void test_a_replica_whose_primary_was_not_told_was_none_itself(void **state)
+{
+    size_t c = 0;
+    struct world_build *b = formed(*state, &c);
+    char why[FAILOVER_WHY_SIZE];
+    look(b, T0);
+    const struct view *view = b->pods[c].server.view;
+    memset(&history, 0, sizeof history);
+    b->pods[c].server.view = NULL;
+    failover_look(&history, &b->world);
+    b->pods[c].server.view = view;
+    look(b, T0 + 90000);
+    for (size_t i = 0; i < history.count; i++)
+        if (node_id_eq(&history.items[i].id, &b->pods[c].server.id))
+            assert_true(history.items[i].voted_ms < T0 + 90000);
+    assert_true(may(b, c, 0, why));
+}
+
 /* The replica takes over: it asked each of the five others for its vote. */
 static void take_over(struct world_build *b, size_t from, size_t to, uint64_t epoch)
 {
@@ -72,8 +120,6 @@ static void take_over(struct world_build *b, size_t from, size_t to, uint64_t ep
     b->pods[to].server.vote_requests += 5;
     b->pods[to].server.primary_ip[0] = '\0';
 }
-
-#define T0 WORLD_BUILD_NOW_MS
 
 static void test_who_never_asked_may_after_a_moment_of_watching(void **state)
 {
@@ -301,6 +347,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_never_asked_may_after_a_moment_of_watching),
         cmocka_unit_test(test_who_was_frozen_begins_to_watch_anew),
+        cmocka_unit_test(test_a_dead_primarys_heir_does_not_wait_for_a_guess),
+        cmocka_unit_test(test_a_replica_whose_primary_was_not_told_was_none_itself),
         cmocka_unit_test(test_a_young_primary_may_have_been_replaced),
         cmocka_unit_test(test_votes_from_before_we_watched_count_as_asked_now),
         cmocka_unit_test(test_there_and_back_and_there_again),

@@ -315,6 +315,12 @@ static void test_what_sigterm_saves(void **state)
     assert_int_equal(rdb_at_end("", "default"), 0);
     assert_int_equal(rdb_at_end("3600 1", "nosave force"), 0);
     assert_int_equal(rdb_at_end("3600 1", "failover"), 1);
+    struct server server = {.rdb_saves = -1};
+    struct err err = {0};
+    assert_int_equal(server_setting_parse(span_of("save"), span_of("3600 1"), &server, &err), 0);
+    assert_int_equal(server.rdb_saves, 1);
+    assert_int_equal(server_setting_parse(span_of("save"), span_of(""), &server, &err), 0);
+    assert_int_equal(server.rdb_saves, 0);
 }
 
 static void test_cluster_info_is_complete_or_refused(void **state)
