@@ -294,7 +294,7 @@ real_servers() {
 # Tests of what the other tests stand on.
 tools=(lab lab_pods load model_vs_real)
 # Tests that are for `versions` alone: they load a processor for a minute.
-late=(drain_doomed drain_lag drain_net)
+late=(crash drain_doomed drain_lag drain_net place)
 
 tier_tools() {
     local files=("${tools[@]/#/tests/integration/test_}")

@@ -22,7 +22,7 @@ class Majority(MusterTestCase):
     def test_all_primaries_come_back_empty(self, server: str) -> None:
         """Nobody can elect: the leader lets the best replicas take over, and the gates open."""
         with Lab(pods=6, server=server, persistence="none", node_timeout=5000,
-                 settings={"kubernetes.leaseSeconds": 3}) as lab:
+                 settings={"kubernetes.leaseSeconds": 3, "policy.crashHandover": "off"}) as lab:
             lab.up()
             cluster = Cluster(lab)
             cluster.write()
