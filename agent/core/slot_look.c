@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/slot_look.h"
+
+#include <assert.h>
+
+#include "base/text.h"
+#include "core/slots.h"
+
+static bool slot_is_of(const struct view *view, const struct view_node *node, uint16_t slot)
+{
+    for (uint32_t i = 0; i < node->range_count; i++) {
+        struct slot_range range = view->ranges[node->range_first + i];
+        if (slot >= range.first && slot <= range.last)
+            return true;
+    }
+    return false;
+}
+
+static enum slot_owner slot_owner_in(const struct view *view, const struct slot_pair *pair,
+                                     const struct slot_set *assigned, uint16_t slot)
+{
+    const struct view_node *source = view_find(view, &pair->source);
+    const struct view_node *dest = view_find(view, &pair->dest);
+    if (source && slot_is_of(view, source, slot))
+        return SLOT_OWNER_SOURCE;
+    if (dest && slot_is_of(view, dest, slot))
+        return SLOT_OWNER_DEST;
+    return slot_set_has(assigned, slot) ? SLOT_OWNER_OTHER : SLOT_OWNER_NOBODY;
+}
+
+/* Towards `peer`, or towards who follows it now and was the shard's primary before. */
+static enum slot_open slot_open_in(const struct view *view, const struct node_id *peer,
+                                   bool importing, uint16_t slot)
+{
+    for (size_t i = 0; i < view->open_count; i++) {
+        const struct open_slot *open = &view->open_slots[i];
+        if (open->slot != slot)
+            continue;
+        if (open->importing != importing)
+            return SLOT_OPEN_OTHER;
+        if (node_id_eq(&open->peer, peer))
+            return SLOT_OPEN_PEER;
+        const struct view_node *mate = view_find(view, &open->peer);
+        bool follows = mate && (mate->flags & NODE_REPLICA) && node_id_eq(&mate->primary, peer);
+        return follows ? SLOT_OPEN_MATE : SLOT_OPEN_OTHER;
+    }
+    return SLOT_CLOSED;
+}
+
+void slot_look(const struct view *view, const struct slot_pair *pair, bool at_source,
+               const uint16_t *slots, size_t count, struct slot_side *ret_sides)
+{
+    struct slot_set assigned = {{0}};
+    for (size_t i = 0; i < view->range_count; i++)
+        slot_set_add(&assigned, view->ranges[i]);
+    for (size_t i = 0; i < count; i++) {
+        ret_sides[i].owner = slot_owner_in(view, pair, &assigned, slots[i]);
+        ret_sides[i].open =
+            slot_open_in(view, at_source ? &pair->dest : &pair->source, !at_source, slots[i]);
+    }
+}
+
+static void slot_words(struct action_args *args, uint16_t slot, const char *verb, const char *id)
+{
+    args->count = 0;
+    text_format(args->words[args->count++], ACTION_ARG_SIZE, "CLUSTER");
+    text_format(args->words[args->count++], ACTION_ARG_SIZE, "SETSLOT");
+    text_format(args->words[args->count++], ACTION_ARG_SIZE, "%u", slot);
+    text_format(args->words[args->count++], ACTION_ARG_SIZE, "%s", verb);
+    if (id)
+        text_format(args->words[args->count++], ACTION_ARG_SIZE, "%s", id);
+}
+
+void slot_step_command(enum slot_step step, uint16_t slot, const struct slot_pair *pair,
+                       struct action_args *ret_args, bool *ret_to_source)
+{
+    *ret_to_source = step == SLOT_MIGRATE || step == SLOT_GIVE || step == SLOT_CLOSE_SOURCE;
+    switch (step) {
+    case SLOT_WAIT:
+    case SLOT_DONE:
+    case SLOT_KEYS:
+        assert(false && "no SETSLOT");
+        break;
+    case SLOT_IMPORT:
+        slot_words(ret_args, slot, "IMPORTING", pair->source.hex);
+        break;
+    case SLOT_MIGRATE:
+        slot_words(ret_args, slot, "MIGRATING", pair->dest.hex);
+        break;
+    case SLOT_TAKE:
+    case SLOT_GIVE:
+        slot_words(ret_args, slot, "NODE", pair->dest.hex);
+        break;
+    case SLOT_CLOSE_SOURCE:
+    case SLOT_CLOSE_DEST:
+        slot_words(ret_args, slot, "STABLE", NULL);
+        break;
+    }
+}
