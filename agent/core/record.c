@@ -43,6 +43,29 @@ static bool record_member_eq(const struct record_member *a, const struct record_
            a->node_timeout_ms == b->node_timeout_ms && a->diskless_delay_s == b->diskless_delay_s;
 }
 
+static bool record_move_eq(const struct record_move *a, const struct record_move *b)
+{
+    if (!node_id_eq(&a->from, &b->from) || !node_id_eq(&a->to, &b->to) ||
+        a->generation != b->generation || a->cancel != b->cancel ||
+        a->range_count != b->range_count)
+        return false;
+    for (size_t i = 0; i < a->range_count; i++)
+        if (a->ranges[i].first != b->ranges[i].first || a->ranges[i].last != b->ranges[i].last)
+            return false;
+    return true;
+}
+
+static bool record_moves_eq(const struct record *a, const struct record *b)
+{
+    if (a->move_generation != b->move_generation || a->move_count != b->move_count ||
+        !a->moves_unclear != !b->moves_unclear)
+        return false;
+    for (size_t i = 0; i < a->move_count; i++)
+        if (!record_move_eq(&a->moves[i], &b->moves[i]))
+            return false;
+    return !a->moves_unclear || strcmp(a->moves_unclear, b->moves_unclear) == 0;
+}
+
 bool record_eq(const struct record *a, const struct record *b)
 {
     if (a->version != b->version || a->generation != b->generation || a->state != b->state ||
@@ -56,5 +79,5 @@ bool record_eq(const struct record *a, const struct record *b)
     for (size_t i = 0; i < a->forget_count; i++)
         if (!node_id_eq(&a->forget[i], &b->forget[i]))
             return false;
-    return true;
+    return record_moves_eq(a, b);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "core/ids.h"
+#include "core/slots.h"
 
 #define RECORD_VERSION 1
 #define UID_SIZE 40      /* a Kubernetes uid is 36 characters */
@@ -36,6 +37,23 @@ struct record_member {
     int64_t diskless_delay_s; /* likewise; -1 = unknown */
 };
 
+/*
+ * Slots that are on their way from one primary to another: entered by the leader before anything is sent,
+ * carried out by the agent beside the source and by nobody else (core/slot_move.h), taken out when the
+ * destination has them or no key has gone. Where a shard has another primary meanwhile, that one is meant.
+ */
+struct record_move {
+    struct node_id from;
+    struct node_id to;
+    int64_t generation; /* of the moves, when this was entered or changed last; from 1 */
+    bool cancel;        /* not wanted any more: what no key of has gone yet is closed again */
+    const struct slot_range *ranges; /* ascending, each maximal */
+    size_t range_count;
+};
+
+/* More are neither read nor written: two for each shard that gives, and as many that are cancelled. */
+#define RECORD_MOVES_MAX 4000
+
 struct record {
     int version;            /* of the format; a reader ignores keys that it does not know */
     char uid[UID_SIZE];     /* the cluster's; never changes */
@@ -47,6 +65,11 @@ struct record {
     size_t member_count;
     const struct node_id *forget; /* ids that their pods no longer have, to be forgotten */
     size_t forget_count;
+    int64_t move_generation; /* +1 with every change of the moves; 0 = there never were any */
+    const struct record_move *moves; /* no slot is in two of them */
+    size_t move_count;
+    const char *moves_unclear; /* JSON that this release does not understand in their place: it is
+                                  written again as it is, and nothing is moved; NULL = none */
 };
 
 /*

@@ -21,27 +21,6 @@ struct study {
     size_t *primaries;           /* by today's shard: pod of the status */
 };
 
-/* "0-5460,5462" as core/status.c writes it. */
-static bool study_slots(const char *text, struct slot_set *set)
-{
-    struct span rest = span_of(text);
-    while (rest.len) {
-        struct span last = span_until(&rest, ',');
-        struct span first = span_until(&last, '-');
-        uint64_t from;
-        uint64_t to;
-        if (!text_to_u64(first, SLOT_COUNT - 1, &from))
-            return false;
-        to = from;
-        if (last.len && !text_to_u64(last, SLOT_COUNT - 1, &to))
-            return false;
-        if (to < from)
-            return false;
-        slot_set_add(set, (struct slot_range){(uint16_t)from, (uint16_t)to});
-    }
-    return true;
-}
-
 static int study_shards(struct study *y, struct target_pod *pods, struct err *err)
 {
     const struct status *s = y->status;
@@ -56,7 +35,7 @@ static int study_shards(struct study *y, struct target_pod *pods, struct err *er
     for (size_t i = 0; i < s->shard_count; i++) {
         const struct status_shard *shard = &s->shards[i];
         size_t primary = index_find(&names, shard->primary);
-        if (!study_slots(shard->slots, &sets[i]))
+        if (shard->slots[0] && !slot_set_parse(span_of(shard->slots), &sets[i]))
             return err_set(err, E_INVALID, "the slots %.80s are not understood", shard->slots);
         if (primary == INDEX_NONE)
             return err_set(err, E_INVALID, "the primary of the slots %.80s is on no known pod",

@@ -72,6 +72,30 @@ bool slot_set_next(const struct slot_set *set, unsigned *from, struct slot_range
     return true;
 }
 
+bool slot_set_parse(struct span text, struct slot_set *set)
+{
+    struct slot_set parsed = *set;
+    uint64_t next = 0;
+    bool more;
+    do {
+        more = span_find(text, ',') >= 0;
+        struct span last = span_until(&text, ',');
+        bool single = span_find(last, '-') < 0;
+        struct span first = span_until(&last, '-');
+        uint64_t from;
+        uint64_t to;
+        if (!text_to_u64(first, SLOT_COUNT - 1, &from) || from < next)
+            return false;
+        to = from;
+        if (!single && (!text_to_u64(last, SLOT_COUNT - 1, &to) || to <= from))
+            return false;
+        slot_set_add(&parsed, (struct slot_range){(uint16_t)from, (uint16_t)to});
+        next = to + 1;
+    } while (more);
+    *set = parsed;
+    return true;
+}
+
 /* SLOT_COUNT * index / shards, rounded half up, in integers. */
 static unsigned slot_cut(unsigned index, unsigned shards)
 {

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/text.h"
+
 #define SLOT_COUNT 16384u
 
 /* Both ends included. */
@@ -32,6 +34,12 @@ bool slot_set_intersects(const struct slot_set *a, const struct slot_set *b);
  * *from is moved behind the range found.
  */
 bool slot_set_next(const struct slot_set *set, unsigned *from, struct slot_range *ret_range);
+
+/*
+ * "0-99,200": ranges in ascending order without overlap, at least one. Adds them to *set; false, *set
+ * untouched, if the text is anything else.
+ */
+bool slot_set_parse(struct span text, struct slot_set *set);
 
 static inline unsigned slot_range_count(struct slot_range range)
 {

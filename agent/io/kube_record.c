@@ -7,7 +7,7 @@
 #include "io/kube_watch.h"
 #include "io/record_copy.h"
 
-/* RECORD_TEXT_MAX bytes make at most this much of members and ids. */
+/* RECORD_TEXT_MAX bytes make at most this much of members, ids and moves. */
 #define KUBE_RECORD_ARENA_MAX MIB(16)
 
 void kube_record_init(struct kube_record *record)

@@ -5,11 +5,27 @@
 
 #include "base/cleanup.h"
 
+static const struct record_move *copy_moves(const struct record *record, struct arena *arena)
+{
+    struct record_move *moves = ARENA_NEW(arena, struct record_move, record->move_count);
+    for (size_t i = 0; i < record->move_count; i++) {
+        const struct record_move *move = &record->moves[i];
+        struct slot_range *ranges = ARENA_NEW(arena, struct slot_range, move->range_count);
+        memcpy(ranges, move->ranges, move->range_count * sizeof *ranges);
+        moves[i] = *move;
+        moves[i].ranges = ranges;
+    }
+    return moves;
+}
+
 void record_copy(const struct record *record, struct arena *arena, struct record *ret_copy)
 {
     struct record copy = *record;
     copy.members = NULL;
     copy.forget = NULL;
+    copy.moves = record->move_count ? copy_moves(record, arena) : NULL;
+    if (record->moves_unclear)
+        copy.moves_unclear = arena_format(arena, "%s", record->moves_unclear);
     if (record->member_count) {
         struct record_member *members =
             ARENA_NEW(arena, struct record_member, record->member_count);

@@ -40,7 +40,11 @@ static void put_record(struct buf *out, const struct digest *digest)
     if (digest->generation)
         (void)buf_format(out, " rec=%s.%" PRId64 ".%016" PRIx64, STATES[digest->record_state],
                          digest->generation, digest->record);
+    /* Without it nothing is moved by this agent, which does no harm. */
     size_t left = out->ceiling - out->len;
+    if (sizeof " moves=9223372036854775807\n" - 1 <= left)
+        put_known(out, "moves", digest->moves);
+    left = out->ceiling - out->len;
     if (sizeof " zone=\n" - 1 + strlen(digest->zone) <= left)
         put_text(out, "zone", digest->zone);
 }
@@ -236,6 +240,11 @@ static bool read_quiet(struct span value, struct digest *d)
     return text_to_i64(value, 0, INT64_MAX, &d->quiet_ms);
 }
 
+static bool read_moves(struct span value, struct digest *d)
+{
+    return text_to_i64(value, 0, INT64_MAX, &d->moves);
+}
+
 static bool read_waits(struct span value, struct digest *d)
 {
     return text_to_i64(value, 0, INT64_MAX / 2, &d->waits_ms);
@@ -283,6 +292,7 @@ static const struct {
     {"gate", read_gate},       {"drain", read_drain},   {"quiet", read_quiet},
     {"age", read_age},         {"set", read_set},       {"rec", read_record},
     {"zone", read_zone},       {"volume", read_volume}, {"waits", read_waits},
+    {"moves", read_moves},
 };
 
 static int read_field(struct span word, struct digest *d, uint32_t *seen, struct err *err)
@@ -329,7 +339,8 @@ int digest_parse(struct span text, struct digest *ret_digest, struct err *err)
     struct span line;
     struct span word;
     uint32_t seen = 0;
-    struct digest digest = {.offset = -1, .waits_ms = -1, .quiet_ms = -1, .age_ms = -1};
+    struct digest digest = {
+        .offset = -1, .waits_ms = -1, .moves = -1, .quiet_ms = -1, .age_ms = -1};
     if (!span_line(&text, &line) || text.len)
         return err_set(err, E_PROTO, "digest: not one line");
     if (!span_token(&line, &word) || !read_version(word))

@@ -85,10 +85,11 @@ static void read_member(struct json_reader *reader, const cJSON *item, uint16_t 
 }
 
 /* The array `key`, or NULL for none; its length is checked. */
-static const cJSON *read_array(struct json_reader *reader, const cJSON *root, const char *key)
+static const cJSON *read_array(struct json_reader *reader, const cJSON *root, const char *key,
+                               int max)
 {
     const cJSON *items = json_get_array(reader, root, key);
-    if (cJSON_GetArraySize(items) > NODES_MAX)
+    if (cJSON_GetArraySize(items) > max)
         json_fail(reader, E_LIMIT, NULL, key, "too many");
     return reader->result < 0 ? NULL : items;
 }
@@ -102,7 +103,7 @@ static int member_cmp(const void *a, const void *b)
 
 static void read_members(struct json_reader *reader, const cJSON *root, struct record *record)
 {
-    const cJSON *items = read_array(reader, root, "members");
+    const cJSON *items = read_array(reader, root, "members", NODES_MAX);
     size_t count = (size_t)cJSON_GetArraySize(items);
     struct record_member *members = ARENA_NEW(reader->arena, struct record_member, count);
     const cJSON *item;
@@ -117,7 +118,7 @@ static void read_members(struct json_reader *reader, const cJSON *root, struct r
 
 static void read_forget(struct json_reader *reader, const cJSON *root, struct record *record)
 {
-    const cJSON *items = read_array(reader, root, "forget");
+    const cJSON *items = read_array(reader, root, "forget", NODES_MAX);
     size_t count = (size_t)cJSON_GetArraySize(items);
     struct node_id *ids = ARENA_NEW(reader->arena, struct node_id, count);
     const cJSON *item;
@@ -128,6 +129,88 @@ static void read_forget(struct json_reader *reader, const cJSON *root, struct re
             json_fail(reader, E_PROTO, NULL, "forget", "not a node id");
     }
     record->forget = ids;
+}
+
+/* "0-99,200" into the arena; what is taken already by another move is refused. */
+static void read_ranges(struct json_reader *reader, const char *text, struct slot_set *taken,
+                        struct record_move *move)
+{
+    struct slot_set set = {{0}};
+    struct slot_range range;
+    if (!slot_set_parse(span_of(text), &set)) {
+        json_fail(reader, E_PROTO, NULL, "moves", "slots are not ascending ranges");
+        return;
+    }
+    if (slot_set_intersects(taken, &set))
+        json_fail(reader, E_INVALID, NULL, "moves", "a slot twice");
+    size_t count = 0;
+    for (unsigned at = 0; slot_set_next(&set, &at, &range); count++)
+        slot_set_add(taken, range);
+    struct slot_range *ranges = ARENA_NEW(reader->arena, struct slot_range, count);
+    unsigned at = 0;
+    for (size_t i = 0; i < count; i++)
+        (void)slot_set_next(&set, &at, &ranges[i]);
+    move->ranges = ranges;
+    move->range_count = count;
+}
+
+static void read_move(struct json_reader *reader, const cJSON *item, struct slot_set *taken,
+                      struct record_move *move)
+{
+    const cJSON *slots = cJSON_GetObjectItemCaseSensitive(item, "slots");
+    JSON_GET_TEXT(reader, item, "from", is_node_id, move->from.hex);
+    JSON_GET_TEXT(reader, item, "to", is_node_id, move->to.hex);
+    json_get_int(reader, item, "generation", 1, JSON_INT_MAX, &move->generation);
+    json_get_bool(reader, item, "cancel", &move->cancel);
+    json_require(reader, item, "from", move->from.hex);
+    json_require(reader, item, "to", move->to.hex);
+    if (node_id_eq(&move->from, &move->to))
+        json_fail(reader, E_INVALID, NULL, "moves", "from a node to itself");
+    if (!move->generation)
+        json_fail(reader, E_PROTO, NULL, "moves", "no generation");
+    if (!cJSON_IsString(slots))
+        json_fail(reader, E_PROTO, NULL, "moves", "no slots");
+    if (reader->result == 0)
+        read_ranges(reader, slots->valuestring, taken, move);
+}
+
+static void read_known_moves(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    const cJSON *items = read_array(reader, root, "moves", RECORD_MOVES_MAX);
+    size_t count = (size_t)cJSON_GetArraySize(items);
+    struct record_move *moves = ARENA_NEW(reader->arena, struct record_move, count);
+    struct slot_set taken = {{0}};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, items)
+    {
+        read_move(reader, item, &taken, &moves[record->move_count]);
+        if (moves[record->move_count++].generation > record->move_generation)
+            json_fail(reader, E_INVALID, NULL, "moves", "of a generation that is to come");
+    }
+    record->moves = moves;
+}
+
+/*
+ * What is wrong with moves stops the moves and nothing else: membership goes on, and a release that
+ * understands them finds them as they were.
+ */
+static void read_moves(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    struct err err = {0};
+    struct json_reader moves = {.err = &err, .arena = reader->arena};
+    json_get_int(reader, root, "movesGeneration", 0, JSON_INT_MAX, &record->move_generation);
+    if (reader->result < 0)
+        return;
+    read_known_moves(&moves, root, record);
+    if (moves.result == 0)
+        return;
+    char *text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(root, "moves"));
+    if (!text)
+        abort(); /* out of memory */
+    record->moves_unclear = arena_format(reader->arena, "%s", text);
+    cJSON_free(text);
+    record->moves = NULL;
+    record->move_count = 0;
 }
 
 static int id_cmp(const void *a, const void *b)
@@ -179,6 +262,7 @@ static void read_record(struct json_reader *reader, const cJSON *root, struct re
     record->shards = (uint16_t)shards;
     read_members(reader, root, record);
     read_forget(reader, root, record);
+    read_moves(reader, root, record);
     if (reader->result < 0)
         return;
     check_ids(reader, record);
@@ -220,9 +304,45 @@ static void format_member(const struct record_member *member, struct buf *buf)
     (void)buf_append_str(buf, "}");
 }
 
+static void format_move(const struct record_move *move, struct buf *buf)
+{
+    (void)buf_format(buf, "{\"from\":\"%s\",\"to\":\"%s\"", move->from.hex, move->to.hex);
+    (void)buf_format(buf, ",\"generation\":%" PRId64, move->generation);
+    if (move->cancel)
+        (void)buf_append_str(buf, ",\"cancel\":true");
+    (void)buf_append_str(buf, ",\"slots\":\"");
+    for (size_t i = 0; i < move->range_count; i++) {
+        struct slot_range range = move->ranges[i];
+        (void)buf_format(buf, "%s%u", i ? "," : "", range.first);
+        if (range.last != range.first)
+            (void)buf_format(buf, "-%u", range.last);
+    }
+    (void)buf_append_str(buf, "\"}");
+}
+
+/* Nothing where there never were any: then the text is the same for every release. */
+static void format_moves(const struct record *record, struct buf *buf)
+{
+    if (record->move_generation)
+        (void)buf_format(buf, ",\n\"movesGeneration\":%" PRId64, record->move_generation);
+    if (record->moves_unclear)
+        (void)buf_format(buf, ",\n\"moves\":%s", record->moves_unclear);
+    if (!record->move_count)
+        return;
+    (void)buf_append_str(buf, ",\n\"moves\":[");
+    for (size_t i = 0; i < record->move_count; i++) {
+        (void)buf_append_str(buf, i ? ",\n" : "\n");
+        format_move(&record->moves[i], buf);
+    }
+    (void)buf_append_str(buf, "]");
+}
+
 int record_format(const struct record *record, struct buf *buf)
 {
     assert(record->version == RECORD_VERSION && record->state != RECORD_STATE_NONE);
+    if (record->member_count > NODES_MAX || record->forget_count > NODES_MAX ||
+        record->move_count > RECORD_MOVES_MAX)
+        return E_LIMIT; /* nobody would read it */
     (void)buf_format(buf, "{\"version\":%d", record->version);
     json_put_field(buf, "uid", record->uid);
     (void)buf_format(buf, ",\"generation\":%" PRId64, record->generation);
@@ -236,6 +356,8 @@ int record_format(const struct record *record, struct buf *buf)
     (void)buf_append_str(buf, "],\n\"forget\":[");
     for (size_t i = 0; i < record->forget_count; i++)
         (void)buf_format(buf, "%s\"%s\"", i ? ",\n" : "\n", record->forget[i].hex);
-    (void)buf_append_str(buf, "]}\n");
+    (void)buf_append_str(buf, "]");
+    format_moves(record, buf);
+    (void)buf_append_str(buf, "}\n");
     return buf->failed ? E_LIMIT : 0;
 }

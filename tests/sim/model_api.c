@@ -119,6 +119,7 @@ enum api_answer api_put_record(struct sim *sim, const struct record *record, uin
     if (version != present)
         return API_CONFLICT;
     check_record(sim, api->now.record ? &api->now.record->record : NULL, record);
+    assert(!record->move_count); /* nobody enters any yet */
     struct stored_record *stored = xcalloc(1, sizeof *stored);
     stored->record = *record;
     stored->record.members =

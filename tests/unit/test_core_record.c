@@ -17,6 +17,8 @@ struct sample {
     struct record record;
     struct record_member members[MEMBERS];
     struct node_id forget[2];
+    struct record_move moves[2];
+    struct slot_range ranges[2];
 };
 
 static void sample_make(struct sample *s)
@@ -33,6 +35,8 @@ static void sample_make(struct sample *s)
         .member_count = MEMBERS,
         .forget = s->forget,
         .forget_count = 2,
+        .moves = s->moves,
+        .move_count = 2,
     };
     for (size_t i = 0; i < MEMBERS; i++) {
         s->members[i] = (struct record_member){
@@ -47,6 +51,11 @@ static void sample_make(struct sample *s)
     }
     s->forget[0] = world_build_id(10);
     s->forget[1] = world_build_id(11);
+    s->ranges[0] = (struct slot_range){1, 2};
+    s->ranges[1] = (struct slot_range){5, 5};
+    s->moves[0] =
+        (struct record_move){world_build_id(0), world_build_id(1), 1, false, s->ranges, 2};
+    s->moves[1] = (struct record_move){world_build_id(1), world_build_id(2), 2, true, s->ranges, 1};
 }
 
 static void test_members_are_found_by_pod_and_by_id(void **state)
@@ -105,6 +114,16 @@ static void test_a_change_of_any_field_is_a_difference(void **state)
     DIFFERS(b.members[1].node_timeout_ms = 1);
     DIFFERS(b.members[1].diskless_delay_s = 1);
     DIFFERS(b.forget[1] = world_build_id(50));
+    DIFFERS(b.record.move_count--);
+    DIFFERS(b.moves[1].from = world_build_id(50));
+    DIFFERS(b.moves[1].to = world_build_id(50));
+    DIFFERS(b.moves[0].cancel = true);
+    DIFFERS(b.moves[0].generation++);
+    DIFFERS(b.record.move_generation++);
+    DIFFERS(b.record.moves_unclear = "[1]");
+    DIFFERS(b.moves[0].range_count--);
+    DIFFERS(b.ranges[1].first = 4);
+    DIFFERS(b.ranges[1].last = 6);
 #undef DIFFERS
 }
 

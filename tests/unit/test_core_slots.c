@@ -152,6 +152,26 @@ static void test_three_shards_are_cut_as_redis_cli_cuts_them(void **state)
     assert_int_equal(slots_of_shard(16383, 16384).first, 16383);
 }
 
+static void test_ranges_are_read_strictly(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"",        ",",   "-",   "1-",      "-1",    "1,",  ",1",
+                                        "1,,2",    "2,1", "1,1", "1-3,3-4", "5-4",   "5-5", "16384",
+                                        "0-16384", " 1",  "1 ",  "0x1",     "1-2-3", "+1",  "1;2"};
+    struct slot_set set = {{0}};
+    slot_set_add(&set, range(7, 7));
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        if (slot_set_parse(span_of(wrong[i]), &set))
+            fail_msg("'%s'", wrong[i]);
+        assert_int_equal(slot_set_count(&set), 1);
+    }
+    assert_true(slot_set_parse(span_of("0-2,5,16383"), &set));
+    assert_int_equal(slot_set_count(&set), 6);
+    assert_true(slot_set_has(&set, 5) && slot_set_has(&set, 16383) && slot_set_has(&set, 7));
+    assert_true(slot_set_parse(span_of("0-16383"), &set));
+    assert_int_equal(slot_set_count(&set), SLOT_COUNT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_sets_intersect_when_they_share_a_slot),
         cmocka_unit_test(test_shards_share_the_slots_evenly),
         cmocka_unit_test(test_three_shards_are_cut_as_redis_cli_cuts_them),
+        cmocka_unit_test(test_ranges_are_read_strictly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@
 #define ID "0123456789abcdef0123456789abcdef01234567"
 #define PRIMARY "76543210fedcba9876543210fedcba9876543210"
 
-static const struct digest UNKNOWN = {.offset = -1, .quiet_ms = -1, .age_ms = -1};
+static const struct digest UNKNOWN = {.offset = -1, .moves = -1, .quiet_ms = -1, .age_ms = -1};
 
 static struct digest full_digest(void)
 {
@@ -27,6 +27,7 @@ static struct digest full_digest(void)
         .open_slots = 2,
         .gate = DIGEST_GATE_OPEN,
         .drain = DIGEST_DRAIN_NONE,
+        .moves = 7,
         .quiet_ms = 12345,
         .age_ms = 80,
     };
@@ -53,7 +54,7 @@ static void test_format_is_one_line_of_pairs(void **state)
     assert_string_equal(buf_str(&out),
                         "v=1 run=" RUN " id=" ID " role=replica primary=" PRIMARY
                         " link=up offset=4096 epoch=7 view=00c0ffee00c0ffee open=2 gate=open"
-                        " drain=none quiet=12345 age=80\n");
+                        " drain=none quiet=12345 age=80 moves=7\n");
 }
 
 static void test_what_is_unknown_is_left_out(void **state)
@@ -77,6 +78,7 @@ static void assert_digest_equal(const struct digest *a, const struct digest *b)
     assert_int_equal(a->gate, b->gate);
     assert_int_equal(a->drain, b->drain);
     assert_string_equal(a->why, b->why);
+    assert_true(a->moves == b->moves);
     assert_true(a->quiet_ms == b->quiet_ms && a->age_ms == b->age_ms);
 }
 
@@ -115,7 +117,7 @@ static void test_the_longest_digest_fits(void **state)
 {
     (void)state;
     struct digest d = full_digest();
-    d.offset = d.quiet_ms = d.age_ms = INT64_MAX;
+    d.offset = d.moves = d.quiet_ms = d.age_ms = INT64_MAX;
     d.epoch = d.view_hash = UINT64_MAX;
     d.open_slots = SLOT_COUNT;
     d.link_up = false;
@@ -128,6 +130,7 @@ static void test_a_held_server_says_why(void **state)
 {
     (void)state;
     struct digest d = {.offset = -1,
+                       .moves = -1,
                        .quiet_ms = -1,
                        .age_ms = -1,
                        .gate = DIGEST_GATE_HELD,
@@ -176,7 +179,7 @@ static void test_a_host_tells_its_list_and_its_record(void **state)
     buf_init(&out, DIGEST_TEXT_MAX);
     assert_int_equal(digest_format(&out, &d), 0);
     assert_non_null(strstr(buf_str(&out), " age=80 set=1122334455667788"
-                                          " rec=forming.3.00000000000000ab zone=rack-7\n"));
+                                          " rec=forming.3.00000000000000ab moves=7 zone=rack-7\n"));
     assert_round_trip(&d);
     struct digest read;
     struct err err;
@@ -211,6 +214,7 @@ static void test_the_longest_digest_of_a_host_fits(void **state)
     (void)state;
     struct digest d = full_digest();
     d.offset = d.quiet_ms = d.age_ms = d.generation = INT64_MAX;
+    d.moves = -1;
     d.epoch = d.view_hash = d.set = d.record = UINT64_MAX;
     d.record_state = RECORD_FORMING;
     d.open_slots = SLOT_COUNT;
@@ -220,8 +224,17 @@ static void test_the_longest_digest_of_a_host_fits(void **state)
     auto_buf struct buf out;
     buf_init(&out, DIGEST_TEXT_MAX);
     memset(d.zone, 'z', sizeof d.zone - 1);
+    d.moves = INT64_MAX;
     assert_int_equal(digest_format(&out, &d), 0);
     assert_null(strstr(buf_str(&out), "zone="));
+    assert_null(strstr(buf_str(&out), "moves="));
+    /* As long as any is in practice. */
+    d.offset = d.quiet_ms = d.age_ms = INT64_C(1) << 50;
+    d.generation = d.moves = 1 << 30;
+    d.epoch = 1 << 30;
+    buf_clear(&out);
+    assert_int_equal(digest_format(&out, &d), 0);
+    assert_non_null(strstr(buf_str(&out), " moves=1073741824"));
 }
 
 static void test_past_the_ceiling_is_an_error(void **state)
@@ -244,6 +257,7 @@ static void test_a_newer_digest_is_read(void **state)
     assert_int_equal(d.drain, DIGEST_DRAIN_UNKNOWN);
     assert_int_equal(d.role, DIGEST_ROLE_UNKNOWN);
     assert_int_equal(d.quiet_ms, -1);
+    assert_int_equal(d.moves, -1); /* it cannot read them */
     /* A last line needs no newline. */
     assert_int_equal(parse("v=1", &d, &err), 0);
 }
@@ -279,6 +293,7 @@ static void test_what_is_malformed_is_refused(void **state)
         {"v=1 view=0000000000000000\n", "digest: view is malformed"},
         {"v=1 open=16385\n", "digest: open is malformed"},
         {"v=1 quiet=1.5\n", "digest: quiet is malformed"},
+        {"v=1 moves=-1\n", "digest: moves is malformed"},
         {"v=1 age=soon\n", "digest: age is malformed"},
     };
     (void)state;
