@@ -269,6 +269,11 @@ static void agent_close(struct agent *agent)
     arena_deinit(&agent->arena);
 }
 
+static const char *agent_handover_name(enum config_handover handover)
+{
+    return handover == HANDOVER_AUTO ? "auto" : handover == HANDOVER_ALWAYS ? "always" : "off";
+}
+
 static const char *agent_placement_name(enum config_placement placement)
 {
     return placement == PLACEMENT_ENFORCE ? "enforce"
@@ -291,6 +296,7 @@ int agent_run(const struct config *config, const struct identity *identity)
     } else {
         LOG(LOG_INFO, "started", LOG_S("version", MUSTER_VERSION), LOG_S("commit", MUSTER_COMMIT),
             LOG_S("ip", identity->pod_ip),
+            LOG_S("crash_handover", agent_handover_name(config->policy.crash_handover)),
             LOG_S("placement", agent_placement_name(config->policy.placement)));
         agent_wake(&agent);
         loop_run(agent.loop);
