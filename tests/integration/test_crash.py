@@ -42,9 +42,9 @@ class CrashTestCase(DrainTestCase):
         """Primaries that a replica gets its writes from; under load it is never quite there."""
         return sum(role[0] == b"master" and bool(role[2]) for role in cluster.roles().values())
 
-    def followers(self, cluster: Cluster) -> tuple[str, str]:
+    def followers(self, cluster: Cluster, shards: int = 3) -> tuple[str, str]:
         """A primary, and its only replica."""
-        self.wait_until(lambda: len(cluster.primaries()) == 3, 30, "replicas in sync")
+        self.wait_until(lambda: len(cluster.primaries()) == shards, 30, "replicas in sync")
         primary = cluster.primaries()[0]
         return primary, cluster.shards()[primary][0]
 
@@ -58,7 +58,7 @@ class CrashTestCase(DrainTestCase):
 
 
 class Killed(CrashTestCase):
-    @on_servers("redis-7.0", "valkey-9")
+    @on_servers("redis-7.0", "valkey-9", first=0)
     def test_its_replica_takes_over_at_once(self, server: str) -> None:
         with Lab(pods=6, server=server, node_timeout=15000, settings=AUTO) as lab:
             cluster = self.formed(lab)
@@ -87,7 +87,7 @@ class Killed(CrashTestCase):
 
 
 class Unproven(CrashTestCase):
-    @on_servers("redis-7.0", "valkey-9")
+    @on_servers("redis-7.0", "valkey-9", first=0)
     def test_a_replica_that_lags_is_not_taken(self, server: str) -> None:
         """FACTS 13, M2: its primary's disk has what it lacks."""
         with Lab(pods=6, server=server, node_timeout=15000, settings=ALWAYS) as lab:
@@ -107,7 +107,7 @@ class Unproven(CrashTestCase):
             self.nothing_lost(lab, f"{server}, a lagging replica")
             self.assertEqual((cluster.lost(), self.forced(lab)), (0, 0))
 
-    @on_servers("redis-7.0", "valkey-9")
+    @on_servers("redis-7.0", "valkey-9", first=0)
     def test_a_replica_that_never_synced_is_not_taken(self, server: str) -> None:
         """FACTS 13, M3: it would win, and everything would be lost."""
         with Lab(pods=6, server=server, node_timeout=15000, settings=ALWAYS) as lab:
@@ -126,9 +126,10 @@ class Unproven(CrashTestCase):
             print(f"{server}: a replica that never synced: back after {took:.1f} s")
             self.assertEqual((cluster.lost(), self.forced(lab)), (0, 0))
 
-    def test_a_hand_over_that_fails_is_not_tried_again(self) -> None:
+    @on_servers("redis-7.0", first=0)
+    def test_a_hand_over_that_fails_is_not_tried_again(self, server: str) -> None:
         """FACTS 13, M4: the votes do not arrive; its primary comes back, and nobody asks again."""
-        with Lab(pods=6, node_timeout=15000, settings=ALWAYS) as lab:
+        with Lab(pods=6, server=server, node_timeout=15000, settings=ALWAYS) as lab:
             cluster = self.formed(lab)
             cluster.write()
             time.sleep(PAUSE_SECONDS)
@@ -147,7 +148,7 @@ class Unproven(CrashTestCase):
 class Few(CrashTestCase):
     """Fewer than three primaries never elect anybody (FACTS 8)."""
 
-    @on_servers("redis-7.0", "valkey-9")
+    @on_servers("redis-7.0", "valkey-9", first=0)
     def test_one_and_two_primaries(self, server: str) -> None:
         for pods, replicas in ((2, 1), (4, 1)):
             with Lab(pods=pods, replicas_per_primary=replicas, server=server,
@@ -155,7 +156,7 @@ class Few(CrashTestCase):
                 cluster = self.formed(lab, pods // 2)
                 cluster.write()
                 time.sleep(7)
-                primary, replica = self.followers(cluster)
+                primary, replica = self.followers(cluster, pods // 2)
                 began = time.monotonic()
                 lab.kill(primary, wait=False)
                 self.wait_until(lambda: cluster.role(replica) == "master", 20, "it takes over", 0.02)

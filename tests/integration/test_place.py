@@ -26,7 +26,7 @@ STILL_SECONDS = 25          # twice the quiet time: long enough for a move that 
 
 
 class Place(DrainTestCase):
-    @on_servers("redis-7.0", "valkey-9")
+    @on_servers("redis-7.0", "valkey-9", first=0)
     def test_primaries_are_spread_again_and_stay(self, server: str) -> None:
         with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, settings=PLACING) as lab:
             cluster = self.formed(lab)
@@ -40,8 +40,9 @@ class Place(DrainTestCase):
             lab.load_stop()
             self.nothing_lost(lab, f"F6 {server}")
 
-    def test_one_node_for_all_is_left_alone(self) -> None:
-        with Lab(pods=6, nodes=1, zones=1, node_timeout=NODE_TIMEOUT, settings=PLACING) as lab:
+    @on_servers("redis-7.0", first=0)
+    def test_one_node_for_all_is_left_alone(self, server: str) -> None:
+        with Lab(pods=6, server=server, nodes=1, zones=1, node_timeout=NODE_TIMEOUT, settings=PLACING) as lab:
             cluster = self.formed(lab)
             self.still(cluster)
             self.assertEqual(orders(lab), 0)
