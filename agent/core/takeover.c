@@ -26,21 +26,17 @@ static bool shard_votes(const struct facts *facts, const struct shard *shard)
     return shard->primary_pod != NO_POD && facts->belongs[shard->primary_pod];
 }
 
-/* The pod that could run it: the record's for the node; NULL = there is none. */
-static const struct pod *shard_pod(const struct takeover *t)
-{
-    const struct record_member *m = facts_member(t->world, t->facts, &t->shard->primary);
-    return m ? world_pod_by_name(t->world, m->pod) : NULL;
-}
-
-/* Nothing of the pod can be the lost primary. */
+/* Nothing of its pod, which the record tells, can be the lost primary. */
 static bool ask_pod(struct takeover *t)
 {
-    const struct pod *pod = shard_pod(t);
+    const struct node_id *lost = &t->shard->primary;
+    const struct record_member *m = facts_member(t->world, t->facts, lost);
+    const struct pod *pod = m ? world_pod_by_name(t->world, m->pod) : NULL;
+    if (!m && !(t->world->record && record_forgets(t->world->record, lost)))
+        return refuse(t, "the record does not tell which pod ran node %.8s", lost->hex);
     if (!pod || !pod->ip[0] || world_gate_word(t->world, pod))
         return true;
-    bool another =
-        world_server_fresh(t->world, pod) && !node_id_eq(&pod->server.id, &t->shard->primary);
+    bool another = world_server_fresh(t->world, pod) && !node_id_eq(&pod->server.id, lost);
     if (another)
         return true;
     return refuse(t,
