@@ -13,6 +13,7 @@ enum field_type {
     FIELD_WORD,       /* 1 for `yes`, 0 for `no`; 0 for anything else if there is no `no` */
     FIELD_TEXT,       /* printable, without spaces, at most `max` bytes */
     FIELD_HINT,       /* likewise; anything else is as good as not told */
+    FIELD_GUESS,      /* as FIELD_NUMBER, likewise */
     FIELD_VERSION,    /* 7.0.15 -> 70015 */
     FIELD_HAS,        /* 1 if `yes` is among the value's words; any word for "*" */
 };
@@ -82,8 +83,8 @@ static const struct field info_fields[] = {
     [F_REPLICA_OFFSET] = {"slave_repl_offset", FIELD_NUMBER, INFO_REPLICATION, -1, INT64_MAX, NULL,
                           NULL},
     [F_MEMORY] = {"used_memory", FIELD_NUMBER, INFO_MEMORY, 0, INT64_MAX, NULL, NULL},
-    [F_MEMORY_UNCOUNTED] = {"mem_not_counted_for_evict", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
-    [F_MEMORY_MAX] = {"maxmemory", FIELD_NUMBER, 0, 0, INT64_MAX, NULL, NULL},
+    [F_MEMORY_UNCOUNTED] = {"mem_not_counted_for_evict", FIELD_GUESS, 0, 0, INT64_MAX, NULL, NULL},
+    [F_MEMORY_MAX] = {"maxmemory", FIELD_GUESS, 0, 0, INT64_MAX, NULL, NULL},
     [F_MEMORY_POLICY] = {"maxmemory_policy", FIELD_WORD, 0, 0, 0, "noeviction", NULL},
     [F_AOF] = {"aof_enabled", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
     [F_AOF_REWRITE] = {"aof_rewrite_in_progress", FIELD_WORD, INFO_PERSISTENCE, 0, 0, "1", "0"},
@@ -170,6 +171,7 @@ static bool field_parse(const struct field *field, struct span value, int64_t *r
 {
     switch (field->type) {
     case FIELD_NUMBER:
+    case FIELD_GUESS:
         return text_to_i64(value, field->min, field->max, ret_number);
     case FIELD_WORD:
         *ret_number = span_is(value, field->yes);
@@ -205,7 +207,7 @@ static int fields_put(const struct field *fields, size_t count, struct span name
     if (values->seen & (1u << i))
         return err_set(err, E_PROTO, "%s: said twice", field->name);
     bool sound = field_parse(field, value, &values->number[i]);
-    if (!sound && field->type == FIELD_HINT)
+    if (!sound && (field->type == FIELD_HINT || field->type == FIELD_GUESS))
         return 0;
     if (!sound)
         return err_set(err, E_PROTO, "%s: malformed value", field->name);

@@ -213,7 +213,6 @@ static void test_malformed_values_are_refused(void **state)
         {"master_host:a host", "master_host"},
         {"master_host:0123456789012345678901234567890123456789012345", "master_host"},
         {"used_memory:1e9", "used_memory"},
-        {"maxmemory:-1", "maxmemory"},
         {"# Keyspace\ndb0:keys=-1", "db0"},
         {"# Keyspace\ndb0:keys=1x,expires=0", "db0"},
         {"# Keyspace\ndb0:expires=0,keys=1", "db0"},

@@ -28,6 +28,15 @@ static void test_what_is_not_told_is_unknown(void **state)
     assert_false(server.refuses_full);
 }
 
+/* It is no reason to take a server for one that does not answer. */
+static void test_what_is_told_badly_is_unknown(void **state)
+{
+    (void)state;
+    struct server server = parse("used_memory:77\nmaxmemory:-1\nmem_not_counted_for_evict:a few\n");
+    assert_int_equal(server.memory_max, -1);
+    assert_int_equal(server.memory_uncounted, 0);
+}
+
 static void test_the_limit_and_what_does_not_count(void **state)
 {
     (void)state;
@@ -87,6 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_not_told_is_unknown),
+        cmocka_unit_test(test_what_is_told_badly_is_unknown),
         cmocka_unit_test(test_the_limit_and_what_does_not_count),
         cmocka_unit_test(test_who_evicts_only_what_expires_needs_something_that_does),
         cmocka_unit_test(test_near_the_limit_lasts),
