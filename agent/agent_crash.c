@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of the server beside us (core/crash.h): when it was, what was ordered for its slots, and what people
- * are told. Its next process waits at our gate meanwhile, so it is dead as long as crash.gone_ms says so.
+ * The end of the server beside us (core/crash.h): when it was, what was ordered for its slots, and
+ * what people are told. Its next process waits at our gate meanwhile, so it is dead as long as
+ * crash.gone_ms says so.
  */
 #include <string.h>
 

@@ -10,8 +10,8 @@
  * A primary whose volume is gone votes no more either, though nothing holds it: its pod's server is
  * another node now. Its own slots are only ever given by votes.
  *
- * Where most could elect but do not, the best replica is told to ask for the votes (FORCE). What nothing holds is
- * taken over by a person's word only.
+ * Where most could elect but do not, the best replica is told to ask for the votes (FORCE). What
+ * nothing holds is taken over by a person's word only.
  */
 #include <string.h>
 

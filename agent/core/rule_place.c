@@ -261,7 +261,7 @@ enum rule_verdict rule_place(struct planner *p)
     if (w->placement == PLACE_OFF || p->plan->action_count || p->plan->reason[0] ||
         !planner_formed(p) || !p->facts->reference || !place_find(p, &found))
         return RULE_PASS;
-    if (found.moves)
+    if (found.moves && p->facts->shards[found.shard].primary_pod != NO_POD)
         place_move(p, &found);
     else if ((found.same_node || found.node_over) && !place_obstacle(p))
         p->note = place_impossible(p, &found);

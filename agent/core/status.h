@@ -71,18 +71,18 @@ struct status_pod {
 };
 
 /* What `check` asks for; the order is the order of importance. */
-#define STATUS_PROMISES(X)                                                    \
-    X(PROMISE_SLOTS, "slots", "every slot is served")                         \
-    X(PROMISE_MAJORITY, "majority", "a majority of the primaries is up")      \
-    X(PROMISE_SERVERS, "servers", "every pod's server answers")               \
-    X(PROMISE_REPLICAS, "replicas", "every shard has its replicas in sync")   \
-    X(PROMISE_AGREEMENT, "agreement", "all servers see the same cluster")     \
-    X(PROMISE_MOVES, "moves", "no slot is half-moved")                        \
-    X(PROMISE_MEMORY, "memory", "no primary is about to refuse writes")       \
-    X(PROMISE_NODE_LOSS, "node-loss", "the loss of any one node is survived") \
-    X(PROMISE_ZONE_LOSS, "zone-loss", "the loss of any one zone is survived") \
-    X(PROMISE_LEADER, "leader", "one agent leads")                            \
-    X(PROMISE_AGENTS, "agents", "every pod's agent answers")                  \
+#define STATUS_PROMISES(X)                                                                   \
+    X(PROMISE_SLOTS, "slots", "every slot is served")                                        \
+    X(PROMISE_MAJORITY, "majority", "a majority of the primaries is up")                     \
+    X(PROMISE_SERVERS, "servers", "every pod's server answers")                              \
+    X(PROMISE_REPLICAS, "replicas", "every shard has its replicas in sync")                  \
+    X(PROMISE_AGREEMENT, "agreement", "all servers see the same cluster")                    \
+    X(PROMISE_MOVES, "moves", "no slot is half-moved")                                       \
+    X(PROMISE_MEMORY, "memory", "no primary is near a maxmemory at which it refuses writes") \
+    X(PROMISE_NODE_LOSS, "node-loss", "the loss of any one node is survived")                \
+    X(PROMISE_ZONE_LOSS, "zone-loss", "the loss of any one zone is survived")                \
+    X(PROMISE_LEADER, "leader", "one agent leads")                                           \
+    X(PROMISE_AGENTS, "agents", "every pod's agent answers")                                 \
     X(PROMISE_API, "api", "the Kubernetes API answers")
 
 enum promise_kind {

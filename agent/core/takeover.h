@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Most primaries are lost for good: nobody can be elected, and no rule mends it by itself (FAULTS D12). A person
- * may order it (`muster takeover`), and this says whether it can be obeyed. What must never happen is a
- * TAKEOVER of primaries that are only cut off (D13): they go on to serve, and two own the same slots. So
+ * Most primaries are lost for good: nobody can be elected, and no rule mends it by itself (FAULTS
+ * D12). A person may order it (`muster takeover`), and this says whether it can be obeyed. What must
+ * never happen is a TAKEOVER of primaries that are only cut off (D13): they go on to serve, and two
+ * own the same slots. So
  *
  *   most primaries have not answered for TAKEOVER_STUCK_MS, as the leader has seen it;
  *   no pod is left that could run one of them: it is gone by the API's word, has no address yet, waits at

@@ -191,6 +191,7 @@ static unsigned search_today(const struct search *s, size_t shard)
 /* No shard comes or goes, and each has about its share. */
 static bool search_is_even(const struct search *s, unsigned sum)
 {
+    assert(s->ask->slack <= 100);
     if (s->shard_count != s->ask->shard_count)
         return false;
     for (size_t i = 0; i < s->shard_count; i++) {

@@ -55,9 +55,8 @@ struct digest {
     int64_t waits_ms;          /* for how long it is; -1 = unknown */
     char why[GATE_WHY_SIZE];   /* what it waits for; cut to the room that the line has left */
     enum digest_drain drain;
-    int64_t
-        moves; /* it understands the record's moves, and has read them up to this generation; -1 = no,
-                      or not told: left out when the line would be too long */
+    int64_t moves;    /* it carries the record's moves out, and has read them up to this generation;
+                         -1 = no, as this release, or not told: the line would be too long */
     int64_t quiet_ms; /* for how long the server made no election attempt; -1 = unknown */
     int64_t age_ms;   /* of the server's answer that all this is from; -1 = never */
 

@@ -15,8 +15,8 @@
  *
  * nodes-conf=aside instead has nodes.conf and the data moved aside, for a start from nothing.
  *
- * Requests are start, drain, ready, alive, open and takeover; verdicts are wait, go, ok, no and error. The number
- * is the version that the writer speaks. Two releases may meet during an upgrade: a reader ignores
+ * Requests are start, drain, ready, alive, open and takeover; verdicts are wait, go, ok, no and
+ * error. The number is the version that the writer speaks. Two releases may meet during an upgrade: a reader ignores
  * keys that it does not know, takes an unknown verb or verdict as HOOK_VERB_NONE or
  * HOOK_VERDICT_NONE, and an unknown word in a value as unknown. Values hold no control bytes; the
  * writer turns them into '?'.

@@ -27,18 +27,19 @@
 /*
  * E_INVALID for what no reader of this version may act on: malformed JSON or fields, another
  * version, a pod or id that appears twice, two primaries of one shard, a member that is to be
- * forgotten. E_LIMIT above RECORD_TEXT_MAX bytes or NODES_MAX members or forgotten ids. Moves that
- * cannot be (a slot in two of them, more than RECORD_MOVES_MAX, ...) are no error: `moves_unclear`. Members are
- * sorted by record_name_cmp(). A "pod" is printable ASCII without spaces, quotes and backslashes:
- * without Kubernetes it may be "host:port". The arrays live in `arena`.
+ * forgotten, a "movesGeneration" that is no number. E_LIMIT above RECORD_TEXT_MAX bytes or NODES_MAX
+ * members or forgotten ids. Moves that cannot be (a slot in two of them, more than RECORD_MOVES_MAX,
+ * ...) are no error: `moves_unclear`. Members are sorted by record_name_cmp(). A "pod" is printable
+ * ASCII without spaces, quotes and backslashes: without Kubernetes it may be "host:port". The arrays
+ * live in `arena`.
  */
 must_check int record_parse(struct span text, struct arena *arena, struct record *ret_record,
                             struct err *err);
 
 /*
- * Parsing the text gives an equal record. 0, or E_LIMIT when the buffer is full or no reader would take
- * so many members, ids or moves. Requires a state
- * other than RECORD_STATE_NONE and version RECORD_VERSION.
+ * Parsing the text gives an equal record. 0, or E_LIMIT when the buffer is full or no reader would
+ * take so many members, ids or moves. Requires a state other than RECORD_STATE_NONE and version
+ * RECORD_VERSION.
  */
 must_check int record_format(const struct record *record, struct buf *buf);
 

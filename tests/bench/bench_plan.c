@@ -8,8 +8,7 @@
  *
  * Exits 1 if a steady thousand, or a thousand with its primaries in one zone, takes more than 10 ms, or
  * if a steady thousand takes more than 20 times one of ten steady hundreds: sorting alone grows 15 times
- * (n log n). For a release build: sanitizers and -O0 say
- * nothing about it.
+ * (n log n). For a release build: sanitizers and -O0 say nothing about it.
  */
 #include <stdio.h>
 #include <stdlib.h>
