@@ -18,7 +18,7 @@ from typing import Any, Callable, ClassVar
 
 import test_install
 from release import HELM, KUBECTL, call, figure, wait_until
-from campaign import judge_times  # release.py shows where it is
+from campaign import gaps_around, judge_times  # release.py shows where it is
 from votes import won_unheld
 from witness import Loads, Logs
 
@@ -67,11 +67,13 @@ class Rolling(test_install.Installed):
 
     # -- judging -------------------------------------------------------------------------------------------------------
 
-    def judge(self, what: str, report: dict[str, Any], gaps: list[int], longest: int) -> None:
+    def judge(self, what: str, report: dict[str, Any], hand_overs: list[tuple[float, int]], longest: int) -> None:
         """Nothing is lost, and writes never paused for longer than `longest` ms."""
-        seen = report["longestGapsMs"][:max(len(gaps), 1)]
-        line = (f"{what}; {len(gaps)} hand-overs: writes paused for {', '.join(map(str, gaps)) or 'no'} ms by the agents, "
-                f"for {', '.join(f'{one:.0f}' for one in seen)} ms at most by a client that tried every "
+        seen = gaps_around(report, hand_overs)
+        line = (f"{what}; {len(hand_overs)} hand-overs: writes paused for "
+                f"{', '.join(str(paused) for _, paused in hand_overs) or 'no'} ms by the agents, "
+                f"for {', '.join(f'{one:.0f}' for one in seen) or 'no'} ms by a client, which never had to wait longer than "
+                f"{report['longestGapMs']:.0f} ms and tried every "
                 f"{report['attemptGapP99Ms']} ms (99 of 100 times, {report['attemptGapMaxMs']:.0f} ms at most); acknowledged "
                 f"{report['acknowledged']} ({report['acknowledgedPerSecond']}/s), lost {report['lost']}, stale {report['stale']}")
         figure(line)
@@ -79,17 +81,17 @@ class Rolling(test_install.Installed):
         self.assertLessEqual(report["longestGapMs"], longest, report)
         self.assertEqual([f"{run}: {one}" for run, log in self.logs.of("redis").items() for one in won_unheld(log)], [])
 
-    def judge_handovers(self, what: str, report: dict[str, Any], gaps: list[int]) -> None:
+    def judge_handovers(self, what: str, report: dict[str, Any], hand_overs: list[tuple[float, int]]) -> None:
         """As promised of every planned replacement of pods."""
-        self.judge(what, report, gaps, BROKEN_GAP_MS)
+        self.judge(what, report, hand_overs, BROKEN_GAP_MS)
         self.assertEqual([one for one in self.logs.told("drained") if "level=warn" in one], [])
         if os.environ.get("DRAIN_FIGURES"):
-            median = statistics.median(report["longestGapsMs"][:len(gaps)])
+            median = statistics.median(gaps_around(report, hand_overs))
             self.assertEqual(judge_times({**report, "medianGapMs": median}), "kept")
 
     def roll(self, what: str, begin: Callable[[], object]) -> None:
         """Every pod is replaced, one after the other; every shard is handed over."""
-        before = len(self.logs.gaps())
+        before = len(self.logs.hand_overs())
         self.loads.start()
         begun = time.monotonic()
         begin()
@@ -97,9 +99,9 @@ class Rolling(test_install.Installed):
                              timeout=ROLL_MAX + 10)
         took = time.monotonic() - begun
         self.release.wait_formed()
-        gaps = self.logs.gaps()[before:]
-        self.judge_handovers(f"{what}: {took:.1f} s", self.loads.stop(), gaps)
-        self.assertGreaterEqual(len(gaps), len(self.status["shards"]))
+        hand_overs = self.logs.hand_overs()[before:]
+        self.judge_handovers(f"{what}: {took:.1f} s", self.loads.stop(), hand_overs)
+        self.assertGreaterEqual(len(hand_overs), len(self.status["shards"]))
 
     def wait_gone(self, seconds: float) -> None:
         """Until no pod is left."""
@@ -122,7 +124,7 @@ class Rolling(test_install.Installed):
 
     def test_3_each_node_drained(self) -> None:
         self.addCleanup(node_names, "uncordon")
-        before = len(self.logs.gaps())
+        before = len(self.logs.hand_overs())
         took = []
         self.loads.start()
         for node in node_names(""):
@@ -135,7 +137,7 @@ class Rolling(test_install.Installed):
             call(KUBECTL, "uncordon", node)
             self.release.wait_formed()
         self.judge_handovers(f"kubectl drain of each node: {', '.join(took)} s", self.loads.stop(),
-                             self.logs.gaps()[before:])
+                             self.logs.hand_overs()[before:])
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,9 +87,11 @@ class Logs:
                 (folder / f"{run} {container}.log".replace(" ", "-")).write_text(log)
         print(f"the logs of all pods, of those that are gone too: {folder}", file=sys.stderr)
 
-    def gaps(self) -> list[int]:
-        """Of each hand-over so far: for how long its agent says that writes were paused at most, ms."""
-        return [int(gap) for line in self.told("handed-over") for gap in re.findall(r"gap_ms=(-?\d+)", line)]
+    def hand_overs(self) -> list[tuple[float, int]]:
+        """Of each so far: when it was done, since the epoch, and for how long its agent says that writes were paused
+        at most, ms."""
+        told = (re.search(r"ts=(\S+)Z .* gap_ms=(-?\d+)", line) for line in self.told("handed-over"))
+        return [(datetime.fromisoformat(one[1] + "+00:00").timestamp(), int(one[2])) for one in told if one]
 
 
 class Loads:
@@ -131,7 +134,7 @@ class Loads:
         with open(self._folder / "log", "ab") as log:
             process = subprocess.Popen(  # pylint: disable=consider-using-with
                 [sys.executable, str(REPO / "tests/lab/load.py"), "--seeds-file", str(self._folder / "seeds"),
-                 "--access", str(self._folder), "--socket", str(socket),
+                 "--access", str(self._folder), "--socket", str(socket), "--gaps", "1000",
                  *["--real-time"] * ("DRAIN_FIGURES" in os.environ)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._runs.append((process, socket))

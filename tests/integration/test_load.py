@@ -18,6 +18,10 @@ from typing import Any
 
 from plain_cluster import REPO, PlainCluster
 
+sys.path.insert(0, str(REPO / "tests/lib"))
+
+from campaign import gaps_around  # noqa: E402
+
 
 class LoadProcess:
     """tests/lab/load.py against a cluster, driven as the lab drives it."""
@@ -140,6 +144,7 @@ class LoadReports(unittest.TestCase):
                 self.assertLess(max(first, last), 145, report)
                 self.assertEqual(report["longestGapMs"], paused, report)
                 self.assertEqual(report["longestGapsMs"][0], paused, report)
+                self.assertLess(abs(time.time() - report["longestGapsEnded"][0]), 5, report)
 
     def test_a_deleted_key_is_lost(self) -> None:
         for when in ("while it runs", "after it stopped"):
@@ -165,6 +170,13 @@ class LoadReports(unittest.TestCase):
             report = load.report()
         self.assertEqual(report["lost"], 1, report)
         self.assertGreaterEqual(report["stale"], 1, report)
+
+
+class Judging(unittest.TestCase):
+    def test_a_gap_belongs_to_the_hand_over_that_it_overlaps(self) -> None:
+        report = {"longestGapsMs": [900, 80, 57, 10, 3], "longestGapsEnded": [91.0, 100.05, 200.0, 149.99, 120.0]}
+        done = [(100.0, 20), (150.0, 20), (200.02, 15), (90.5, 40), (300.0, 5)]
+        self.assertEqual(gaps_around(report, done), [80, 10, 57, 900, 3])
 
 
 if __name__ == "__main__":

@@ -88,14 +88,15 @@ class Figures:
     errors: collections.Counter[str] = field(default_factory=collections.Counter)
     latency: collections.Counter[int] = field(default_factory=collections.Counter)  # 0.1 ms
     attempt_gaps: collections.Counter[int] = field(default_factory=collections.Counter)  # 0.1 ms
-    gaps: list[float] = field(default_factory=list)     # the longest ones of all shards, a heap
+    # The longest ones of all shards, and when they ended: a heap.
+    gaps: list[tuple[float, float]] = field(default_factory=list)
     gaps_kept: int = 64
     examples: list[dict[str, Any]] = field(default_factory=list)
     _lost: set[tuple[str, int]] = field(default_factory=set)
 
-    def gap(self, seconds: float) -> None:
+    def gap(self, seconds: float, now: float) -> None:
         keep = heapq.heappush if len(self.gaps) < self.gaps_kept else heapq.heappushpop
-        keep(self.gaps, seconds)
+        keep(self.gaps, (seconds, now))
 
     def lose(self, key: str, acked: int, found: Optional[int]) -> None:
         """An acknowledged value is not there; each is counted once, whoever finds out."""
@@ -275,7 +276,7 @@ class Load:
         self.figures.latency[int((now - sent) * 10000)] += 1
         if group.last_ack:
             group.longest_gap = max(group.longest_gap, now - group.last_ack)
-            self.figures.gap(now - group.last_ack)
+            self.figures.gap(now - group.last_ack, now)
         group.last_ack = now
         believed = self.cluster.owner[key.slot]
         if believed != to:                   # a replica that was promoted
@@ -394,7 +395,7 @@ class Load:
             self.stopped_at = time.monotonic()
             for group in self.groups:
                 if group.last_ack:
-                    self.figures.gap(self.stopped_at - group.last_ack)
+                    self.figures.gap(self.stopped_at - group.last_ack, self.stopped_at)
                 group.longest_gap = group.gap(self.stopped_at)
 
     async def report(self, timeout: float) -> dict[str, Any]:
@@ -404,11 +405,14 @@ class Load:
                 for g in self.groups}
         seconds = max(now - self.began, 0.001)
         figures = self.figures
+        epoch = time.time() - time.monotonic()
+        longest = [(round(gap * 1000, 1), round(end + epoch, 3))
+                   for gap, end in sorted(figures.gaps, reverse=True)]
         return {"acknowledged": figures.acknowledged, "lost": figures.lost, "stale": figures.stale,
                 "errors": sum(figures.errors.values()), "longestGapMs": max(gaps.values()),
                 "gapMsByShard": gaps,
-                "longestGapsMs": [round(gap * 1000, 1)
-                                  for gap in sorted(figures.gaps, reverse=True)],
+                "longestGapsMs": [ms for ms, _ in longest],
+                "longestGapsEnded": [ended for _, ended in longest],     # since the epoch, seconds
                 "p50Ms": percentile(figures.latency, 0.5),
                 "p99Ms": percentile(figures.latency, 0.99), "unreadable": unreadable,
                 "seconds": round(seconds, 1), "attempts": figures.attempts,

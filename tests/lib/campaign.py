@@ -45,6 +45,17 @@ def write_result(campaign: str, seed: int, began: float, **figures: Any) -> None
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 
+def gaps_around(report: dict[str, Any], hand_overs: Sequence[tuple[float, int]]) -> list[float]:
+    """Of each hand-over (when it was done, since the epoch, and for how many ms its agent had writes paused)
+    the longest gap that a client saw at the time, ms. Others, as of a client that had to wait itself, have
+    other causes."""
+    ends = list(zip(report["longestGapsMs"], report["longestGapsEnded"]))
+    return [max((ms for ms, ended in ends
+                 if ended >= done - paused / 1000 - 0.05 and ended - ms / 1000 <= done + 0.2),
+                default=ends[-1][0])         # shorter than any that was kept
+            for done, paused in hand_overs]
+
+
 def judge_times(result: dict[str, Any]) -> str:
     """A client that is late now and then, as on every machine that others share, sees a gap too long
     by that, never too short: what it saw within the limits was within them."""
