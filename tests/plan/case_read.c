@@ -350,6 +350,24 @@ static bool read_nodes(struct reader *r, struct span words, struct span *rest)
     return false;
 }
 
+/* What agents know of earlier turns. */
+static bool read_remembered(struct reader *r, struct span keyword, struct span words)
+{
+    struct world *w = &r->truth->world;
+    if (span_is(keyword, "drain"))
+        return case_drain_read(&r->drain, w, words);
+    if (span_is(keyword, "place"))
+        return case_drain_place(&r->drain, w, words);
+    if (span_is(keyword, "takeover"))
+        return case_takeover_read(w, words);
+    if (span_is(keyword, "watched") || span_is(keyword, "past"))
+        return case_drain_past(&r->drain, keyword, words);
+    if (!span_is(keyword, "crash"))
+        return false;
+    r->drain.used = true; /* who asked for votes when is known as well */
+    return case_crash_read(w, words);
+}
+
 static bool read_fact(struct reader *r, struct span keyword, struct span words, struct span *rest)
 {
     int64_t number;
@@ -405,25 +423,13 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
         return read_pods(r, words, read_view);
     if (span_is(keyword, "nodes"))
         return read_nodes(r, words, rest);
-    if (span_is(keyword, "drain"))
-        return case_drain_read(&r->drain, &r->truth->world, words);
-    if (span_is(keyword, "place"))
-        return case_drain_place(&r->drain, &r->truth->world, words);
-    if (span_is(keyword, "crash")) {
-        r->drain.used = true; /* who asked for votes when is known as well */
-        return case_crash_read(&r->truth->world, words);
-    }
-    if (span_is(keyword, "takeover"))
-        return case_takeover_read(&r->truth->world, words);
-    if (span_is(keyword, "watched") || span_is(keyword, "past"))
-        return case_drain_past(&r->drain, keyword, words);
     if (span_is(keyword, "guard-off"))
         return read_guard(r, words);
     if (span_is(keyword, "server") && r->later_count < LATER_MAX) {
         r->later[r->later_count++] = words;
         return true;
     }
-    return false;
+    return read_remembered(r, keyword, words);
 }
 
 static bool case_is_named(struct span name, const struct pod *pod)
