@@ -233,6 +233,7 @@ static void study_copies(struct study *y)
 {
     const struct target *t = &y->target;
     struct scaling_copy *copies = ARENA_NEW(y->arena, struct scaling_copy, y->ask.pod_count);
+    assert(t->parts || !y->ask.pod_count);
     for (size_t i = 0; i < y->ask.pod_count; i++)
         if (t->parts[i].fills && !t->parts[i].primary)
             copies[y->out->copy_count++] =

@@ -134,6 +134,7 @@ static size_t search_offers(const struct search *s, unsigned wanted, struct offe
 /* How many more shards the pods are enough for. */
 static size_t search_room(const struct search *s, size_t go_on, size_t staying)
 {
+    assert(s->width);
     if (!go_on && staying < s->width)
         return 1;
     size_t needed = go_on * s->width;
