@@ -174,8 +174,8 @@ class LoadReports(unittest.TestCase):
 
 class Judging(unittest.TestCase):
     def test_a_gap_belongs_to_the_hand_over_that_it_overlaps(self) -> None:
-        report = {"longestGapsMs": [900, 80, 57, 10, 3], "longestGapsEnded": [91.0, 100.05, 200.0, 149.99, 120.0]}
-        done = [(100.0, 20), (150.0, 20), (200.02, 15), (90.5, 40), (300.0, 5)]
+        report = {"longestGapsMs": [900, 80, 57, 10, 3], "longestGapsEnded": [91.0, 100.05, 201.2, 149.99, 120.0]}
+        done = [(100.0, 20), (150.0, 20), (200.2, 15), (90.5, 40), (300.0, 5)]
         self.assertEqual(gaps_around(report, done), [80, 10, 57, 900, 3])
 
 

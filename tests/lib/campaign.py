@@ -45,13 +45,16 @@ def write_result(campaign: str, seed: int, began: float, **figures: Any) -> None
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 
+AFTER_SECONDS = 1.0          # a server that handed over ends within this, empty as it is
+
+
 def gaps_around(report: dict[str, Any], hand_overs: Sequence[tuple[float, int]]) -> list[float]:
     """Of each hand-over (when it was done, since the epoch, and for how many ms its agent had writes paused)
-    the longest gap that a client saw at the time, ms. Others, as of a client that had to wait itself, have
-    other causes."""
+    the longest gap that a client saw from its order until its old primary's server has ended, ms. Others, as
+    of a client that had to wait itself, have other causes."""
     ends = list(zip(report["longestGapsMs"], report["longestGapsEnded"]))
     return [max((ms for ms, ended in ends
-                 if ended >= done - paused / 1000 - 0.05 and ended - ms / 1000 <= done + 0.2),
+                 if ended >= done - paused / 1000 - 0.05 and ended - ms / 1000 <= done + AFTER_SECONDS),
                 default=ends[-1][0])         # shorter than any that was kept
             for done, paused in hand_overs]
 
