@@ -87,6 +87,13 @@ static void agent_on_released(void *ctx)
     loop_stop(agent->loop);
 }
 
+/* What was done last, a hand-over as a rule, is told before we go. */
+static void agent_on_told(void *ctx)
+{
+    struct agent *agent = ctx;
+    lease_client_release(agent->lease, agent_on_released, agent);
+}
+
 /*
  * While the server beside us runs we stay: a sidecar is not started again once its pod terminates,
  * and the server is not to be left alone (DESIGN 5.5).
@@ -98,7 +105,7 @@ static void agent_leave_if_alone(struct agent *agent)
     if (agent->hosts)
         loop_stop(agent->loop);
     else
-        lease_client_release(agent->lease, agent_on_released, agent);
+        event_client_finish(agent->events, agent_on_told, agent);
 }
 
 static void agent_on_term(void *ctx)

@@ -35,6 +35,10 @@ struct event_client {
     struct loop_timer *timer; /* owned: the next may be sent */
     bool denied;
     bool failing; /* the failure was logged */
+
+    struct loop_timer *limit; /* owned: nobody waits for the rest any longer */
+    loop_fn on_finished;      /* NULL = nobody waits */
+    void *finished_ctx;
 };
 
 static void event_client_drop_first(struct event_client *events)
@@ -42,6 +46,22 @@ static void event_client_drop_first(struct event_client *events)
     free(events->notes[events->first].message);
     events->first = (events->first + 1) % EVENT_QUEUE_MAX;
     events->count--;
+}
+
+static void event_client_on_limit(void *ctx)
+{
+    struct event_client *events = ctx;
+    loop_fn on_finished = events->on_finished;
+    events->on_finished = NULL;
+    loop_timer_disarm(events->limit);
+    if (on_finished)
+        on_finished(events->finished_ctx);
+}
+
+static void event_client_tell_if_idle(struct event_client *events)
+{
+    if (!events->request && (!events->count || !events->set_name[0]))
+        event_client_on_limit(events);
 }
 
 static void event_client_on_done(void *ctx, const struct kube_answer *answer)
@@ -53,6 +73,7 @@ static void event_client_on_done(void *ctx, const struct kube_answer *answer)
         while (events->count)
             event_client_drop_first(events);
         LOG(LOG_WARN, "events_denied", LOG_S("reason", answer->err.msg));
+        event_client_tell_if_idle(events);
         return;
     }
     /* Told once while it lasts; the Event itself is lost, for it is only a convenience. */
@@ -61,6 +82,7 @@ static void event_client_on_done(void *ctx, const struct kube_answer *answer)
         LOG(LOG_WARN, "event_lost", LOG_S("reason", answer->err.msg));
     events->failing = failed;
     loop_timer_arm(events->timer, EVENT_PERIOD_MS + answer->retry_after_ms);
+    event_client_tell_if_idle(events);
 }
 
 static int event_client_body(struct event_client *events, const struct event_note *note,
@@ -113,6 +135,7 @@ static void event_client_send(struct event_client *events)
 static void event_client_on_timer(void *ctx)
 {
     event_client_send(ctx);
+    event_client_tell_if_idle(ctx);
 }
 
 struct event_client *event_client_new(struct loop *loop, struct kube_client *client,
@@ -124,6 +147,7 @@ struct event_client *event_client_new(struct loop *loop, struct kube_client *cli
     /* A name that this process did not use before, nor the one before it. */
     events->serial = clock_entropy() & UINT64_C(0xffffff);
     events->timer = loop_timer_new(loop, event_client_on_timer, events);
+    events->limit = loop_timer_new(loop, event_client_on_limit, events);
     return events;
 }
 
@@ -135,6 +159,7 @@ void event_client_free(struct event_client *events)
     while (events->count)
         event_client_drop_first(events);
     loop_timer_free(events->timer);
+    loop_timer_free(events->limit);
     free(events->pod_name);
     free(events);
 }
@@ -160,4 +185,14 @@ void event_client_post(struct event_client *events, bool warning, const char *re
     size_t len = strlen(message);
     note->message = xstrndup(message, len < EVENT_MESSAGE_SIZE ? len : EVENT_MESSAGE_SIZE - 1);
     event_client_send(events);
+}
+
+void event_client_finish(struct event_client *events, loop_fn on_done, void *ctx)
+{
+    if (events->on_finished)
+        return;
+    events->on_finished = on_done;
+    events->finished_ctx = ctx;
+    loop_timer_arm(events->limit, EVENT_FINISH_MS);
+    event_client_tell_if_idle(events);
 }

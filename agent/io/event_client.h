@@ -18,6 +18,7 @@ struct event_client;
 
 #define EVENT_QUEUE_MAX 32
 #define EVENT_PERIOD_MS 200
+#define EVENT_FINISH_MS 1000
 #define EVENT_MESSAGE_SIZE 1024
 
 /* Owned by the caller; free before client and loop. `pod_name` is the reporting instance; copied. */
@@ -31,5 +32,11 @@ void event_client_about(struct event_client *events, const char *set_name, const
 /* `reason` is CamelCase ("ClusterFormed"); `message` is cut at EVENT_MESSAGE_SIZE. Copied. */
 void event_client_post(struct event_client *events, bool warning, const char *reason,
                        const char *message);
+
+/*
+ * `on_done` once all that was posted has been answered, none of it can be sent, or EVENT_FINISH_MS
+ * are over: at once, if nothing is left. A second call changes nothing before that.
+ */
+void event_client_finish(struct event_client *events, loop_fn on_done, void *ctx);
 
 #endif

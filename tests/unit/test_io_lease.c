@@ -270,6 +270,50 @@ static void test_without_the_right_events_are_given_up(void **state)
     session_close(&session);
 }
 
+static void test_who_ends_finishes_what_was_posted(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, serve_events);
+    struct event_client *events = event_client_new(session.loop, session.client, "db-0");
+    event_client_finish(events, on_released, &session);
+    assert_int_equal(session.released, 1); /* nothing was posted */
+    session.released = 0;
+    event_client_about(events, "db", "set-1");
+    for (int i = 0; i < 3; i++)
+        event_client_post(events, false, "PrimaryHandedOver", "db-0 handed its slots over");
+    event_client_finish(events, on_released, &session);
+    event_client_finish(events, on_released, &session);
+    assert_int_equal(session.released, 0);
+    assert_true(io_run_until(session.loop, is_released, &session, EVENT_FINISH_MS));
+    assert_int_equal(session.script.shared->requests, 3);
+    event_client_free(events);
+    session_close(&session);
+}
+
+static void serve_silence(int fd, struct io_shared *shared, int nth)
+{
+    (void)nth;
+    while (io_http_read(fd, shared, NULL, 0) >= 0)
+        continue;
+}
+
+static void test_who_ends_does_not_wait_for_a_silent_api(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, serve_silence);
+    struct event_client *events = event_client_new(session.loop, session.client, "db-0");
+    event_client_about(events, "db", "set-1");
+    event_client_post(events, false, "PrimaryHandedOver", "db-0 handed its slots over");
+    int64_t start_ms = clock_mono_ms();
+    event_client_finish(events, on_released, &session);
+    assert_true(io_run_until(session.loop, is_released, &session, EVENT_FINISH_MS + 1000));
+    assert_true(clock_mono_ms() - start_ms >= EVENT_FINISH_MS - 20);
+    event_client_free(events);
+    session_close(&session);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +322,8 @@ int main(void)
         cmocka_unit_test(test_a_release_does_not_wait_for_a_silent_api),
         cmocka_unit_test(test_events_are_sent_slowly_about_the_set),
         cmocka_unit_test(test_without_the_right_events_are_given_up),
+        cmocka_unit_test(test_who_ends_finishes_what_was_posted),
+        cmocka_unit_test(test_who_ends_does_not_wait_for_a_silent_api),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
