@@ -48,8 +48,9 @@ result() {
     failures+=("$2")
     printf 'FAILED %s (%s s)\n' "$2" "$3"
     if [ -n "${4-}" ]; then
-        # a build says its errors last; else the end of the log is what there is to see
-        { sed -n '/^errors:$/,$p' "$4" | grep . || tail -n 40 "$4"; } | sed 's/^/    /'
+        # a build says its errors last, Python's unittest what failed; else there is the end of the log
+        { sed -n '/^errors:$/,$p' "$4" | grep . || sed -n -E '/^={70}$/,$p' "$4" | head -n 60 | grep . ||
+            tail -n 40 "$4"; } | sed 's/^/    /'
         printf '    the whole log: %s\n' "${4#"$repo"/}"
     fi
     return 1
