@@ -138,7 +138,10 @@ void readiness_step(struct readiness *readiness, const struct world *world)
         (void)readiness_say(readiness, readiness->ready, "the agent has no access to its server");
         return;
     }
-    if (!world_server_fresh(world, pod)) {
+    bool fresh = world_server_fresh(world, pod);
+    if (!fresh && world->settling && pod->server.reach == REACH_OK)
+        return; /* nobody asked while the agent itself did not run */
+    if (!fresh) {
         (void)readiness_say(readiness, false,
                             pod->server.reach == REACH_LOADING ? "its server is loading data"
                                                                : "its server does not answer");

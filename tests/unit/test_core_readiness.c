@@ -196,6 +196,24 @@ static void test_a_server_that_does_not_answer_is_not_ready(void **state)
     step(&r, b, true, "a primary that answers"); /* the same process: no strict test again */
 }
 
+/* An agent that did not run has not asked: it is silent itself, and not its server. */
+static void test_a_stall_of_the_agent_keeps_the_verdict(void **state)
+{
+    struct world_build *b = formed(*state, PRIMARY);
+    struct readiness r = passed(b);
+    struct server *s = &b->pods[PRIMARY].server;
+    s->seen_ms = b->world.now_ms - WORLD_FRESH_MS - 1;
+    b->world.settling = true;
+    step(&r, b, true, "a primary that serves its slots");
+    struct readiness other = {0};
+    step(&other, b, false, "");
+    s->reach = REACH_REFUSED; /* asked since then */
+    step(&r, b, false, "its server does not answer");
+    s->reach = REACH_OK;
+    b->world.settling = false; /* a full period has passed */
+    step(&r, b, false, "its server does not answer");
+}
+
 /* A password or a right taken away is the agent's trouble, not the clients'. */
 static void test_a_server_that_denies_the_agent_keeps_its_verdict(void **state)
 {
@@ -320,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_no_primary_at_all_is_no_majority),
         cmocka_unit_test(test_a_failing_cluster_does_not_unready_a_ready_pod),
         cmocka_unit_test(test_a_server_that_does_not_answer_is_not_ready),
+        cmocka_unit_test(test_a_stall_of_the_agent_keeps_the_verdict),
         cmocka_unit_test(test_a_server_that_denies_the_agent_keeps_its_verdict),
         cmocka_unit_test(test_a_restarted_server_passes_the_strict_test_again),
         cmocka_unit_test(test_in_a_roll_the_shard_has_its_copies_first),
