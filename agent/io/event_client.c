@@ -54,6 +54,10 @@ static void event_client_on_limit(void *ctx)
     loop_fn on_finished = events->on_finished;
     events->on_finished = NULL;
     loop_timer_disarm(events->limit);
+    size_t left = events->count + (events->request != NULL);
+    if (on_finished && left)
+        LOG(LOG_WARN, "event_lost", LOG_S("reason", "the agent ends before the API has taken it"),
+            LOG_I("left", (int64_t)left));
     if (on_finished)
         on_finished(events->finished_ctx);
 }
