@@ -132,6 +132,11 @@ class DrainTestCase(MusterTestCase):
         lab.wait("formed", timeout=timeout)
         return time.monotonic() - began
 
+    def anyone_says(self, lab: Lab, text: str, timeout: float, before: int) -> None:
+        """A turn of any agent, of those after the first `before`: who leads may change."""
+        self.wait_until(lambda: any(text in line for line in told(lab, "turn")[before:]), timeout,
+                        f"an agent says {text!r}", 0.05)
+
     def ends(self, lab: Lab, pod: str, before: int, timeout: float) -> str:
         """The line that ends this pod's drain; `before`: how many there were of it."""
         def drained() -> list[str]:

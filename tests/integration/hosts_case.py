@@ -11,7 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster  # noqa: E402
-from muster_test import Lab, MusterTestCase  # noqa: E402
+from muster_test import Lab, LabError, MusterTestCase  # noqa: E402
 
 PODS = 6
 KEYS = 100
@@ -22,7 +22,12 @@ def node_ids(lab: Lab) -> dict[str, str]:
 
 
 def record(lab: Lab, pod: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((lab.state / "pods" / pod / "run/record.json").read_text())
+    """As its agent has it; LabError before it has one."""
+    try:
+        text = (lab.state / "pods" / pod / "run/record.json").read_text()
+    except FileNotFoundError as error:
+        raise LabError(f"{pod} has no record yet") from error
+    found: dict[str, Any] = json.loads(text)
     return found
 
 

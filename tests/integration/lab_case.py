@@ -42,11 +42,8 @@ class OnePodTestCase(LabTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.lab = fake_lab(pods=1)
+        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
         cls.lab.up(wait="ready", timeout=30)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.lab.__exit__(None, None, None)
 
     def setUp(self) -> None:
         super().setUp()

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, resp  # noqa: E402
+from muster_test import Lab, resp, wait_until  # noqa: E402
 
 from config import server_program  # noqa: E402
 
@@ -25,7 +25,9 @@ class OldProcess:
         """Takes the data of now; start() is for later."""
         self.lab, self.address = lab, address
         self.directory = Path(tempfile.mkdtemp(prefix="muster-twin-", dir="/tmp"))
-        shutil.copytree(lab.state / "pods" / pod / "data", self.directory, dirs_exist_ok=True)
+        wait_until(lambda: "aof_rewrite_in_progress:0" in lab.text(pod, "INFO", "persistence"), 20,
+                   f"{pod} rewrites no file")
+        self._copy(lab.state / "pods" / pod / "data")
         settings = {"port": 6379, "bind": address, "bind-source-addr": address,
                     "protected-mode": "no", "cluster-enabled": "yes", "dir": self.directory,
                     "save": '""', "appendonly": "yes", "cluster-announce-ip": address,
@@ -37,6 +39,16 @@ class OldProcess:
         conf.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
         self.command = [server_program(server), str(conf)]
         self.process: Optional["subprocess.Popen[bytes]"] = None
+
+    def _copy(self, data: Path) -> None:
+        """Of a server that runs, and may rename a file just then."""
+        for again in (True, True, False):
+            try:
+                shutil.copytree(data, self.directory, dirs_exist_ok=True)
+                return
+            except shutil.Error:
+                if not again:
+                    raise
 
     def start(self) -> "OldProcess":
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)

@@ -91,7 +91,9 @@ class Answers(ApiFaults):
                 self.assertLessEqual(sent, 6 * (1 + seconds / 2) + 6, pod)
 
     def test_a6_errors_of_a_gateway(self) -> None:
-        with Formation(self, "*,*,status=502,times=12") as formation:
+        # each pod's share: who starts late meets them as well
+        faults = " ".join(f"*,*,status=502,times=2,pod={pod}" for pod in NAMES)
+        with Formation(self, faults) as formation:
             formation.say("HTTP 502")
             formation.intent()
             formation.fault("*,*,status=500,times=10", "*,*,status=504,times=20")
@@ -99,8 +101,8 @@ class Answers(ApiFaults):
     def test_a6_half_an_answer(self) -> None:
         """Cut JSON, in a whole answer and in a broken one, is no object."""
         faults = [f"list,*,half={n},times=4" for n in (0, 1, 40, 400)]
-        faults += ["list,*,truncate=100,times=6", "get,*,half=30,times=3",
-                   "watch,*,half=60,times=6"]
+        faults += ["list,*,truncate=100,times=6", "watch,*,half=60,times=6"]
+        faults += [f"get,pods,half=30,times=1,pod={pod}" for pod in NAMES]
         with Formation(self, " ".join(faults)) as formation:
             formation.say("malformed|JSON|bytes remaining|transfer closed")
             formation.intent()

@@ -80,6 +80,10 @@ class Away(MusterTestCase):
 
     # -- B7
 
+    def served(self, lab: Lab, pod: str, owner: str) -> int:
+        """The slots that others than the owner have in the eyes of the pod."""
+        return sum(node.slot_count for node in nodes(lab, pod).values() if node.id != owner)
+
     def a_shard_lost_its_volumes(self, cluster: Cluster) -> str:
         """Both servers come back empty: nobody is given the slots, and a person is told."""
         lab, shards = cluster.lab, cluster.shards()
@@ -99,12 +103,13 @@ class Away(MusterTestCase):
         self.wait_until(lambda: sentence in lab.muster_json(others[0], "status")["plan"]["reason"],
                         20, "status says so, too")
         time.sleep(CALM_SECONDS)
+        self.wait_until(lambda: all(self.served(lab, pod, owner) == resp.SLOTS - count
+                                    for pod in (primary, replica)), 30, "the newcomers know all")
         for pod in others:
             self.assertEqual(nodes(lab, pod)[owner].slots, slots, f"{pod}: they are still its")
         self.assertEqual(sum(int(lab.redis(pod, "DBSIZE")) for pod in kept), keys)
         for pod in lab.pods():               # a newcomer's view does not have the lost owner's
-            self.assertEqual(sum(node.slot_count for node in nodes(lab, pod).values()
-                                 if node.id != owner), resp.SLOTS - count, pod)
+            self.assertEqual(self.served(lab, pod, owner), resp.SLOTS - count, pod)
         acts = [act for act in cluster.acts() if act not in before]
         self.assertEqual([act for act in acts if owner in act or "SLOT" in act], [])
         return (f"B7 a shard's volumes lost: said after {took:.1f} s, {count} slots left where they "

@@ -184,7 +184,7 @@ class Listener:
 
 
 class ConfigCase(MusterTestCase):
-    timeout = 240
+    timeout = 600
 
     @classmethod
     def setUpClass(cls) -> None:

@@ -97,8 +97,9 @@ class Ends(DrainTestCase):
             lab.load_start()
             lab.pause(pod, "agent")
             lab.delete(pod, wait=False)
-            self.wait_until(lambda: cluster.role(pod) != "master", 40, "the leader hands over")
-            self.assertIn("its agent is silent: its", lab.log(leader))
+            self.wait_until(lambda: cluster.role(pod) == "slave", 40, "the leader hands over")
+            self.wait_until(lambda: any("its agent is silent: its" in line
+                                        for line in told(lab, "turn")), 10, "whoever leads says so")
             lab.resume(pod, "agent")
             lab.wait("formed", timeout=90)
             lab.load_stop()

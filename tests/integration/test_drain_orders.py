@@ -12,7 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from drain_case import NODE_TIMEOUT, SWIFT, DrainTestCase, Stream, Unheard, ask_to_drain, gaps, orders  # noqa: E402
+from drain_case import (NODE_TIMEOUT, SWIFT, DrainTestCase, Stream, Unheard, ask_to_drain, gaps,  # noqa: E402
+                        orders, told)
 from keyed import Cluster, Pulse  # noqa: E402
 from muster_test import CLIENT_PORT, Lab, main, on_servers  # noqa: E402
 
@@ -89,9 +90,9 @@ class Orders(DrainTestCase):
                 time.sleep(RESUMED_SECONDS)
             self.assertEqual(cluster.role(pod), "master")
             self.assertIn(f"slots over to {replica}", self.ends(lab, pod, 0, 50))
-            self.assertEqual(orders(lab), before + 2)
+            self.assertGreaterEqual(orders(lab), before + 2)
         gap = pulse.longest[pod]
-        self.assertLess(gap, RESUMED_SECONDS + 1)
+        self.assertLess(gap, RESUMED_SECONDS + 3)    # twice as long if it did not resume
         return f"F4 the heir died after the order: {gap:.2f} s without a write, then another order"
 
     def two_want_the_same(self, cluster: Cluster) -> str:
@@ -103,29 +104,31 @@ class Orders(DrainTestCase):
             pod, replica, others = self.shard(cluster, number)
             if pod == leader or len(done) == 2:
                 continue
-            before, at = orders(lab), len(lab.log(leader))
+            before, at = orders(lab), len(told(lab, "turn"))
             with Unheard(lab, replica, others) as bus:
                 bus.wait()
                 lab.pause(pod, "agent")
                 lab.delete(pod, wait=False)
-                self.says(lab, leader, f"{pod} is to stop and its agent is silent", 40, at)
+                self.anyone_says(lab, f"{pod} is to stop and its agent is silent", 40, at)
                 bus.release()
                 if done:         # now it is the order itself that finds the agent back
                     self.wait_until(lambda: orders(lab) > before, 40, "the leader's order",
                                     0.001)
                 lab.resume(pod, "agent", wait=False)
-            self.wait_until(lambda: cluster.role(pod) != "master", 40, f"{replica} has taken over")
+            self.wait_until(lambda: cluster.role(replica) == "master", 40,
+                            f"{replica} has taken over")
             self.whole(lab)
             self.assertEqual(orders(lab), before + 1)
             done.append("the leader" if any(
                 f"{pod} is to stop and its agent is silent: its" in line
-                for line in lab.log(leader)[at:].splitlines()) else pod)
+                for line in told(lab, "turn")[at:]) else pod)
         return (f"F5 agent and leader {leader} wanted {len(done)} moves: one order each, by "
                 f"{' and '.join(done)}")
 
     def all_shards_at_once(self, cluster: Cluster) -> str:
         """Asked in the same moment their heirs would take each other's votes: one after the other."""
         lab = cluster.lab
+        time.sleep(2 * NODE_TIMEOUT / 1000 + 2)      # since the last votes; else one may leave at 6 s
         before, handed, pods = orders(lab), len(gaps(lab)), sorted(cluster.shards())
         asks = [ask_to_drain(lab, pod) for pod in pods]
         self.assertEqual([ask.wait(30) for ask in asks], [0] * len(asks))

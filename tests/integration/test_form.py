@@ -50,8 +50,8 @@ class Formation(MusterTestCase):
             self.assertIn("cluster_state:ok", lab.text(pod, "CLUSTER", "INFO"), pod)
             timeout = lab.redis(pod, "CONFIG", "GET", "cluster-node-timeout")[1]
             self.assertEqual(timeout, b"15000", f"{pod}: settings given back")
-            delay = lab.redis(pod, "CONFIG", "GET", "repl-diskless-sync-delay")[1]
-            self.assertEqual(delay, b"5", f"{pod}: settings given back")
+            self.wait_until(lambda p=pod: lab.redis(p, "CONFIG", "GET", "repl-diskless-sync-delay")
+                            [1] == b"5", 10, f"{pod}: settings given back")
         # soon: agents that were not up when the leader asked first are asked again at once
         self.wait_until(lambda: lab.muster("muster-1", "check").returncode == 0, 4,
                         "muster check exits 0")

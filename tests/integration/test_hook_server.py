@@ -64,18 +64,16 @@ class Probes(HookTest):
             self.assertEqual(self.run_hook("ready").returncode, 0)
             # an agent that hangs: no answer within the probe's time
             self.agent()
-            done = self.run_hook("ready")
+            done = self.run_quickly("ready")
             self.assertEqual(done.returncode, 0)
-            self.assertLess(done.seconds, 2)
             self.write_ready("no", PORT)
             done = self.run_hook("ready")
             self.assertEqual(done.returncode, 1)
             self.assertIn("as it was", done.stdout)
         self.write_ready("ok", PORT)
-        done = self.run_hook("ready")
+        done = self.run_quickly("ready")
         self.assertEqual(done.returncode, 1)
         self.assertIn("Connection refused", done.stdout)
-        self.assertLess(done.seconds, 2)
 
     def test_alive_is_the_lock(self):
         self.assertEqual(self.run_hook("alive").returncode, 1)
@@ -108,9 +106,7 @@ class Probes(HookTest):
         self.assertEqual(self.run_hook("agent").returncode, 0)
         # one that hangs is no answer
         self.agent()
-        done = self.run_hook("agent")
-        self.assertEqual(done.returncode, 1)
-        self.assertLess(done.seconds, 2)
+        self.assertEqual(self.run_quickly("agent").returncode, 1)
 
     def test_drain(self):
         seen = self.answering(("wait", "reason=handing over"), ("ok", "reason=nothing to drain yet"))
@@ -125,15 +121,12 @@ class Probes(HookTest):
         self.assertIn("not now", done.stdout)
 
     def test_drain_of_a_silent_agent_ends(self):
-        done = self.run_hook("drain", "--silent-seconds", "1")
+        done = self.run_quickly("drain", "--silent-seconds", "1")
         self.assertEqual(done.returncode, 0)
         self.assertGreater(done.seconds, 0.9)
-        self.assertLess(done.seconds, 2)
         self.assertIn("without a hand-over", done.stdout)
         self.agent()
-        done = self.run_hook("drain", "--silent-seconds", "1")
-        self.assertEqual(done.returncode, 0)
-        self.assertLess(done.seconds, 2)
+        self.assertEqual(self.run_quickly("drain", "--silent-seconds", "1").returncode, 0)
 
     def test_install(self):
         target = os.path.join(self.dir, "bin")
@@ -200,8 +193,8 @@ class Server(HookTest):
             self.assertEqual((st.st_uid, st.st_gid, st.st_mode & 0o777), (*owner, 0o640))
 
         process.signal(signal.SIGKILL)
-        self.assertLess(connection.ended(2), 0.1)
-        wait_until("the lock is free", self.lock_is_free, 0.1)
+        self.assertLess(connection.ended(2), 1)
+        wait_until("the lock is free", self.lock_is_free, 1)
 
     def test_a_saving_child_does_not_hold_the_life_line(self):
         self.make_data()
@@ -212,10 +205,10 @@ class Server(HookTest):
         redis(PORT, "CONFIG", "SET", "rdb-key-save-delay", "10000000")
         self.assertIn("started", redis(PORT, "BGSAVE"))
         self.assertIn("rdb_bgsave_in_progress:1", redis(PORT, "INFO", "persistence"))
-        # it inherited both, and dies as its PID 1 does
+        # it inherited both, would go on for 10 s a key, and dies as its PID 1 does
         process.signal(signal.SIGKILL)
-        self.assertLess(connection.ended(2), 0.1)
-        wait_until("the lock is free", self.lock_is_free, 0.1)
+        self.assertLess(connection.ended(2), 1)
+        wait_until("the lock is free", self.lock_is_free, 1)
 
     def lock_is_free(self):
         with open(os.path.join(os.path.dirname(self.socket), "server.lock")) as f:

@@ -53,7 +53,7 @@ class Return(HostsCase):
             for spec in ("down", "nxdomain", "servfail", "partial=2"):
                 lab.dns(spec)
                 time.sleep(3.5)          # each agent reads at least once
-                self.assertEqual(lab.muster("muster-0", "check").returncode, 0, spec)
+                self.wait_until(lambda: lab.muster("muster-0", "check").returncode == 0, 10, spec)
             self.assertEqual((record(lab, "muster-0"),
                               lab.text("muster-0", "CLUSTER", "NODES").count("\n")), before)
             self.assertNotIn("CLUSTER FORGET", "".join(lab.log(pod) for pod in lab.pods()))

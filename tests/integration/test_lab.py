@@ -157,13 +157,13 @@ class Endpoints(LabTestCase):
 
 class Trouble(LabTestCase):
     def test_a_lost_node_is_silent_and_its_pods_come_back_elsewhere_in_address(self) -> None:
-        with fake_lab(pods=3, settings={"lab.nodeGraceSeconds": 1, "lab.evictSeconds": 2}) as lab:
+        with fake_lab(pods=3, settings={"lab.nodeGraceSeconds": 3, "lab.evictSeconds": 2}) as lab:
             lab.up(wait="ready", timeout=30)
             before = lab.pods()["muster-1"]
             self.assertEqual(lab.lose_node("node-1"), ["muster-1"])
             self.assertTrue(lab.pods()["muster-1"]["ready"], "nobody has noticed yet")
-            self.wait_until(lambda: not lab.pods()["muster-1"]["ready"], 5, "NotReady")
-            self.wait_until(lambda: lab.pods()["muster-1"]["terminating"], 10, "eviction")
+            self.wait_until(lambda: not lab.pods()["muster-1"]["ready"], 10, "NotReady")
+            self.wait_until(lambda: lab.pods()["muster-1"]["terminating"], 15, "eviction")
             time.sleep(1)
             self.assertEqual(lab.pods()["muster-1"]["uid"], before["uid"], "stuck Terminating")
             lab.return_node("node-1", timeout=20)

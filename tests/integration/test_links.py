@@ -80,7 +80,7 @@ def link(lab: Lab, primary: str, replica: str) -> str:
 
 
 class Links(MusterTestCase):
-    timeout = 400
+    timeout = 700
 
     @on_servers("redis-7.0", "valkey-9")
     def test_the_cluster_is_left_alone_and_whole_again(self, server: str) -> None:

@@ -219,7 +219,7 @@ def check_promises(lab: Lab, row: pairwise.Row, shards: dict[str, list[Server]])
     broken = {"node-loss"} if not survives(shards, by_node) else set()
     if row["zones"] > 1 and not survives(shards, "zone"):
         broken.add("zone-loss")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         done = lab.muster("muster-1", "check", "--json")
         said = json.loads(done.stdout) if done.returncode in (0, 1) else {}
@@ -253,14 +253,27 @@ class Room:
                 self._freed.notify_all()
 
 
+def settled(lab: Lab, pods: int) -> list[Server]:
+    """All servers, once their views are whole: the last settings are given back as the cluster is formed."""
+    end = time.monotonic() + 15
+    while True:
+        servers = ask_all(lab)
+        try:
+            check_views(servers, pods)
+            return servers
+        except AssertionError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.3)
+
+
 def run_row(row: pairwise.Row, seed: int, room: Room) -> float:
     """Seconds until it was formed; raises when anything is not as it must be."""
     with room.take(row["pods"]), make_lab(row, seed) as lab:
         begin = time.monotonic()
         lab.up(timeout=UP_SECONDS)
         took = time.monotonic() - begin
-        servers = ask_all(lab)
-        check_views(servers, row["pods"])
+        servers = settled(lab, row["pods"])
         shards = check_shards(servers, row["pods"], row["replicas"])
         check_spread(shards, "zone", row["replicas"])
         if row["discovery"] == "kubernetes":

@@ -18,14 +18,16 @@ from drain_case import SWIFT, DrainTestCase, orders  # noqa: E402
 from keyed import Cluster  # noqa: E402
 from muster_test import Lab, main, on_servers  # noqa: E402
 
-NODE_TIMEOUT = 1000
+NODE_TIMEOUT = 2000         # a busy machine keeps a server from answering for a second
 PLACING = {**SWIFT, "policy.placement": "enforce", "policy.placementMinInterval": 5}
 SPREAD_SECONDS = 90         # 10 s of quiet, the pauses of two elections, and a busy machine
-VOTES_SECONDS = 6           # a person, too, waits for four NODE_TIMEOUT and more after the last vote
+VOTES_SECONDS = 10          # a person, too, waits for four NODE_TIMEOUT and more after the last vote
 STILL_SECONDS = 25          # twice the quiet time: long enough for a move that should not be
 
 
 class Place(DrainTestCase):
+    timeout = 700
+
     @on_servers("redis-7.0", "valkey-9", first=0)
     def test_primaries_are_spread_again_and_stay(self, server: str) -> None:
         with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, settings=PLACING) as lab:
@@ -109,9 +111,13 @@ class Place(DrainTestCase):
                 f"{time.monotonic() - began:.1f} s and {orders(cluster.lab) - ordered} orders")
 
     def still(self, cluster: Cluster) -> None:
-        ordered = orders(cluster.lab)
-        time.sleep(STILL_SECONDS)
-        self.assertEqual(orders(cluster.lab), ordered)
+        """No order where nothing happens: a role that Redis moved by itself begins the time anew."""
+        for again in (True, True, False):
+            ordered, roles = orders(cluster.lab), sorted(cluster.masters())
+            time.sleep(STILL_SECONDS)
+            if orders(cluster.lab) == ordered:
+                return
+            self.assertTrue(again and sorted(cluster.masters()) != roles, "an order for nothing")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Announced(MusterTestCase):
             lab.wait("formed", 40)
             lab.redis("muster-2", "CONFIG", "SET", "cluster-announce-ip", ELSEWHERE)
             self.wait_until(lambda: lab.redis("muster-2", "CONFIG", "GET", "cluster-announce-ip")[1]
-                            .decode() == lab.address("muster-2"), 15, "the agent puts it right")
+                            .decode() == lab.address("muster-2"), 40, "the agent puts it right")
             lab.wait("formed", 40)
             self.wait_until(lambda: ELSEWHERE not in "".join(
                 lab.text(pod, "CLUSTER", "NODES") for pod in NAMES), 15, "nobody believes it")

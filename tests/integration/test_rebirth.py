@@ -16,7 +16,7 @@ from typing import Any, Callable
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster  # noqa: E402
-from muster_test import Lab, MusterTestCase, main, on_servers  # noqa: E402
+from muster_test import Lab, MusterTestCase, main, on_servers, wait_until  # noqa: E402
 from test_strangers import impostor  # noqa: E402
 
 KEYS = 60
@@ -29,6 +29,12 @@ def record(lab: Lab) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(next(iter(lab.get("configmaps", "muster-muster")["data"]
                                                  .values())))
     return found
+
+
+def formed(lab: Lab) -> dict[str, Any]:
+    """The record once it says so; the servers are ready a moment earlier."""
+    wait_until(lambda: record(lab)["state"] == "formed", 20, "the record says formed")
+    return record(lab)
 
 
 def said(lab: Lab) -> str:
@@ -46,13 +52,12 @@ class Rebirth(MusterTestCase):
         with Lab(settings=QUICK, server=server, volumes=False, **PRIMARIES_ONLY) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
-            before = record(lab)
+            before = formed(lab)
             begin = time.monotonic()
             lab.delete(grace=0, wait=False)
             lab.wait("formed", timeout=60)
             print(f"{server}: no volumes, reborn after {time.monotonic() - begin:.1f} s")
-            self.wait_until(lambda: record(lab)["state"] == "formed", 20, "the record says formed")
-            after = record(lab)
+            after = formed(lab)
             self.assertEqual(after["uid"], before["uid"], "the cluster keeps its uid")
             self.assertEqual(after["generation"], before["generation"] + 1)
             self.assertIn("the cluster of 3 members in 3 shards (generation 1) is gone, lost with "
@@ -64,7 +69,7 @@ class Rebirth(MusterTestCase):
         with Lab(settings=QUICK, server=server, **PRIMARIES_ONLY) as lab:
             lab.up()
             Cluster(lab, KEYS).write()
-            before = record(lab)
+            before = formed(lab)
             lab.lose_volume(wait=False)
             sentence = ("all 3 servers came back with empty volumes. Bring the volumes back, or "
                         "set policy.lostCluster to reform")
@@ -108,7 +113,7 @@ class Orphans(MusterTestCase):
             lab.up()
             Cluster(lab, KEYS).write()
             lab.wait("ready")
-            ids, before = self.ids(lab), record(lab)
+            ids, before = self.ids(lab), formed(lab)
             uids = {name: pod["uid"] for name, pod in lab.pods().items()}
             logs = {pod: len(lab.log(pod)) for pod in ids}
             lab.delete_set(orphan=True)

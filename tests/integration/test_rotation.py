@@ -19,7 +19,7 @@ from muster_test import Lab, MusterTestCase, main, resp  # noqa: E402
 
 import access  # noqa: E402  (of the lab)
 import pki  # noqa: E402
-from witness import Witness  # noqa: E402
+from witness import Witness, a_replica  # noqa: E402
 
 PODS = 6
 NAMES = [f"muster-{i}" for i in range(PODS)]
@@ -35,7 +35,7 @@ def put_file(path: Path, text: str) -> None:
 
 
 class RotationCase(MusterTestCase):
-    timeout = 180
+    timeout = 400
 
     def assert_nobody_was_restarted(self, lab: Lab) -> None:
         lab.wait("formed", 30)
@@ -159,9 +159,9 @@ class Tls(RotationCase):
 
     def a_restarted_server_comes_back(self, lab: Lab) -> None:
         """Every handshake anew: clients, bus, replication."""
-        replica = next(n for n, p in lab.pods().items() if p["cluster"]["role"] == "replica")
-        lab.kill(replica, timeout=30)
-        lab.wait("formed", 30)
+        replica = a_replica(lab)
+        lab.kill(replica, timeout=90)
+        lab.wait("formed", 90)
 
 
 class Old(access.Access):

@@ -22,7 +22,7 @@ import access  # noqa: E402  (of the lab)
 import pki  # noqa: E402
 from config import server_program  # noqa: E402
 from wire import Impostor, Tap  # noqa: E402
-from witness import With, Witness, page  # noqa: E402
+from witness import With, Witness, a_replica, page  # noqa: E402
 
 PODS = 6
 NAMES = [f"muster-{i}" for i in range(PODS)]
@@ -160,9 +160,9 @@ class Auth(SecureTestCase):
             return client.call(*words)
 
     def a_restarted_server_comes_back(self, lab: Lab) -> None:
-        replica = next(n for n, p in lab.pods().items() if p["cluster"]["role"] == "replica")
-        lab.kill(replica, timeout=30)
-        lab.wait("formed", 30)
+        replica = a_replica(lab)
+        lab.kill(replica, timeout=90)
+        lab.wait("formed", 90)
 
 
 class Documented(MusterTestCase):
@@ -217,14 +217,14 @@ class AclUser(SecureTestCase):
 
     def forgets_as_the_right_is_given(self, lab: Lab) -> None:
         """A replica that lost its volume comes back under another id; the old one is to go."""
-        replica = next(n for n, p in lab.pods().items() if p["cluster"]["role"] == "replica")
+        replica = a_replica(lab)
         lab.lose_volume(replica, wait=False)
         self.wait_until(lambda: "lacks +cluster|forget" in "".join(map(lab.log, NAMES)), 40,
                         "that cluster|forget is named")
         self.assertIn(b"fail", lab.redis("muster-0", "CLUSTER", "NODES"))
         self.wait_until(lambda: self.allow(lab, "+cluster|forget", *(f"+{r}" for r in self.acts)),
                         20, "that all servers take the user's rights")
-        lab.wait("formed", 40)
+        lab.wait("formed", 90)       # what was refused is tried again after 30 s at most
 
     def is_blind_without_any_of_the_reads(self, lab: Lab) -> None:
         before = self.done_by_agents(lab)

@@ -97,7 +97,7 @@ def picture(lab: Lab) -> dict[str, Any]:
     seen = {}
     for pod in lab.pods():
         lines = [line.split() for line in lab.text(pod, "CLUSTER", "NODES").splitlines()]
-        nodes = sorted((words[0], words[1], words[2].replace("myself,", ""), words[3],
+        nodes = sorted((words[0], words[1], words[2].replace("myself,", "").replace(",fail?", ""), words[3],
                         tuple(words[8:])) for words in lines)
         digest = lab.redis(pod, "DEBUG", "DIGEST")
         seen[pod] = (nodes, digest, lab.redis(pod, "DBSIZE"))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from keyed import Cluster  # noqa: E402
-from muster_test import Lab, LabError, MusterTestCase, main, resp  # noqa: E402
+from muster_test import CLIENT_PORT, Lab, LabError, MusterTestCase, main, resp  # noqa: E402
 from old_process import OldProcess  # noqa: E402
 
 NODE_TIMEOUT = 3000
@@ -19,6 +20,12 @@ NAMED = "node {} still answers at {}, which is no pod's"
 MUTE = "most servers are connected to node {} at {}, which is no pod's, and a server that wants a password"
 TAKEN = 20                   # writes that the old process acknowledges while the new pod waits
 CALM_SECONDS = 4             # longer than a silence that is taken for its end
+
+
+def listens(address: str) -> bool:
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex((address, CLIENT_PORT)) == 0
 
 
 class Twin(MusterTestCase):
@@ -40,6 +47,7 @@ class Twin(MusterTestCase):
             lab.hold(pod)
             lab.delete(pod, grace=0, wait=False)
             self.wait_until(lambda: self.is_gone(lab, pod), 10, "the pod is gone")
+            self.wait_until(lambda: not listens(address), 20, "its server is gone")
             with OldProcess(lab, pod, address, server, auth, NODE_TIMEOUT).start() as old:
                 self.wait_until(lambda: old.writes(key, "first"), 20, "the old process takes writes")
                 lab.release(pod)

@@ -21,6 +21,7 @@ import access  # noqa: E402  (of the lab)
 HTTP_PORT = 8008
 PERIOD = 0.2
 AFTER_SECONDS = 2            # it goes on: what is broken shows a moment later
+SAMPLES_MIN = 50             # fewer say nothing
 LINKS_SECONDS = 10           # for the links to be up when it is over
 
 
@@ -28,6 +29,13 @@ def page(address: str, path: str) -> str:
     with urllib.request.urlopen(f"http://{address}:{HTTP_PORT}{path}", timeout=5) as answer:
         text: str = answer.read().decode()
         return text
+
+
+def a_replica(lab: Lab) -> str:
+    """One that answers as such: with handshakes of TLS a server may be late for the lab's look."""
+    found: list[str] = wait_until(lambda: [name for name, pod in lab.pods().items()
+                                           if pod["cluster"].get("role") == "replica"], 20, "a replica")
+    return found[0]
 
 
 class With(access.Access):
@@ -66,6 +74,8 @@ class Witness:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         time.sleep(AFTER_SECONDS)
+        with contextlib.suppress(AssertionError):    # whoever asks for samples is told
+            wait_until(lambda: self.samples > SAMPLES_MIN, 30, "samples")
         self._over.set()
         self._thread.join(10)
         if kind is None:
