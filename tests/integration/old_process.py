@@ -25,8 +25,7 @@ class OldProcess:
         """Takes the data of now; start() is for later."""
         self.lab, self.address = lab, address
         self.directory = Path(tempfile.mkdtemp(prefix="muster-twin-", dir="/tmp"))
-        wait_until(lambda: "aof_rewrite_in_progress:0" in lab.text(pod, "INFO", "persistence"), 20,
-                   f"{pod} rewrites no file")
+        wait_until(lambda: self._is_calm(lab, pod), 20, f"{pod} rewrites no file")
         self._copy(lab.state / "pods" / pod / "data")
         settings = {"port": 6379, "bind": address, "bind-source-addr": address,
                     "protected-mode": "no", "cluster-enabled": "yes", "dir": self.directory,
@@ -39,6 +38,12 @@ class OldProcess:
         conf.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
         self.command = [server_program(server), str(conf)]
         self.process: Optional["subprocess.Popen[bytes]"] = None
+
+    @staticmethod
+    def _is_calm(lab: Lab, pod: str) -> bool:
+        if not lab.pods()[pod]["ip"]:
+            return True          # its server is gone
+        return "aof_rewrite_in_progress:0" in lab.text(pod, "INFO", "persistence")
 
     def _copy(self, data: Path) -> None:
         """Of a server that runs, and may rename a file just then."""

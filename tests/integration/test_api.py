@@ -60,11 +60,13 @@ class ApiTestCase(MusterTestCase):
         for item in self.admin.get(MAPS)[1]["items"]:
             self.admin.request("DELETE", f"{MAPS}/{item['metadata']['name']}")
 
-    def opened(self, version: str) -> Iterator[dict[str, Any]]:
+    @contextlib.contextmanager
+    def opened(self, version: str) -> Iterator[Iterator[dict[str, Any]]]:
         """A watch that runs: what is made from now on is not in its first list."""
         watch = self.admin.watch(MAPS, resourceVersion=version, allowWatchBookmarks="true")
-        self.assertEqual(next(watch)["type"], "BOOKMARK")
-        return watch
+        with contextlib.closing(watch):
+            self.assertEqual(next(watch)["type"], "BOOKMARK")
+            yield watch
 
     def make(self, name: str, labels: Any = None, **data: str) -> dict[str, Any]:
         code, made = self.admin.request("POST", MAPS, config_map(name, labels, **data))
@@ -393,25 +395,22 @@ class Faults(ApiTestCase):
         self.assertEqual([(e["type"], e["object"]["code"]) for e in events], [("ERROR", 410)])
 
     def test_reordered_events_change_places(self) -> None:
-        self.lab.api("fault", "watch,configmaps,reorder,times=1")
-        version = self.version()
-        watch = self.opened(version)
-        self.make("a")
-        self.make("b")
-        events = until(watch, 2)
+        with self.opened(self.version()) as watch:
+            self.lab.api("fault", "watch,configmaps,reorder,times=1")
+            self.make("a")
+            self.make("b")
+            events = until(watch, 2)
         self.assertEqual(events, [("ADDED", "b"), ("ADDED", "a")])
 
     def test_events_are_sent_twice_or_never(self) -> None:
         for kind, names in (("duplicate", ["a", "a", "b"]), ("skip", ["b"])):
-            self.lab.api("fault", f"watch,configmaps,{kind},times=1")
-            version = self.version()
             for name in "ab":
                 self.admin.request("DELETE", f"{MAPS}/{name}")
-            version = self.version()
-            watch = self.opened(version)
-            self.make("a")
-            self.make("b")
-            events = until(watch, len(names))
+            with self.opened(self.version()) as watch:
+                self.lab.api("fault", f"watch,configmaps,{kind},times=1")
+                self.make("a")
+                self.make("b")
+                events = until(watch, len(names))
             self.assertEqual([name for _, name in events], names, kind)
 
     def test_a_hole_says_nothing_and_stays_open(self) -> None:
