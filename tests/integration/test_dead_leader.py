@@ -33,28 +33,38 @@ class DeadLeader(MusterTestCase):
     def died(self, lab: Lab) -> list[str]:
         return [pod for pod in lab.pods() if " starts, restart 1" in lab.log(pod)]
 
+    def leaders(self, lab: Lab) -> set[str]:
+        log = "".join(lab.log(pod) for pod in lab.pods())
+        return set(re.findall(r"pod=(\S+) event=leading", log))
+
     @on_servers(*POINTS, first=len(KILL_AFTER))
     def test_another_finishes_from_ten_points(self, point: tuple[str, int]) -> None:
-        server, after = point
+        for again in (True, True, False):
+            if self.goes_on(*point, again):
+                return
+
+    def goes_on(self, server: str, after: int, again: bool) -> bool:
+        """False if the machine was so busy that two led before the k-th command: nobody dies then."""
         mark = Path(f"/tmp/mlt-mark-{server}-{after}-{time.monotonic_ns()}")
         settings: dict[str, Any] = {
-            # so long that nobody else leads before the k-th command, however busy the machine is
-            "kubernetes.leaseSeconds": 8, "lab.backoff": 30,
+            "kubernetes.leaseSeconds": 3, "lab.backoff": 30,
             "lab.agentEnv": f"MUSTER_TEST_EXIT_AFTER={after} MUSTER_TEST_EXIT_MARK={mark}"}
         try:
             with Lab(pods=PODS, server=server, settings=settings) as lab:
                 begin = time.monotonic()
                 lab.up(wait="running")
-                self.wait_until(mark.exists, 30, f"an agent dies after its command {after}")
+                self.wait_until(lambda: mark.exists() or len(self.leaders(lab)) > 1, 30,
+                                f"an agent dies after its command {after}")
+                if again and not mark.exists():
+                    return False
                 lab.wait("formed", timeout=60)
                 took = time.monotonic() - begin
-                log = "".join(lab.log(pod) for pod in lab.pods())
-                leaders = set(re.findall(r"pod=(\S+) event=leading", log))
                 self.wait_until(lambda: self.died(lab), 40, "the dead agent is restarted")
                 records = [cm for cm in lab.get("configmaps") if "muster" in cm["metadata"]["name"]]
                 self.assertEqual(len(records), 1)
                 print(f"{server}: after command {after:2}: formed {took:.1f} s later, led by "
-                      f"{leaders}")
+                      f"{self.leaders(lab)}")
+                return True
         finally:
             mark.unlink(missing_ok=True)
 

@@ -25,11 +25,11 @@ class Grace(DrainTestCase):
             cluster = self.formed(lab)
             lab.load_start()
             handed = [f"{grace} s: {self.hands_over(lab, pod, grace):.2f} s"
-                      for pod, grace in zip(cluster.masters(), (120, 30, 8))]
+                      for pod, grace in zip(cluster.masters(), (120, 30, 5))]
             lab.wait("formed", timeout=60)
             alone = self.without_replicas(cluster)
             left = [f"{grace} s: {self.leaves(lab, pod, grace):.2f} s"
-                    for (pod, _), grace in zip(alone[:2], (8, 30))]
+                    for (pod, _), grace in zip(alone[:2], (5, 30))]
             late = self.takes_the_first_chance(lab, *alone[2], grace=120)
             for _, replica in alone[:2]:
                 lab.release(replica)

@@ -315,13 +315,12 @@ class HostileCase(MusterTestCase):
             self.assertEqual(changes, [])
         self.stop()
         self.assertEqual(self.agent.returncode, 0, self.log()[-2000:])
-        lines = self.log().splitlines()
-        for line in lines:
+        for line in self.log().splitlines():
             if self.format == "json":
                 self.assertIn("event", json.loads(line))
             else:
                 self.assertRegex(line, rf"\A{LOGFMT.pattern}\Z")
-        self.assertLess(len(lines), 150)
+        self.assertLess(len(self.log().splitlines()), 150)
 
 
 ID = b"a" * 40
@@ -478,8 +477,8 @@ class Clients(HostileCase):
                         other.send(b"GET /livez HTTP/1.1\r\nX-A: ")
                     except OSError:
                         pass
-                times.append(self.wait_until(self.quick, 10, "an answer within a second, beside "
-                                             f"{number + 1} slow clients"))
+                times.append(self.quick() or self.quick() or self.quick() or 9)  # as the kubelet
+                self.assertLess(times[-1], 9, f"no quick answer beside {number + 1} slow clients")
         for client in slow:
             client.close()
         print(f"slowest answer {max(times):.3f} s", end=" ")
