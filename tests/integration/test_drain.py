@@ -98,8 +98,7 @@ class Ends(DrainTestCase):
             lab.pause(pod, "agent")
             lab.delete(pod, wait=False)
             self.wait_until(lambda: cluster.role(pod) == "slave", 40, "the leader hands over")
-            self.wait_until(lambda: any("its agent is silent: its" in line
-                                        for line in told(lab, "turn")), 10, "whoever leads says so")
+            self.anyone_says(lab, "its agent is silent: its", 10, 0)
             lab.resume(pod, "agent")
             lab.wait("formed", timeout=90)
             lab.load_stop()

@@ -477,11 +477,12 @@ class Clients(HostileCase):
                         other.send(b"GET /livez HTTP/1.1\r\nX-A: ")
                     except OSError:
                         pass
-                times.append(self.quick() or self.quick() or self.quick() or 9)  # as the kubelet
-                self.assertLess(times[-1], 9, f"no quick answer beside {number + 1} slow clients")
+                times += [self.alive() or 9 for _ in range(10)]
         for client in slow:
             client.close()
-        print(f"slowest answer {max(times):.3f} s", end=" ")
+        times.sort()
+        print(f"99 of 100 answers within {times[-2]:.3f} s, slowest {times[-1]:.3f} s", end=" ")
+        self.assertLess(times[-2], 1.0)
         for request in (b"POST /livez HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
                         b"GET /" + b"x" * 1048576 + b" HTTP/1.1\r\n\r\n", b"\x00" * 5000,
                         b"DELETE / HTTP/1.1\r\n\r\n", b"GET /%n%s HTTP/1.1\r\n\r\n"):
