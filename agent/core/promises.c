@@ -241,6 +241,31 @@ static struct promise judge_memory(const struct judge *j)
     return missing ? unknown(missing) : held();
 }
 
+/* Who cannot write refuses its clients' writes as a rule (MISCONF), and loses them else. */
+static struct promise judge_disk(const struct judge *j)
+{
+    const struct pod *missing = NULL;
+    for (size_t i = 0; i < j->world->pod_count; i++) {
+        const struct pod *pod = &j->world->pods[i];
+        const struct server *server = &pod->server;
+        if (!j->facts->fresh[i])
+            continue;
+        if (server->aof == 1 && !server->aof_written)
+            return broken(arena_format(
+                j->arena, "the last write of %s to its AOF failed: is its disk full?", pod->name));
+        if (server->rdb_saves == 1 && !server->rdb_written)
+            return broken(arena_format(
+                j->arena, "the last snapshot of %s failed: is its disk full?", pod->name));
+        if (server->aof < 0 || server->rdb_saves < 0)
+            missing = pod;
+    }
+    if (!j->roster->complete)
+        return unknown(ASKS_FEW);
+    return missing ? unknown(arena_format(j->arena, "%s does not say what it writes to its disk",
+                                          missing->name))
+                   : held();
+}
+
 static struct promise judge_node_loss(const struct judge *j)
 {
     return (struct promise){j->survival->node, j->survival->node_why};
@@ -293,12 +318,19 @@ void promises_judge(const struct world *world, const struct facts *facts,
                     struct arena *arena, struct promise ret_promises[PROMISE_COUNT])
 {
     static struct promise (*const judges[PROMISE_COUNT])(const struct judge *) = {
-        [PROMISE_SLOTS] = judge_slots,         [PROMISE_MAJORITY] = judge_majority,
-        [PROMISE_SERVERS] = judge_servers,     [PROMISE_REPLICAS] = judge_replicas,
-        [PROMISE_AGREEMENT] = judge_agreement, [PROMISE_MOVES] = judge_moves,
-        [PROMISE_MEMORY] = judge_memory,       [PROMISE_NODE_LOSS] = judge_node_loss,
-        [PROMISE_ZONE_LOSS] = judge_zone_loss, [PROMISE_LEADER] = judge_leader,
-        [PROMISE_AGENTS] = judge_agents,       [PROMISE_API] = judge_api,
+        [PROMISE_SLOTS] = judge_slots,
+        [PROMISE_MAJORITY] = judge_majority,
+        [PROMISE_SERVERS] = judge_servers,
+        [PROMISE_REPLICAS] = judge_replicas,
+        [PROMISE_AGREEMENT] = judge_agreement,
+        [PROMISE_MOVES] = judge_moves,
+        [PROMISE_MEMORY] = judge_memory,
+        [PROMISE_DISK] = judge_disk,
+        [PROMISE_NODE_LOSS] = judge_node_loss,
+        [PROMISE_ZONE_LOSS] = judge_zone_loss,
+        [PROMISE_LEADER] = judge_leader,
+        [PROMISE_AGENTS] = judge_agents,
+        [PROMISE_API] = judge_api,
     };
     const struct judge j = {world, facts, roster, survival, arena};
     for (int kind = 0; kind < PROMISE_COUNT; kind++)

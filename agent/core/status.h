@@ -79,6 +79,7 @@ struct status_pod {
     X(PROMISE_AGREEMENT, "agreement", "all servers see the same cluster")                    \
     X(PROMISE_MOVES, "moves", "no slot is half-moved")                                       \
     X(PROMISE_MEMORY, "memory", "no primary is near a maxmemory at which it refuses writes") \
+    X(PROMISE_DISK, "disk", "every server writes what it keeps to its disk")                 \
     X(PROMISE_NODE_LOSS, "node-loss", "the loss of any one node is survived")                \
     X(PROMISE_ZONE_LOSS, "zone-loss", "the loss of any one zone is survived")                \
     X(PROMISE_LEADER, "leader", "one agent leads")                                           \

@@ -463,6 +463,33 @@ static void test_a_primary_that_will_refuse_writes_is_told_of_before(void **stat
     assert_int_equal(s->check, CHECK_UNKNOWN);
 }
 
+static void test_a_server_that_cannot_write_is_told_of(void **state)
+{
+    struct fixture *f = *state;
+    struct world_build *b = world_build_formed(&f->arena, 3, 6);
+    struct server *server = &b->pods[4].server;
+    server->aof = server->rdb_saves = 1;
+    server->aof_written = server->rdb_written = true;
+    assert_others_held(look(f, b), 0);
+    server->aof_written = false;
+    const struct status *s = look(f, b);
+    assert_promise(s, PROMISE_DISK, HELD_NO,
+                   "the last write of muster-4 to its AOF failed: is its disk full?");
+    assert_others_held(s, BIT(PROMISE_DISK));
+    assert_int_equal(s->check, CHECK_PROMISE);
+    /* Of what a server does not keep nothing is asked. */
+    server->aof = 0;
+    assert_others_held(look(f, b), 0);
+    server->rdb_written = false;
+    assert_promise(look(f, b), PROMISE_DISK, HELD_NO,
+                   "the last snapshot of muster-4 failed: is its disk full?");
+    server->rdb_saves = 0;
+    assert_others_held(look(f, b), 0);
+    server->rdb_saves = -1;
+    assert_promise(look(f, b), PROMISE_DISK, HELD_UNKNOWN,
+                   "muster-4 does not say what it writes to its disk");
+}
+
 static void test_leader_agents_and_api_are_promises(void **state)
 {
     struct fixture *f = *state;
@@ -600,7 +627,7 @@ static void test_a_follower_knows_slots_but_not_survival(void **state)
     assert_string_equal(s->weakest, "");
     static const enum promise_kind unknown[] = {
         PROMISE_SERVERS,   PROMISE_REPLICAS,  PROMISE_AGREEMENT, PROMISE_MOVES,
-        PROMISE_NODE_LOSS, PROMISE_ZONE_LOSS, PROMISE_MEMORY};
+        PROMISE_NODE_LOSS, PROMISE_ZONE_LOSS, PROMISE_MEMORY,    PROMISE_DISK};
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
         assert_promise(s, unknown[i], HELD_UNKNOWN, "this agent does not ask every server");
     assert_promise(s, PROMISE_AGENTS, HELD_UNKNOWN, "this agent does not ask every agent");
@@ -716,6 +743,7 @@ int main(void)
         TEST(test_views_that_differ_are_counted),
         TEST(test_an_open_slot_is_a_move_half_done),
         TEST(test_a_primary_that_will_refuse_writes_is_told_of_before),
+        TEST(test_a_server_that_cannot_write_is_told_of),
         TEST(test_leader_agents_and_api_are_promises),
         TEST(test_copies_on_one_node_are_the_weakest_spot),
         TEST(test_copies_in_one_zone_are_named_after_nodes),
