@@ -110,9 +110,14 @@ static int64_t held_gone_ms(const struct planner *p)
  * FORCE asks for the same votes without either question. Redis tries for 4 x NT; the rest is for
  * gossip and the clocks (DESIGN 5.3).
  */
+static int64_t held_again_ms(const struct planner *p)
+{
+    return 4 * held_node_timeout_ms(p) + 10000;
+}
+
 static bool held_may_force(const struct planner *p, const struct pod *held, int64_t *ret_after_ms)
 {
-    *ret_after_ms = 4 * held_node_timeout_ms(p) + 10000;
+    *ret_after_ms = held_again_ms(p);
     return (held ? held_for_ms(p, held) : held_gone_ms(p)) >= *ret_after_ms;
 }
 
@@ -190,7 +195,7 @@ static bool held_obey(struct planner *p)
 {
     struct takeover_verdict *verdict = &p->plan->takeover;
     takeover_judge(p->world, p->facts, verdict);
-    if (!p->world->takeover.asked_ms || !verdict->lost)
+    if (!p->world->takeover.asked_ms || !verdict->part)
         return false;
     bool sees_all = planner_sees_all(p);
     p->plan->wants_views = true;
@@ -200,9 +205,11 @@ static bool held_obey(struct planner *p)
         planner_say(p, "a person has ordered a takeover: waiting for the views of all servers");
         return true;
     }
-    struct action a = planner_action(p, ACTION_TAKEOVER, verdict->heir, AUTHORITY_LEADER);
+    struct action a = planner_action(p, verdict->lost ? ACTION_TAKEOVER : ACTION_FORCE,
+                                     verdict->heir, AUTHORITY_LEADER);
     a.require = REQUIRE_REPLICA;
     a.subject = verdict->primary;
+    a.value = verdict->lost ? 0 : held_again_ms(p);
     (void)planner_add(p, a);
     planner_say(p, "a person has ordered it, and %s", verdict->reason);
     return true;

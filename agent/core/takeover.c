@@ -95,7 +95,9 @@ static bool ask_heir(struct takeover *t)
     t->verdict->heir = heir;
     t->verdict->primary = t->shard->primary;
     text_format(t->verdict->reason, sizeof t->verdict->reason,
-                "most primaries are lost: %s can take over the %u slots of node %.8s",
+                t->verdict->lost
+                    ? "most primaries are lost: %s can take over the %u slots of node %.8s"
+                    : "nobody was elected: %s can ask for the votes for the %u slots of node %.8s",
                 w->pods[heir].name, t->shard->slot_count, t->shard->primary.hex);
     return true;
 }
@@ -109,9 +111,35 @@ static size_t takeover_voters(const struct facts *facts)
 }
 
 /* Since when it has been so without a break; 0 = not. */
-static int64_t takeover_since_ms(const struct takeover_watch *watch, int64_t now_ms)
+static int64_t takeover_since_ms(const struct takeover_watch *watch, int64_t since_ms,
+                                 int64_t now_ms)
 {
-    return now_ms - watch->judged_ms > TAKEOVER_BLIND_MS ? 0 : watch->lost_since_ms;
+    return now_ms - watch->judged_ms > TAKEOVER_BLIND_MS ? 0 : since_ms;
+}
+
+/* Most are lost: none may be one that is only cut off, for with it the whole side would be. */
+static void takeover_judge_most(struct takeover *t)
+{
+    for (size_t s = 0; s < t->facts->shard_count; s++) {
+        t->shard = &t->facts->shards[s];
+        if (!shard_votes(t->facts, t->shard) && !(ask_taken(t) && ask_pod(t) && ask_views(t)))
+            return;
+    }
+    for (size_t s = 0; s < t->facts->shard_count && t->verdict->heir == NO_POD; s++) {
+        t->shard = &t->facts->shards[s];
+        if (!shard_votes(t->facts, t->shard))
+            (void)ask_heir(t);
+    }
+}
+
+/* Most answer, and vote: each that is lost is judged for itself. */
+static void takeover_judge_rest(struct takeover *t)
+{
+    for (size_t s = 0; s < t->facts->shard_count && t->verdict->heir == NO_POD; s++) {
+        t->shard = &t->facts->shards[s];
+        if (!shard_votes(t->facts, t->shard) && ask_taken(t) && ask_pod(t) && ask_views(t))
+            (void)ask_heir(t);
+    }
 }
 
 void takeover_judge(const struct world *world, const struct facts *facts,
@@ -120,27 +148,22 @@ void takeover_judge(const struct world *world, const struct facts *facts,
     *ret_verdict = (struct takeover_verdict){.judged = true, .heir = NO_POD};
     struct takeover t = {.world = world, .facts = facts, .verdict = ret_verdict};
     size_t votes = takeover_voters(facts);
-    if (!facts->shard_count || votes > facts->shard_count / 2)
+    ret_verdict->part = votes < facts->shard_count;
+    ret_verdict->lost = ret_verdict->part && votes <= facts->shard_count / 2;
+    if (!ret_verdict->part)
         return;
-    ret_verdict->lost = true;
-    int64_t since_ms = takeover_since_ms(&world->takeover, world->now_ms);
-    if (!since_ms || world->now_ms - since_ms < TAKEOVER_STUCK_MS) {
+    const struct takeover_watch *watch = &world->takeover;
+    int64_t since_ms = takeover_since_ms(
+        watch, ret_verdict->lost ? watch->lost_since_ms : watch->part_since_ms, world->now_ms);
+    bool early = !since_ms || world->now_ms - since_ms < TAKEOVER_STUCK_MS;
+    if (early && ret_verdict->lost)
         (void)refuse(&t, "%zu of %zu primaries answer, for %d s: too early to call them lost",
                      votes, facts->shard_count,
                      since_ms ? (int)((world->now_ms - since_ms) / 1000) : 0);
-        return;
-    }
-    /* None may be one that is only cut off: with it the whole side would be. */
-    for (size_t s = 0; s < facts->shard_count; s++) {
-        t.shard = &facts->shards[s];
-        if (!shard_votes(facts, t.shard) && !(ask_taken(&t) && ask_pod(&t) && ask_views(&t)))
-            return;
-    }
-    for (size_t s = 0; s < facts->shard_count && ret_verdict->heir == NO_POD; s++) {
-        t.shard = &facts->shards[s];
-        if (!shard_votes(facts, t.shard))
-            (void)ask_heir(&t);
-    }
+    else if (ret_verdict->lost && !early)
+        takeover_judge_most(&t);
+    else if (!early)
+        takeover_judge_rest(&t);
 }
 
 bool takeover_answer(const struct world *world, const struct takeover_verdict *verdict,
@@ -160,7 +183,7 @@ bool takeover_answer(const struct world *world, const struct takeover_verdict *v
     else if (!verdict->judged)
         text_format(ret_answer, TAKEOVER_ANSWER_SIZE,
                     "whether primaries are lost was not judged yet: %s", said);
-    else if (!verdict->lost)
+    else if (!verdict->reason[0])
         text_format(ret_answer, TAKEOVER_ANSWER_SIZE,
                     "most primaries answer: Redis elects where it has to");
     else
@@ -172,9 +195,11 @@ bool takeover_answer(const struct world *world, const struct takeover_verdict *v
 void takeover_note(struct takeover_watch *watch, const struct takeover_verdict *verdict,
                    int64_t now_ms)
 {
-    if (verdict->judged && verdict->lost) {
-        if (!takeover_since_ms(watch, now_ms))
-            watch->lost_since_ms = now_ms;
+    if (verdict->judged && verdict->part) {
+        int64_t part_ms = takeover_since_ms(watch, watch->part_since_ms, now_ms);
+        int64_t lost_ms = takeover_since_ms(watch, watch->lost_since_ms, now_ms);
+        watch->part_since_ms = part_ms ? part_ms : now_ms;
+        watch->lost_since_ms = !verdict->lost ? 0 : lost_ms ? lost_ms : now_ms;
         watch->judged_ms = now_ms;
     } else if (verdict->judged) {
         *watch = (struct takeover_watch){0};

@@ -13,7 +13,9 @@
  *   nobody is taking its slots, nor those of another that is lost, already;
  *   all known replicas of its shard answer, and the one that has most takes over.
  *
- * One shard after the other, until a majority can elect again; Redis does the rest.
+ * One shard after the other, until a majority can elect again. Redis does the rest, but not for a
+ * replica that had lost its primary for longer than cluster-replica-validity-factor allows: by the same
+ * word and checks it is told to ask for the votes (FORCE), once nobody was elected for as long.
  */
 #ifndef MUSTER_CORE_TAKEOVER_H
 #define MUSTER_CORE_TAKEOVER_H
@@ -33,7 +35,9 @@
 struct takeover_verdict {
     bool judged;            /* else nothing is known of the rest */
     bool lost;              /* most primaries do not answer */
-    size_t heir;            /* this pod's server may take over now; NO_POD = nobody's */
+    bool part;              /* some do not */
+    size_t heir;            /* this pod's server may take over now, while not most are lost by
+                               votes; NO_POD = nobody's */
     struct node_id primary; /* from whom */
     char reason
         [TAKEOVER_REASON_SIZE]; /* what would be done, or what stands against it; "" = nothing is lost */

@@ -217,7 +217,8 @@ struct crash_watch {
 /* Most primaries are lost, as the leader has seen it (core/takeover.h). */
 struct takeover_watch {
     int64_t lost_since_ms; /* 0 = they are not */
-    int64_t judged_ms;     /* when it was seen last that they are */
+    int64_t part_since_ms; /* likewise, any of them */
+    int64_t judged_ms;     /* when it was seen last that one is */
     int64_t asked_ms;      /* when a person ordered that others take over; 0 = nobody did */
 };
 

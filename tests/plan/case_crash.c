@@ -34,6 +34,8 @@ bool case_takeover_read(struct world *world, struct span words)
     int64_t number = 0;
     if (case_number(words, "lost", &number))
         world->takeover.lost_since_ms = world->now_ms - number;
+    if (case_number(words, "part", &number))
+        world->takeover.part_since_ms = world->now_ms - number;
     world->takeover.judged_ms = world->now_ms - 1000;
     if (case_word(words, "asked"))
         world->takeover.asked_ms = world->now_ms - 1000;

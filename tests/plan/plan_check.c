@@ -120,10 +120,13 @@ static const char *check_takeover(const struct world *world, const struct pod *p
     const struct pod *held = m ? world_pod_by_name(world, m->pod) : NULL;
     const struct gate_word *word = held ? world_gate_word(world, held) : NULL;
     bool gone = a->kind == ACTION_FORCE && check_is_gone(world, &a->subject);
-    bool ordered = world->takeover.asked_ms && a->kind == ACTION_TAKEOVER;
+    const struct takeover_watch *watch = &world->takeover;
+    bool by_vote = a->kind == ACTION_FORCE;
+    bool ordered = watch->asked_ms && (!by_vote || watch->part_since_ms);
+    int64_t since_ms = by_vote ? watch->part_since_ms : watch->lost_since_ms;
     if (ordered && held && held->ip[0] && !word && !world_server_fresh(world, held))
         return "of a primary that may run behind a partition";
-    gone |= ordered && world->now_ms - world->takeover.lost_since_ms >= TAKEOVER_STUCK_MS;
+    gone |= ordered && world->now_ms - since_ms >= TAKEOVER_STUCK_MS;
     if (!gone && (!word || word->data || held->server.reach != REACH_REFUSED))
         return "of a primary that may run";
     if (!(a->require & REQUIRE_REPLICA) || !pod->server.keys ||

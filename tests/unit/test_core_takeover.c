@@ -35,6 +35,9 @@ static void test_a_person_is_told_the_truth(void **state)
     verdict.judged = true;
     assert_false(ask(&world, &verdict));
     assert_string_equal(answer, "most primaries answer: Redis elects where it has to");
+    verdict.part = true; /* for a moment only: nothing stands against it yet */
+    assert_false(ask(&world, &verdict));
+    assert_string_equal(answer, "most primaries answer: Redis elects where it has to");
     verdict.lost = true;
     text_format(verdict.reason, sizeof verdict.reason, "muster-1 is there");
     assert_false(ask(&world, &verdict));
@@ -53,7 +56,7 @@ static void test_what_was_not_judged_changes_nothing(void **state)
 {
     (void)state;
     struct takeover_watch watch = {0};
-    struct takeover_verdict lost = {.judged = true, .lost = true};
+    struct takeover_verdict lost = {.judged = true, .part = true, .lost = true};
     struct takeover_verdict unknown = {0};
     struct takeover_verdict found = {.judged = true};
     takeover_note(&watch, &lost, T0);
@@ -66,6 +69,23 @@ static void test_what_was_not_judged_changes_nothing(void **state)
     takeover_note(&watch, &found, T0 + 20000);
     assert_int_equal(watch.lost_since_ms, 0);
     assert_int_equal(watch.asked_ms, 0);
+}
+
+static void test_a_majority_that_is_back_does_not_end_the_rest(void **state)
+{
+    (void)state;
+    struct takeover_watch watch = {0};
+    struct takeover_verdict lost = {.judged = true, .part = true, .lost = true};
+    struct takeover_verdict part = {.judged = true, .part = true};
+    takeover_note(&watch, &lost, T0);
+    watch.asked_ms = T0 + 1000;
+    takeover_note(&watch, &part, T0 + 2000);
+    assert_int_equal(watch.lost_since_ms, 0);
+    assert_int_equal(watch.part_since_ms, T0);
+    assert_int_equal(watch.asked_ms, T0 + 1000);
+    takeover_note(&watch, &lost, T0 + 3000);
+    assert_int_equal(watch.lost_since_ms, T0 + 3000);
+    assert_int_equal(watch.part_since_ms, T0);
 }
 
 static void test_a_word_is_old_after_a_minute(void **state)
@@ -84,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_person_is_told_the_truth),
         cmocka_unit_test(test_what_was_not_judged_changes_nothing),
+        cmocka_unit_test(test_a_majority_that_is_back_does_not_end_the_rest),
         cmocka_unit_test(test_a_word_is_old_after_a_minute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
