@@ -293,6 +293,7 @@ enum guard {
     GUARD_PLACE = 1 << 11,   /* roles are moved by the rules of a hand-over, in a quiet cluster */
     GUARD_HEIR = 1 << 12,    /* a crashed primary's slots go to who has its data */
     GUARD_FENCE = 1 << 13, /* TAKEOVER of a primary that is held only, not of one that is silent */
+    GUARD_LEASE = 1 << 14, /* a leader sends nothing once its Lease may be another's */
 };
 
 struct world {

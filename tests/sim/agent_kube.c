@@ -187,9 +187,16 @@ static int64_t kube_way_back(struct sim *sim, struct agent *agent, enum api_answ
 
 /* ---- the Lease ---- */
 
-bool agent_may_act(const struct sim *sim, const struct agent *agent)
+bool agent_leads(const struct sim *sim, const struct agent *agent)
 {
     return lease_may_act(&agent->lease, agent_clock_ms(sim, agent));
+}
+
+bool agent_may_act(const struct sim *sim, const struct agent *agent)
+{
+    if (sim->options.guards_off & GUARD_LEASE)
+        return agent->lease.held_ms && !agent->lease.releasing;
+    return agent_leads(sim, agent);
 }
 
 /* Microseconds until the agent's clock shows `clock_ms`. */

@@ -85,7 +85,7 @@ void check_send(struct sim *sim, const struct agent *agent, const struct action 
         sim_violation(sim, "%s sends \"%s\" behind the fence", name, text);
     for (int i = 0; i < PODS_MAX; i++)
         if (i != agent->index && sim->agents[i].alive &&
-            sim->now_us > sim->checks.two_leaders_until_us && agent_may_act(sim, &sim->agents[i]))
+            sim->now_us > sim->checks.two_leaders_until_us && agent_leads(sim, &sim->agents[i]))
             sim_violation(sim, "two leaders: %s sends \"%s\" while %s may act, too", name, text,
                           sim->redis[i].name);
 }

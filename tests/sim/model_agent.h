@@ -145,6 +145,8 @@ void agent_wake(struct sim *sim, struct agent *agent);
 void agent_kube_start(struct sim *sim, struct agent *agent);
 void agent_kube_changed(struct sim *sim, struct agent *agent, enum api_kind kind, size_t index);
 void agent_put_record(struct sim *sim, struct agent *agent, const struct action *action);
+bool agent_leads(const struct sim *sim, const struct agent *agent);
+/* As it believes: without GUARD_LEASE for as long as it has heard of no other leader. */
 bool agent_may_act(const struct sim *sim, const struct agent *agent);
 int64_t agent_api_seen_ms(const struct agent *agent);
 bool agent_api_broken(struct sim *sim, const struct agent *agent);

@@ -76,6 +76,10 @@ static const struct proof {
      GUARD_FENCE,
      {"partition-halves", "partition-pod"},
      "I13: "},
+    {"without LEASE a leader that is cut off from the API acts beside the next one",
+     GUARD_LEASE,
+     {"partition-api", "server-crash", "volume-lost"},
+     "two leaders: "},
 };
 
 static uint64_t proof_faults(const struct proof *proof)
