@@ -103,31 +103,36 @@ static size_t roles_away(const struct planner *p)
 }
 
 /*
- * Reserves shards that lack a replica for those who are away: the ones elected last, by their epoch.
- * True if that leaves none which lacks one: then a newcomer had better wait.
+ * Reserves places in the shards that have fewest replicas for those who are away: the shards elected
+ * last, by their epoch. True if that leaves none which has no replica at all: then a newcomer had
+ * better wait.
  */
 static bool roles_reserve(const struct planner *p, struct placement_shard *shards)
 {
     const struct facts *f = p->facts;
     size_t away = roles_away(p);
+    unsigned fewest = (unsigned)p->world->replicas_per_primary;
+    for (size_t s = 0; s < f->shard_count; s++)
+        fewest = shards[s].replicas < fewest ? shards[s].replicas : fewest;
     size_t lacking = 0;
     for (size_t s = 0; s < f->shard_count; s++)
-        lacking += shards[s].replicas == 0;
-    if (!away || !lacking)
+        lacking += shards[s].replicas == fewest;
+    if (!away || fewest >= (unsigned)p->world->replicas_per_primary)
         return false;
     if (lacking <= away)
-        return true;
+        return !fewest;
     while (away--) {
         size_t newest = f->shard_count;
         uint64_t newest_epoch = 0;
         for (size_t s = 0; s < f->shard_count; s++) {
             uint64_t epoch = view_find(f->reference, &f->shards[s].primary)->epoch;
-            if (shards[s].replicas == 0 && (newest == f->shard_count || epoch > newest_epoch)) {
+            if (shards[s].replicas == fewest &&
+                (newest == f->shard_count || epoch > newest_epoch)) {
                 newest = s;
                 newest_epoch = epoch;
             }
         }
-        shards[newest].replicas = 1;
+        shards[newest].replicas++;
     }
     return false;
 }
