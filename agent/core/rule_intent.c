@@ -206,7 +206,8 @@ static bool form_can_elect(const struct planner *p)
 
 /*
  * A follower of the lost id that may yet become the heir. Where nobody can be elected, or the
- * follower must not be before it has copied something, an empty one has nothing to wait for.
+ * follower is not (Redis elects nobody who has never been in sync, clusterHandleSlaveFailover) or must
+ * not be before it has copied something, an empty one has nothing to wait for.
  */
 static bool form_may_inherit(const struct planner *p, const struct node_id *follower)
 {
@@ -215,7 +216,8 @@ static bool form_may_inherit(const struct planner *p, const struct node_id *foll
     size_t pod = facts_pod_of(p->facts, follower);
     if (pod == NO_POD || p->world->pods[pod].server.keys > 0)
         return true;
-    return form_can_elect(p) && p->world->pods[pod].server.no_failover != 1;
+    const struct server *s = &p->world->pods[pod].server;
+    return form_can_elect(p) && s->no_failover != 1 && !s->link_never;
 }
 
 /* What one view says of the slots of a member that lost its id. */

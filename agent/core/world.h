@@ -69,8 +69,9 @@ struct server {
     bool primary;             /* else replica */
     char primary_ip[IP_SIZE]; /* of a replica */
     uint16_t primary_port;
-    bool link_up;   /* of a replica: connected to its primary and in sync */
-    int64_t offset; /* replication offset: written (primary) or applied (replica), bytes */
+    bool link_up;    /* of a replica: connected to its primary and in sync */
+    bool link_never; /* it never was, since its process started: Redis elects none such by itself */
+    int64_t offset;  /* replication offset: written (primary) or applied (replica), bytes */
     char replid[RUN_ID_SIZE]; /* names the history that the offset counts in; "" = unknown */
     struct replica_addr online[REPLICAS_TOLD_MAX]; /* of a primary: who gets its writes */
     size_t online_count;
@@ -292,8 +293,8 @@ enum guard {
     GUARD_KEPT = 1 << 10,    /* who lacks data of a primary that keeps its slots is not elected */
     GUARD_PLACE = 1 << 11,   /* roles are moved by the rules of a hand-over, in a quiet cluster */
     GUARD_HEIR = 1 << 12,    /* a crashed primary's slots go to who has its data */
-    GUARD_FENCE = 1 << 13, /* TAKEOVER of a primary that is held only, not of one that is silent */
-    GUARD_LEASE = 1 << 14, /* a leader sends nothing once its Lease may be another's */
+    GUARD_FENCE = 1 << 13,   /* TAKEOVER of a primary that is held or gone, not of a silent one */
+    GUARD_LEASE = 1 << 14,   /* a leader sends nothing once its Lease may be another's */
 };
 
 struct world {

@@ -50,6 +50,7 @@ enum info_field {
     F_PRIMARY_HOST,
     F_PRIMARY_PORT,
     F_LINK_STATUS,
+    F_LINK_DOWN,
     F_SYNCING,
     F_REPLICA_OFFSET,
     F_MEMORY,
@@ -79,6 +80,8 @@ static const struct field info_fields[] = {
     [F_PRIMARY_HOST] = {"master_host", FIELD_TEXT, INFO_REPLICATION, 0, IP_SIZE - 1, NULL, NULL},
     [F_PRIMARY_PORT] = {"master_port", FIELD_NUMBER, INFO_REPLICATION, 0, UINT16_MAX, NULL, NULL},
     [F_LINK_STATUS] = {"master_link_status", FIELD_WORD, INFO_REPLICATION, 0, 0, "up", "down"},
+    [F_LINK_DOWN] = {"master_link_down_since_seconds", FIELD_WORD, INFO_REPLICATION, 0, 0, "-1",
+                     NULL},
     [F_SYNCING] = {"master_sync_in_progress", FIELD_WORD, INFO_REPLICATION, 0, 0, "1", "0"},
     [F_REPLICA_OFFSET] = {"slave_repl_offset", FIELD_NUMBER, INFO_REPLICATION, -1, INT64_MAX, NULL,
                           NULL},
@@ -262,7 +265,7 @@ static int info_take_replication(const struct field_values *values, struct serve
     server->primary = primary;
     server->primary_ip[0] = '\0';
     server->primary_port = 0;
-    server->link_up = false;
+    server->link_up = server->link_never = false;
     server->offset = values->number[F_PRIMARY_OFFSET];
     server->replid[0] = '\0';
     if (fields_seen(values, F_REPLID))
@@ -272,6 +275,7 @@ static int info_take_replication(const struct field_values *values, struct serve
     (void)TEXT_COPY(server->primary_ip, values->text[F_PRIMARY_HOST]); /* likewise */
     server->primary_port = (uint16_t)values->number[F_PRIMARY_PORT];
     server->link_up = values->number[F_LINK_STATUS] && !values->number[F_SYNCING];
+    server->link_never = fields_seen(values, F_LINK_DOWN) && values->number[F_LINK_DOWN];
     server->offset = values->number[F_REPLICA_OFFSET];
     return 0;
 }

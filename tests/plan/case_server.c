@@ -119,9 +119,10 @@ static bool server_word(struct server *s, struct span key, struct span value)
         text_format(s->replid, sizeof s->replid, "%.*s", (int)value.len, value.ptr);
     else if (span_is(key, "online"))
         s->online_count = 0; /* "online=none" */
-    else if (span_is(key, "link"))
-        s->link_up = !span_is(value, "down");
-    else if (span_is(key, "state"))
+    else if (span_is(key, "link")) {
+        s->link_up = span_is(value, "up");
+        s->link_never = span_is(value, "never");
+    } else if (span_is(key, "state"))
         s->state_ok = !span_is(value, "fail");
     else if (span_is(key, "announce"))
         text_format(s->announce_ip, sizeof s->announce_ip, "%.*s",

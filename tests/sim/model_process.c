@@ -5,7 +5,6 @@
 
 #include "sim.h"
 
-#define NEVER_US (-SECONDS(1000000))
 #define REPL_TIMEOUT_US SECONDS(60)
 
 const struct redis_traits redis_traits_70 = {

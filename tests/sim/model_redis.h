@@ -93,6 +93,8 @@ struct redis_settings {
     int announce; /* address; 0 = not set */
 };
 
+#define NEVER_US (-SECONDS(1000000))
+
 enum repl_state { REPL_NONE = 0, REPL_CONNECT, REPL_SYNC, REPL_UP };
 
 struct redis_election {
@@ -111,8 +113,8 @@ struct redis_replication {
     uint64_t gen; /* of the attempt */
     int peer;     /* the process that answered there */
     uint64_t peer_run;
-    bool by_command; /* the primary was chosen by our REPLICATE */
-    int64_t down_since_us;
+    bool by_command;          /* the primary was chosen by our REPLICATE */
+    int64_t down_since_us;    /* NEVER_US: it was never up in this process */
     int64_t stalled_until_us; /* nothing comes over the link that is up */
     bool retry_due;           /* an attempt is in the queue */
     uint64_t lineage;
