@@ -107,7 +107,8 @@ static void drain_tell_handed(struct agent *agent)
 
 static void drain_tell_left(struct agent *agent, const struct drain_verdict *verdict)
 {
-    LOG(verdict->kept ? LOG_WARN : LOG_INFO, "drained", LOG_S("msg", verdict->reason),
+    LOG(verdict->kept || verdict->risks ? LOG_WARN : LOG_INFO, "drained",
+        LOG_S("msg", verdict->reason),
         LOG_I("waited_ms", agent->world.now_ms - agent->drain.since_ms));
     if (verdict->kept)
         drain_post(agent, true, "PrimaryNotHandedOver", verdict->reason);

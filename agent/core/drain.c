@@ -229,6 +229,7 @@ static void drain_keep(struct drain *d, bool whole, const char *why)
     else if (heirs.told)
         text_format(then, sizeof then, ", and %s waits for it", heirs.told->name);
     d->verdict->kept = true;
+    d->verdict->risks = open[0];
     drain_say(d, DRAIN_LEAVE, "%s stops as the primary of %u slots: %s%s", d->pod->name, slots, why,
               then);
 }
@@ -400,11 +401,13 @@ static void drain_judge_silent(struct drain *d)
         drain_say(d, DRAIN_LEAVE, "the server of %s has ended", name);
     else if (s && s->reach == REACH_LOADING && s->asked_ms >= d->watch->since_ms)
         drain_say(d, DRAIN_LEAVE, "%s is loading its data and serves nothing", name);
-    else if (d->lasts_ms >= d->kept_ms)
+    else if (d->lasts_ms < d->kept_ms)
+        drain_say(d, DRAIN_WAIT, "%s: what its server owns is not known yet", name);
+    else {
+        d->verdict->risks = true;
         drain_say(d, DRAIN_LEAVE, "%s stops: for %d s its server did not tell what it owns", name,
                   (int)(d->lasts_ms / 1000));
-    else
-        drain_say(d, DRAIN_WAIT, "%s: what its server owns is not known yet", name);
+    }
 }
 
 /*

@@ -66,7 +66,8 @@ struct drain_verdict {
     size_t heir; /* DRAIN_WAIT: CLUSTER FAILOVER to this pod's server, now; NO_POD = to nobody */
     bool tells;  /* DRAIN_WAIT: followers are to be told that they wait for it, now */
     bool kept;   /* DRAIN_LEAVE: it stops as the owner of its slots */
-    bool hurry;  /* what others say is to be asked for at once */
+    bool risks; /* DRAIN_LEAVE: who lacks some of its data may be elected: they could not be told */
+    bool hurry; /* what others say is to be asked for at once */
     int64_t again_ms;               /* until its next limit, of which no news tells; 0 = never */
     char reason[DRAIN_REASON_SIZE]; /* a sentence for people */
 };

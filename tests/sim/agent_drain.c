@@ -51,5 +51,7 @@ void agent_answer_drain(struct sim *sim, struct agent *agent, const struct plan 
     if (plan->drain.step != DRAIN_LEAVE)
         return;
     sim_trace(sim, sim->redis[agent->index].name, "drained: %s", plan->drain.reason);
+    sim->pods[agent->index].drain.risks = plan->drain.risks;
+    sim->stats->risks += plan->drain.risks;
     pods_let_go(sim, agent->index);
 }

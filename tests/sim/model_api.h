@@ -99,7 +99,8 @@ struct gate_model { /* a server's hook that asks whether it may start (agent/hoo
 
 struct drain_model { /* a pod's preStop (agent/hook/probe.c) */
     bool asking;
-    bool goes; /* it was told that its server may stop */
+    bool goes;  /* it was told that its server may stop */
+    bool risks; /* and that who lacks some of its data may be elected */
     int64_t since_us;
 };
 

@@ -224,7 +224,7 @@ static void on_removed(struct sim *sim, const struct event *event)
     struct drain_model *drain = &sim->pods[event->who].drain;
     if ((drain->asking || drain->goes) && redis_running(sim, r))
         repl_drain(sim, r);
-    if (drain->goes && sim->setup.volumes && r->phase == REDIS_UP)
+    if (drain->goes && !drain->risks && sim->setup.volumes && r->phase == REDIS_UP)
         check_stops(sim, r);
     *drain = (struct drain_model){0};
     bool reset = event->other || sim_chance(sim, 500);

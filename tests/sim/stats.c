@@ -40,10 +40,11 @@ void stats_print(const struct stats *s, double seconds)
            s->elections, s->syncs, s->wipes);
     printf("gate: waits %" PRIu64 ", go %" PRIu64 ", rewritten %" PRIu64 ", alone %" PRIu64
            ", empty %" PRIu64 ", without its agent %" PRIu64 "; takeovers %" PRIu64
-           ", forced %" PRIu64 ", handed over %" PRIu64 ", after a crash %" PRIu64 "\n",
+           ", forced %" PRIu64 ", handed over %" PRIu64 ", after a crash %" PRIu64
+           ", stopped at a risk %" PRIu64 "\n",
            s->verdicts[GATE_WAIT], s->verdicts[GATE_GO], s->verdicts[GATE_GO_REWRITTEN],
            s->verdicts[GATE_GO_ALONE], s->verdicts[GATE_GO_EMPTY], s->hooks_alone, s->takeovers,
-           s->forced, s->handovers, s->crashes);
+           s->forced, s->handovers, s->crashes, s->risks);
     if (s->schedules)
         printf("converged after the last fault within: mean %.1f s, longest %.1f s\n",
                (double)s->converge_ms_sum / 1000 / (double)s->schedules,

@@ -27,6 +27,7 @@ struct stats {
     uint64_t forced;
     uint64_t handovers;
     uint64_t crashes; /* primaries whose slots went to a replica by the agent's order */
+    uint64_t risks;   /* drains that could not tell who lacks data to wait */
     uint64_t verdicts[GATE_GO_EMPTY + 1]; /* of the gate, by enum gate_verdict */
     uint64_t hooks_alone;                 /* started without a word of their agent */
     uint64_t converge_ms_max;
