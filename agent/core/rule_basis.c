@@ -198,6 +198,10 @@ static const char *basis_heir_waits(struct planner *p)
 static void basis_say_uncovered(struct planner *p)
 {
     const char *waits = basis_heir_waits(p);
+    if (!waits && p->plan->takeover.lost)
+        waits = "too few primaries answer for an election: waiting for their pods (muster "
+                "takeover, by a "
+                "person, gives up what is lost for good)";
     planner_say(p, "%u of %u slots are not served: %s%s", SLOT_COUNT - p->facts->slots_covered,
                 SLOT_COUNT, waits ? waits : "waiting for Redis's own election or for their pod",
                 basis_missing(p));
@@ -222,12 +226,11 @@ enum rule_verdict rule_serving(struct planner *p)
                     "ADDSLOTSRANGE)",
                     SLOT_COUNT - f->slots_assigned, SLOT_COUNT);
     else if (all_answer && f->slots_covered < SLOT_COUNT && basis_lost_majority(p))
-        planner_say(
-            p,
-            "%u of %u slots are not served, and too few primaries are left to elect their "
-            "replicas: a person must order CLUSTER FAILOVER TAKEOVER at one replica of each "
-            "shard that is not served",
-            SLOT_COUNT - f->slots_covered, SLOT_COUNT);
+        planner_say(p,
+                    "%u of %u slots are not served, and too few primaries are left to elect their "
+                    "replicas: muster takeover, by a person, lets these take over from what is "
+                    "lost for good",
+                    SLOT_COUNT - f->slots_covered, SLOT_COUNT);
     else if (f->slots_covered < SLOT_COUNT)
         basis_say_uncovered(p);
     return RULE_PASS;

@@ -168,6 +168,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
         .placement = sim->setup.placement ? PLACE_ENFORCE : PLACE_OFF,
         .placement_interval_ms = PLACEMENT_INTERVAL_MS,
         .place = agent->place,
+        .takeover = agent->takeover,
     };
     w->settling = w->now_ms < agent->settle_until_ms;
     memcpy(w->my_pod, sim->redis[agent->index].name, sizeof w->my_pod);
@@ -237,6 +238,8 @@ static void on_turn(struct sim *sim, const struct event *event)
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);
     place_note(&agent->place, &agent->world, &plan);
+    takeover_note(&agent->takeover, &plan.takeover, agent->world.now_ms);
+    agent->takeover_verdict = plan.takeover;
     sim->stats->turns++;
     turn_publish(sim, agent, &plan);
     agent_answer_crash(sim, agent, &plan);

@@ -9,6 +9,12 @@
 /* Detection, delays, and a second try (FACTS 0.3, 3). */
 #define ELECTION_US(nt_ms) (SECONDS(20) + 6 * MS(nt_ms))
 
+#define ALL_PODS ((1u << PODS_MAX) - 1)
+#define THE_API (1u << HOST_API)
+
+/* Hosts of `a` do not hear those of `b`, and the other way round. */
+void fault_cut(struct sim *sim, uint32_t a, uint32_t b, int64_t duration_us);
+
 /* Something is broken on purpose for so long. */
 void fault_lasts(struct sim *sim, int64_t duration_us);
 
@@ -53,5 +59,10 @@ bool fault_kept_away(struct sim *sim);
 bool fault_node_lost(struct sim *sim);
 bool fault_lagging_crash(struct sim *sim);
 bool fault_unsynced_crash(struct sim *sim);
+bool fault_primaries_gone(struct sim *sim);
+bool fault_primaries_cut_off(struct sim *sim);
+
+/* A person says `muster takeover` to whoever leads, again and again for so long. */
+void fault_person_takes_over(struct sim *sim, int64_t for_us);
 
 #endif

@@ -91,8 +91,9 @@ static bool fault_lease_lost(struct sim *sim)
  */
 static bool fault_record_deleted(struct sim *sim)
 {
-    if (!sim->api.now.record || fault_api_troubled(sim) || sim->faults.cuts ||
-        fault_leader_pod(sim) < 0)
+    int leader = fault_leader_pod(sim);
+    if (!sim->api.now.record || fault_api_troubled(sim) || sim->faults.cuts || leader < 0 ||
+        !sim->agents[leader].record_copy)
         return false;
     sim->faults.hold_us = sim->now_us + SECONDS(45);
     sim->faults.act_at_send = 0;
@@ -130,18 +131,19 @@ static void on_heal(struct sim *sim, const struct event *event)
     sim_trace(sim, "network", "partition healed");
 }
 
-static bool cut_for(struct sim *sim, uint32_t a, uint32_t b, int64_t longest_us)
+void fault_cut(struct sim *sim, uint32_t a, uint32_t b, int64_t duration)
 {
-    int64_t duration = sim_between(sim, MS(500), longest_us);
     cut_groups(sim, a, b, 1);
     sim->faults.cuts++;
     sim_after(sim, duration, on_heal, 0, 0, (uint64_t)b << 32 | a, NULL);
     fault_lasts(sim, duration);
-    return true;
 }
 
-#define ALL_PODS ((1u << PODS_MAX) - 1)
-#define THE_API (1u << HOST_API)
+static bool cut_for(struct sim *sim, uint32_t a, uint32_t b, int64_t longest_us)
+{
+    fault_cut(sim, a, b, sim_between(sim, MS(500), longest_us));
+    return true;
+}
 
 static bool fault_partition_pod(struct sim *sim)
 {
@@ -247,6 +249,8 @@ static const struct fault_kind {
     {"node-lost", fault_node_lost},
     {"lagging-crash", fault_lagging_crash},
     {"unsynced-crash", fault_unsynced_crash},
+    {"primaries-gone", fault_primaries_gone},
+    {"primaries-cut-off", fault_primaries_cut_off},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

@@ -132,6 +132,64 @@ bool fault_primaries_lost_anyhow(struct sim *sim)
     return lose_primaries(sim, true);
 }
 
+/* ---- most primaries do not answer, and a person is in a hurry (FAULTS D12, D13) ---- */
+
+/* Most of the primaries, any of them; 0 unless a replica of each has its data. */
+static uint32_t most_primaries(struct sim *sim)
+{
+    uint32_t all = 0, most = 0;
+    int count = 0;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        const struct redis_node *me = &sim->redis[i].nodes[0];
+        if (!(me->flags & NODE_PRIMARY) || !me->slots)
+            continue;
+        if (!loss_mendable(sim, i, LOSS_VOLUME))
+            return 0;
+        all |= 1u << i;
+        count++;
+    }
+    for (int lost = 0; lost <= count / 2 && count;) {
+        uint32_t pod = 1u << fault_any_pod(sim);
+        lost += all & pod & ~most ? 1 : 0;
+        most |= all & pod;
+    }
+    return most;
+}
+
+/* They, their volumes and their nodes; new pods are scheduled after longer than a person waits. */
+bool fault_primaries_gone(struct sim *sim)
+{
+    uint32_t gone = loss_possible(sim) && !sim->setup.ordered_ready ? most_primaries(sim) : 0;
+    if (!gone)
+        return false;
+    int64_t away = sim_between(sim, SECONDS(90), SECONDS(240));
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        if (!(gone >> i & 1))
+            continue;
+        check_keep_copies(sim, &sim->redis[i]);
+        sim->pods[i].lose_volume = true;
+        sim->pods[i].late_us = away;
+        pods_delete(sim, i, false);
+    }
+    fault_person_takes_over(sim, away + SECONDS(120)); /* it may have been refused till then */
+    sim->faults.uneven = true;
+    sim->faults.hold_us = sim->now_us + away + ELECTION_US(sim->setup.node_timeout_ms);
+    fault_lasts(sim, away + SECONDS(60));
+    return true;
+}
+
+/* They serve on behind a partition: whatever is said, nobody takes over from them. */
+bool fault_primaries_cut_off(struct sim *sim)
+{
+    uint32_t away = loss_possible(sim) ? most_primaries(sim) : 0;
+    if (!away)
+        return false;
+    int64_t duration = sim_between(sim, SECONDS(60), SECONDS(120));
+    fault_cut(sim, away, (ALL_PODS & ~away) | (sim_chance(sim, 500) ? THE_API : 0), duration);
+    fault_person_takes_over(sim, duration);
+    return true;
+}
+
 /* ---- an heir that has nothing ---- */
 
 #define HEIR_LOOK_US MS(100)

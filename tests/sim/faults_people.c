@@ -117,6 +117,33 @@ bool fault_chain(struct sim *sim)
     return false;
 }
 
+/* ---- a takeover by a person's word ---- */
+
+#define WORD_US SECONDS(7)
+
+/* `run`: how often it is said still. Whoever leads knows whether it can be obeyed (core/takeover.h). */
+static void on_word(struct sim *sim, const struct event *event)
+{
+    int leader = fault_leader_pod(sim);
+    if (leader >= 0 && sim->now_us >= sim->agents[leader].paused_until_us) {
+        struct agent *agent = &sim->agents[leader];
+        char answer[TAKEOVER_ANSWER_SIZE];
+        bool obeys =
+            takeover_answer(&agent->world, &agent->takeover_verdict, agent->reason, answer);
+        if (obeys)
+            agent->takeover.asked_ms = agent_clock_ms(sim, agent);
+        sim_trace(sim, "person", "muster takeover at %s: %s", sim->redis[leader].name,
+                  obeys ? "obeyed" : answer);
+    }
+    if (event->run && !check_healthy(sim))
+        sim_after(sim, WORD_US, on_word, 0, 0, event->run - 1, NULL);
+}
+
+void fault_person_takes_over(struct sim *sim, int64_t for_us)
+{
+    sim_after(sim, WORD_US, on_word, 0, 0, (uint64_t)(for_us / WORD_US), NULL);
+}
+
 /* ---- a gate that waits for a person ---- */
 
 #define PATIENCE_US SECONDS(90)

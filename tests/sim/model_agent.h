@@ -20,6 +20,7 @@
 #include "core/place.h"
 #include "core/plan.h"
 #include "core/rebirth.h"
+#include "core/takeover.h"
 #include "core/world.h"
 #include "model_api.h"
 
@@ -112,7 +113,9 @@ struct agent {
     struct place_watch place;
     struct crash_watch crash;
     struct crash_verdict crash_verdict; /* of the last plan */
-    uint64_t gate_asked;                /* the server that waits at the gate since gate_asked_ms */
+    struct takeover_watch takeover;
+    struct takeover_verdict takeover_verdict; /* likewise */
+    uint64_t gate_asked; /* the server that waits at the gate since gate_asked_ms */
     int64_t gate_asked_ms;
     int64_t gate_few_ms;
     bool gate_asks; /* the gate needs to know more: all views, all agents' words */
