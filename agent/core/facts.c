@@ -103,6 +103,7 @@ struct vote {
     uint64_t epoch;
     int rank; /* 2: its view is fresh, 1: it is kept, 0: only its hash is */
     size_t pod;
+    bool part; /* it owns slots, or follows somebody */
 };
 
 static int vote_cmp(const void *a, const void *b)
@@ -114,6 +115,29 @@ static int vote_cmp(const void *a, const void *b)
     if (va->rank != vb->rank)
         return va->rank > vb->rank ? -1 : 1;
     return va->pod < vb->pod ? -1 : va->pod > vb->pod;
+}
+
+/*
+ * Which of two views is believed. Who is new in the cluster is never told of a node that was dead
+ * already, though it owns slots (gossip has its receiver greet an unknown node, FACTS 1): the views of
+ * those who have no part yet count only between others.
+ */
+struct rank {
+    size_t parts; /* votes of who owns slots, or follows somebody */
+    size_t votes;
+    uint64_t epoch;
+    size_t nodes;
+};
+
+static int rank_cmp(const struct rank *a, const struct rank *b)
+{
+    if (a->parts != b->parts)
+        return a->parts > b->parts ? 1 : -1;
+    if (a->votes != b->votes)
+        return a->votes > b->votes ? 1 : -1;
+    if (a->epoch != b->epoch)
+        return a->epoch > b->epoch ? 1 : -1;
+    return a->nodes > b->nodes ? 1 : a->nodes < b->nodes ? -1 : 0;
 }
 
 static bool facts_is_ours(const struct record *record, const struct view *view)
@@ -135,24 +159,30 @@ static void facts_gather_reference(const struct world *world, struct arena *aren
         bool fresh = world_view_fresh(world, &world->pods[i]);
         facts->unread += facts->fresh[i] && !fresh;
         if (world_view_stands(world, &world->pods[i]))
-            votes[facts->views++] = (struct vote){s->view ? s->view->hash : s->view_hash,
-                                                  s->current_epoch, (s->view != NULL) + fresh, i};
+            votes[facts->views++] = (struct vote){
+                .hash = s->view ? s->view->hash : s->view_hash,
+                .epoch = s->current_epoch,
+                .rank = (s->view != NULL) + fresh,
+                .pod = i,
+                .part = !s->primary || (s->view && s->view->myself->slot_count),
+            };
     }
     if (facts->views)
         qsort(votes, facts->views, sizeof *votes, vote_cmp);
-    uint64_t best_epoch = 0;
+    struct rank best = {0};
     for (size_t first = 0; first < facts->views;) {
         size_t last = first;
-        while (last + 1 < facts->views && votes[last + 1].hash == votes[first].hash)
-            last++;
-        size_t count = last - first + 1;
-        if (count > facts->reference_votes ||
-            (count == facts->reference_votes && votes[first].epoch > best_epoch)) {
-            facts->reference = world->pods[votes[first].pod].server.view;
-            facts->reference_votes = count;
-            best_epoch = votes[first].epoch;
+        size_t parts = 0;
+        for (; last < facts->views && votes[last].hash == votes[first].hash; last++)
+            parts += votes[last].part;
+        const struct view *view = world->pods[votes[first].pod].server.view;
+        struct rank rank = {parts, last - first, votes[first].epoch, view ? view->node_count : 0};
+        if (rank_cmp(&rank, &best) > 0) {
+            facts->reference = view;
+            facts->reference_votes = rank.votes;
+            best = rank;
         }
-        first = last + 1;
+        first = last;
     }
     if (facts->reference)
         facts->reference_ours = facts_is_ours(world->record, facts->reference);

@@ -178,6 +178,7 @@ static void test_most_views_decide_and_then_the_highest_epoch(void **state)
         b->nodes[i].component = 1;
         b->nodes[i].primary = true;
         b->nodes[i].epoch = 20 + i;
+        b->nodes[i].slots = b->nodes[i - 3].slots;
     }
     struct facts f = gather(b);
     assert_int_equal(f.views, 6);
@@ -191,6 +192,20 @@ static void test_most_views_decide_and_then_the_highest_epoch(void **state)
     f = gather(b);
     assert_int_equal(f.reference_votes, 4);
     assert_int_equal(f.reference->node_count, 4);
+}
+
+/* Four newcomers know each other and no owner that was dead when they came; two replicas know it. */
+static void test_who_has_no_part_yet_knows_less(void **state)
+{
+    struct world_build *b = formed(*state);
+    for (size_t i = 0; i < 4; i++) {
+        b->nodes[i].component = 1;
+        b->nodes[i].primary = true;
+        b->nodes[i].slots = (struct slot_set){0};
+    }
+    struct facts f = gather(b);
+    assert_int_equal(f.reference_votes, 2);
+    assert_int_equal(f.reference->node_count, 2);
 }
 
 static void test_a_failed_owner_covers_nothing(void **state)
@@ -346,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_the_lowest_missing_pod_is_named),
         cmocka_unit_test(test_pods_above_the_size_are_not_expected),
         cmocka_unit_test(test_most_views_decide_and_then_the_highest_epoch),
+        cmocka_unit_test(test_who_has_no_part_yet_knows_less),
         cmocka_unit_test(test_a_failed_owner_covers_nothing),
         cmocka_unit_test(test_a_copied_volume_does_not_own_the_id),
         cmocka_unit_test(test_open_slots_anywhere_are_seen),
