@@ -305,6 +305,7 @@ const char *planner_keep(struct planner *p, const struct node_id *id)
         return "a server answers with it";
     size_t known = 0;
     size_t failed = 0;
+    size_t voters = 0; /* who look after it */
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
         if (!world_view_fresh(p->world, pod))
@@ -316,13 +317,20 @@ const char *planner_keep(struct planner *p, const struct node_id *id)
         if (n && !(n->flags & (NODE_FAIL | NODE_PFAIL | NODE_NOADDR)))
             return "not every server holds it for failed";
         known += n != NULL;
+        voters += n && !(n->flags & NODE_NOADDR) && view->myself->slot_count;
         failed += n && n->flags & (NODE_FAIL | NODE_NOADDR);
         for (size_t k = 0; k < view->node_count; k++)
             if (node_id_eq(&view->nodes[k].primary, id))
                 return "replicas still follow it";
     }
-    /* One may never get beyond "fail?": those to whom it is noaddr do not help it to find more. */
-    if (known && failed <= known / 2)
+    /*
+     * It never gets beyond "fail?" where too few primaries look after it, as those do not to whom it is
+     * noaddr or who are newer than its death; nor where one is alone (markNodeAsFailingIfNeeded: failed
+     * is what most primaries report, and only a report of another has it asked).
+     */
+    size_t shards = p->facts->shard_count;
+    bool may_fail = shards > 1 && voters > shards / 2;
+    if (known && failed <= known / 2 && may_fail)
         return "most servers do not hold it for failed yet";
     return planner_sees_all(p) ? NULL : "not every view was read lately";
 }
