@@ -10,9 +10,11 @@
 /* Times the limit: how long a server waits that would be one of few. */
 #define GATE_MINORITY_LIMITS 4
 
+/* A list of pods without our own is an old one, of before it. */
 static bool gate_told(const struct world *world)
 {
     return world->api_seen_ms && world->set.known &&
+           (world->me != NO_POD || world->arbiter != ARBITER_LEASE) &&
            (world->record_presence == PRESENCE_ABSENT || world->record);
 }
 
@@ -217,9 +219,10 @@ static enum gate_verdict gate_judge_new(const struct world *world, const struct 
                            ? "its nodes.conf cannot be read: the server itself must judge it"
                            : "a new server, with no peers to find";
     /* Without Kubernetes a record that is not there may be one that was lost with the container. */
-    bool first = world->arbiter == ARBITER_LEASE && world->record_presence == PRESENCE_ABSENT &&
-                 !gate_record(world);
-    bool asked = gate_told(world) && gate_asked_all(world, claim->asked_ms);
+    bool told = gate_told(world);
+    bool first = told && world->arbiter == ARBITER_LEASE &&
+                 world->record_presence == PRESENCE_ABSENT && !gate_record(world);
+    bool asked = told && gate_asked_all(world, claim->asked_ms);
     if (first || asked || world->now_ms - claim->asked_ms >= limit_ms) {
         text_format(reason, GATE_REASON_SIZE, "%s", what);
         return GATE_GO;

@@ -19,8 +19,10 @@ void fault_cut(struct sim *sim, uint32_t a, uint32_t b, int64_t duration_us);
 void fault_lasts(struct sim *sim, int64_t duration_us);
 
 int fault_any_pod(struct sim *sim);
+int fault_free_addr(struct sim *sim);        /* that nobody replicates from or greets; 0 = none */
 int fault_leader_pod(const struct sim *sim); /* -1 if nobody leads */
 bool fault_record_formed(const struct sim *sim);
+bool fault_record_is_todays(const struct sim *sim); /* of this StatefulSet, not of an earlier one */
 bool fault_api_troubled(const struct sim *sim);
 bool fault_owner_is_gone(const struct sim *sim);
 

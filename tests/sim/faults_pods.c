@@ -256,7 +256,7 @@ static bool order_needs_person(const struct sim *sim)
 
 bool fault_all_pods(struct sim *sim)
 {
-    if (order_needs_person(sim) || hold_is_forgotten(sim))
+    if (order_needs_person(sim) || hold_is_forgotten(sim) || fault_owner_is_gone(sim))
         return false;
     if (!sim->setup.volumes && anything_written(sim))
         return false;
@@ -319,7 +319,7 @@ static bool is_greeting(const struct redis *r, int addr)
 }
 
 /* A free address that no server replicates from or greets (see faults.h), or 0. */
-static int free_addr(struct sim *sim)
+int fault_free_addr(struct sim *sim)
 {
     struct faults *f = &sim->faults;
     for (int i = 0; i < f->released_count; i++) {
@@ -342,7 +342,7 @@ static int free_addr(struct sim *sim)
 
 bool fault_addr_reuse(struct sim *sim)
 {
-    int addr = free_addr(sim);
+    int addr = fault_free_addr(sim);
     int pod = fault_any_pod(sim);
     if (!addr || gone_for_good(sim, pod))
         return false;
@@ -369,7 +369,7 @@ static void make_foreign(struct sim *sim, struct redis *r)
 
 static bool stranger_at_free_addr(struct sim *sim, bool cluster)
 {
-    int addr = free_addr(sim);
+    int addr = fault_free_addr(sim);
     if (!addr || sim->faults.foreign == FOREIGN_MAX)
         return false;
     int index = PODS_MAX + sim->faults.foreign++;
@@ -393,6 +393,9 @@ bool fault_foreign_server(struct sim *sim)
 
 bool fault_impostor(struct sim *sim)
 {
+    for (int i = 0; i < sim->api.now.replicas; i++)
+        if (sim->pods[i].gate.waiting) /* perhaps for the word of the one whose address it is */
+            return false;
     return stranger_at_free_addr(sim, false);
 }
 
@@ -403,69 +406,6 @@ void faults_volume_swapped(struct sim *sim, int pod)
     sim->faults.swap_volume[pod] = false;
     redis_lose_volume(sim, &sim->redis[pod]);
     make_foreign(sim, &sim->redis[pod]);
-}
-
-/* Its own agent's gate, in a namespace where nobody has heard of these nodes. */
-static void clone_pass_gate(struct sim *sim, struct redis *clone)
-{
-    char reason[GATE_REASON_SIZE];
-    struct gate_claim claim = {.has_nodes = true};
-    struct world world = {.now_ms = 1000,
-                          .api_seen_ms = 1000,
-                          .me = NO_POD,
-                          .set = {.known = true, .replicas = 1},
-                          .record_presence = PRESENCE_ABSENT};
-    redis_id_hex(clone->nodes[0].id, &claim.id);
-    if (sim->options.guards_off & GUARD_GATE ||
-        gate_judge(&world, &claim, 0, reason) != GATE_GO_REWRITTEN)
-        return;
-    for (int i = 1; i < clone->node_high; i++) {
-        struct redis_node *n = &clone->nodes[i];
-        struct node_id id;
-        redis_id_hex(n->id, &id);
-        if (n->used && !gate_address(&world, &id)) {
-            n->addr = 0;
-            n->flags |= NODE_NOADDR;
-        }
-    }
-}
-
-/* Some server's table has it, whoever it was. */
-static bool addr_is_dialled(const struct sim *sim, int addr)
-{
-    for (int k = 0; k < sim->redis_count; k++)
-        for (int n = 0; sim->redis[k].phase != REDIS_DOWN && n < sim->redis[k].node_high; n++)
-            if (sim->redis[k].nodes[n].used && sim->redis[k].nodes[n].addr == addr)
-                return true;
-    return false;
-}
-
-/* A snapshot of a primary's nodes.conf, without its data, is started elsewhere (FACTS 13, M7b). */
-bool fault_cloned_volume(struct sim *sim)
-{
-    const struct redis *from = &sim->redis[fault_any_pod(sim)];
-    int addr = free_addr(sim);
-    if (!check_healthy(sim) || !addr || sim->faults.foreign == FOREIGN_MAX || !from->nodes[0].slots)
-        return false;
-    /* Who dials it tells the clone where he is, and it answers as the one whose copy it is. */
-    if (addr_is_dialled(sim, addr))
-        return false;
-    int index = PODS_MAX + sim->faults.foreign++;
-    redis_init(sim, index, "clone", false);
-    if (index >= sim->redis_count)
-        sim->redis_count = index + 1;
-    struct redis *clone = &sim->redis[index];
-    clone->has_conf = true;
-    clone->node_high = from->node_high;
-    clone->current_epoch = from->current_epoch;
-    memcpy(clone->nodes, from->nodes, sizeof clone->nodes);
-    memcpy(clone->owner, from->owner, sizeof clone->owner);
-    clone_pass_gate(sim, clone);
-    sim_bind_addr(sim, addr, index);
-    redis_start(sim, clone, addr, MS(20));
-    sim->faults.hold_us = sim->now_us + SECONDS(30);
-    fault_lasts(sim, SECONDS(10));
-    return true;
 }
 
 /* A person empties what does not belong here, as soon as there is a pod to delete. */

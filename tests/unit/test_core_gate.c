@@ -316,13 +316,28 @@ static void test_the_memory_of_what_ran_here(void **state)
     assert_int_equal(judge(b, claim), GATE_GO);
     b->world.past = (struct own_past){b->nodes[0].id, true};
     assert_int_equal(judge(b, claim), GATE_WAIT);
-    b->world.record = b->world.record_copy = NULL; /* deleted, and the pods are not listed yet */
+    b->world.record = b->world.record_copy = NULL; /* deleted, and the others are not listed yet */
     b->world.record_presence = PRESENCE_ABSENT;
-    b->world.pod_count = 0;
-    b->world.me = NO_POD;
+    b->world.pod_count = 1;
     assert_int_equal(judge(b, claim), GATE_WAIT);
     assert_non_null(strstr(reason, "a pod that is not listed yet may have it"));
     b->world.past.part = false;
+    assert_int_equal(judge(b, claim), GATE_GO);
+}
+
+/* A list of before our own pod may be older than the cluster, too. */
+static void test_a_list_without_the_own_pod_is_no_word(void **state)
+{
+    struct world_build *b = killed(*state);
+    struct gate_claim claim = {.asked_ms = b->world.now_ms};
+    b->world.record = b->world.record_copy = NULL;
+    b->world.record_presence = PRESENCE_ABSENT;
+    b->world.pod_count = 1;
+    assert_int_equal(judge(b, claim), GATE_GO);
+    b->world.pod_count = 0;
+    b->world.me = NO_POD;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    claim.asked_ms -= LIMIT_MS;
     assert_int_equal(judge(b, claim), GATE_GO);
 }
 
@@ -338,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_alone_with_a_corrupt_file),
         cmocka_unit_test(test_what_had_a_part_waits_for_most_of_the_others),
         cmocka_unit_test(test_the_memory_of_what_ran_here),
+        cmocka_unit_test(test_a_list_without_the_own_pod_is_no_word),
         cmocka_unit_test(test_what_was_said_before_is_no_evidence),
         cmocka_unit_test(test_a_corrupt_file_waits_while_its_node_has_a_part),
         cmocka_unit_test(test_a_corrupt_file_is_moved_aside_once_another_owns_the_slots),
