@@ -208,7 +208,7 @@ static void drain_keep(struct drain *d, bool whole, const char *why)
     unsigned slots = d->pod->server.view->myself->slot_count;
     struct election_heirs heirs = {0};
     if (drain_keeps_data(d) && !(d->world->guards_off & GUARD_KEPT))
-        election_look(d->world, d->facts, d->at, &heirs);
+        election_look(d->world, d->facts, d->at, d->watch->since_ms, &heirs);
     if (whole)
         heirs.unheard[0] = '\0';
     const char *open = heirs.open ? heirs.open->name : heirs.unheard;

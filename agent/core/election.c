@@ -61,13 +61,14 @@ bool election_allows(const struct world *world, const struct facts *facts, size_
 }
 
 bool election_is_open(const struct world *world, const struct facts *facts, size_t at,
-                      size_t primary)
+                      size_t primary, int64_t since_ms)
 {
     const struct server *s = &world->pods[at].server;
     const struct view *view = world->pods[primary].server.view;
     const struct view_node *n = view && facts->fresh[at] ? view_find(view, &s->id) : NULL;
     return n && node_id_eq(&n->primary, &world->pods[primary].server.id) && !s->primary &&
-           s->no_failover != 1 && !has_all(&world->pods[at], &world->pods[primary]);
+           (s->no_failover != 1 || s->settings_ms < since_ms) &&
+           !has_all(&world->pods[at], &world->pods[primary]);
 }
 
 /*
@@ -81,13 +82,13 @@ static bool may_run(const struct world *w, const struct facts *facts, const stru
     *ret_pod = pod;
     if (n->flags & (NODE_FAIL | NODE_NOADDR | NODE_HANDSHAKE))
         return false;
-    if (!pod || !pod->ip[0]) /* there is none, by the API's word */
-        return !world_api_fresh(w);
+    if (!pod || !pod->ip[0]) /* there is none, by the API's word, which may be old */
+        return !world_api_fresh(w) || (n->connected && !(n->flags & NODE_PFAIL));
     return pod->server.reach != REACH_REFUSED && pod->server.reach != REACH_LOADING;
 }
 
 void election_look(const struct world *world, const struct facts *facts, size_t primary,
-                   struct election_heirs *ret_heirs)
+                   int64_t since_ms, struct election_heirs *ret_heirs)
 {
     const struct view *view = world->pods[primary].server.view;
     const struct node_id *id = &world->pods[primary].server.id;
@@ -105,7 +106,7 @@ void election_look(const struct world *world, const struct facts *facts, size_t 
             continue;
         }
         pod = &world->pods[at];
-        if (election_is_open(world, facts, at, primary))
+        if (election_is_open(world, facts, at, primary, since_ms))
             ret_heirs->open = pod;
         else if (!pod->server.primary && !has_all(pod, &world->pods[primary]))
             ret_heirs->told = pod;

@@ -37,11 +37,14 @@ struct election_heirs {
         [POD_NAME_SIZE]; /* one that may run, and lack some, and does not answer; "" = none */
 };
 void election_look(const struct world *world, const struct facts *facts, size_t primary,
-                   struct election_heirs *ret_heirs);
+                   int64_t since_ms, struct election_heirs *ret_heirs);
 
-/* The pod's server follows the primary, lacks some of its data and is not known to be told so. */
+/*
+ * The pod's server follows the primary, lacks some of its data and is not known to be told so; what it
+ * was set to before `since_ms` may have been taken back.
+ */
 bool election_is_open(const struct world *world, const struct facts *facts, size_t at,
-                      size_t primary);
+                      size_t primary, int64_t since_ms);
 
 /*
  * The pod of a member that its agent holds back without its data, and where nothing listens; NULL if

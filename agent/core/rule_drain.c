@@ -25,11 +25,12 @@ static bool drain_order(struct planner *p, size_t primary, size_t heir, enum aut
  * Those followers that lack some of the primary's data do not take part in elections until they have
  * it, so that it may be away for as long as its pod needs.
  */
-static bool drain_tell(struct planner *p, size_t primary, enum authority authority)
+static bool drain_tell(struct planner *p, size_t primary, int64_t since_ms,
+                       enum authority authority)
 {
     bool told = false;
     for (size_t i = 0; i < p->world->pod_count; i++) {
-        if (!election_is_open(p->world, p->facts, i, primary))
+        if (!election_is_open(p->world, p->facts, i, primary, since_ms))
             continue;
         struct action a = planner_action(p, ACTION_CONFIG_SET, i, authority);
         a.require = REQUIRE_REPLICA;
@@ -51,7 +52,7 @@ enum rule_verdict rule_drain(struct planner *p)
     if (verdict->heir != NO_POD)
         (void)drain_order(p, w->me, verdict->heir, AUTHORITY_OWN);
     if (verdict->tells)
-        (void)drain_tell(p, w->me, AUTHORITY_OWN);
+        (void)drain_tell(p, w->me, w->drain.since_ms, AUTHORITY_OWN);
     planner_say(p, "%s", verdict->reason);
     return RULE_PASS;
 }
@@ -90,7 +91,7 @@ static const struct pod *drain_orphan(struct planner *p, const struct shard *sha
     }
     bool keeps =
         heir == NO_POD && drain_is_on_disk(w, &w->pods[at]) && !(w->guards_off & GUARD_KEPT);
-    bool told = keeps && drain_tell(p, at, AUTHORITY_LEADER);
+    bool told = keeps && drain_tell(p, at, 0, AUTHORITY_LEADER);
     planner_say(p, "%s is to stop and its agent is silent: %s%s", name, why,
                 told ? "; who lacks some of its data is told to wait for it" : "");
     return before;

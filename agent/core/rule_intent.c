@@ -206,8 +206,8 @@ static bool form_can_elect(const struct planner *p)
 
 /*
  * A follower of the lost id that may yet become the heir. Where nobody can be elected, or the
- * follower is not (Redis elects nobody who has never been in sync, clusterHandleSlaveFailover) or must
- * not be before it has copied something, an empty one has nothing to wait for.
+ * follower is not (Redis elects nobody who has been cut off for too long, or ever, see
+ * clusterHandleSlaveFailover) or must not be before it has copied something, an empty one has nothing to wait for.
  */
 static bool form_may_inherit(const struct planner *p, const struct node_id *follower)
 {
@@ -217,7 +217,9 @@ static bool form_may_inherit(const struct planner *p, const struct node_id *foll
     if (pod == NO_POD || p->world->pods[pod].server.keys > 0)
         return true;
     const struct server *s = &p->world->pods[pod].server;
-    return form_can_elect(p) && s->no_failover != 1 && !s->link_never;
+    /* cluster-replica-validity-factor and repl-ping-replica-period of the default configuration */
+    bool too_old = s->link_down_ms < 0 || s->link_down_ms > 10 * s->node_timeout_ms + 15000;
+    return form_can_elect(p) && s->no_failover != 1 && !too_old;
 }
 
 /* What one view says of the slots of a member that lost its id. */

@@ -69,9 +69,9 @@ struct server {
     bool primary;             /* else replica */
     char primary_ip[IP_SIZE]; /* of a replica */
     uint16_t primary_port;
-    bool link_up;    /* of a replica: connected to its primary and in sync */
-    bool link_never; /* it never was, since its process started: Redis elects none such by itself */
-    int64_t offset;  /* replication offset: written (primary) or applied (replica), bytes */
+    bool link_up;         /* of a replica: connected to its primary and in sync */
+    int64_t link_down_ms; /* for how long it has not been; 0 = it is, -1 = never since it started */
+    int64_t offset;       /* replication offset: written (primary) or applied (replica), bytes */
     char replid[RUN_ID_SIZE]; /* names the history that the offset counts in; "" = unknown */
     struct replica_addr online[REPLICAS_TOLD_MAX]; /* of a primary: who gets its writes */
     size_t online_count;
@@ -106,6 +106,7 @@ struct server {
     int64_t diskless_delay_s;
     int replica_migration; /* cluster-allow-replica-migration: 1 yes, 0 no, -1 unknown */
     int no_failover;       /* cluster-replica-no-failover, likewise */
+    int64_t settings_ms;   /* when these were asked for; 0 = never */
     char announce_ip[IP_SIZE];
 
     const struct view *view; /* NULL = not read */

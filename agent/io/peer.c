@@ -145,8 +145,10 @@ static void peer_take_poll(struct peer *peer, const struct reply *replies, size_
     if (peer->ask & POLL_LIGHT)
         draft.seen_ms = peer->sent_ms;
     draft.view_outdated = draft.view_hash && poll_figures(&draft) != peer->figures;
-    if (peer->ask & POLL_SETTINGS)
+    if (peer->ask & POLL_SETTINGS) {
+        draft.settings_ms = peer->sent_ms;
         peer_say_settings(peer, &replies[count - 1]);
+    }
     if (peer->ask & POLL_WIDE) {
         buf_clear(&peer->info);
         (void)buf_append(&peer->info, replies[0].text.ptr, replies[0].text.len);

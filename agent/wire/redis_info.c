@@ -80,8 +80,8 @@ static const struct field info_fields[] = {
     [F_PRIMARY_HOST] = {"master_host", FIELD_TEXT, INFO_REPLICATION, 0, IP_SIZE - 1, NULL, NULL},
     [F_PRIMARY_PORT] = {"master_port", FIELD_NUMBER, INFO_REPLICATION, 0, UINT16_MAX, NULL, NULL},
     [F_LINK_STATUS] = {"master_link_status", FIELD_WORD, INFO_REPLICATION, 0, 0, "up", "down"},
-    [F_LINK_DOWN] = {"master_link_down_since_seconds", FIELD_WORD, INFO_REPLICATION, 0, 0, "-1",
-                     NULL},
+    [F_LINK_DOWN] = {"master_link_down_since_seconds", FIELD_NUMBER, INFO_REPLICATION, -1,
+                     INT64_MAX / 1000, NULL, NULL},
     [F_SYNCING] = {"master_sync_in_progress", FIELD_WORD, INFO_REPLICATION, 0, 0, "1", "0"},
     [F_REPLICA_OFFSET] = {"slave_repl_offset", FIELD_NUMBER, INFO_REPLICATION, -1, INT64_MAX, NULL,
                           NULL},
@@ -265,7 +265,8 @@ static int info_take_replication(const struct field_values *values, struct serve
     server->primary = primary;
     server->primary_ip[0] = '\0';
     server->primary_port = 0;
-    server->link_up = server->link_never = false;
+    server->link_up = false;
+    server->link_down_ms = 0;
     server->offset = values->number[F_PRIMARY_OFFSET];
     server->replid[0] = '\0';
     if (fields_seen(values, F_REPLID))
@@ -275,7 +276,9 @@ static int info_take_replication(const struct field_values *values, struct serve
     (void)TEXT_COPY(server->primary_ip, values->text[F_PRIMARY_HOST]); /* likewise */
     server->primary_port = (uint16_t)values->number[F_PRIMARY_PORT];
     server->link_up = values->number[F_LINK_STATUS] && !values->number[F_SYNCING];
-    server->link_never = fields_seen(values, F_LINK_DOWN) && values->number[F_LINK_DOWN];
+    if (fields_seen(values, F_LINK_DOWN)) /* only of one that is down */
+        server->link_down_ms =
+            values->number[F_LINK_DOWN] < 0 ? -1 : values->number[F_LINK_DOWN] * 1000;
     server->offset = values->number[F_REPLICA_OFFSET];
     return 0;
 }

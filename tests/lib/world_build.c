@@ -45,6 +45,7 @@ static void build_pod(struct world_build *b, size_t i)
         .reach = REACH_OK,
         .asked_ms = WORLD_BUILD_NOW_MS - 200,
         .seen_ms = WORLD_BUILD_NOW_MS - 200,
+        .settings_ms = WORLD_BUILD_NOW_MS,
         .kind = SERVER_REDIS,
         .version = 70015,
         .uptime_ms = 60000,

@@ -121,7 +121,7 @@ static bool server_word(struct server *s, struct span key, struct span value)
         s->online_count = 0; /* "online=none" */
     else if (span_is(key, "link")) {
         s->link_up = span_is(value, "up");
-        s->link_never = span_is(value, "never");
+        s->link_down_ms = span_is(value, "never") ? -1 : 0;
     } else if (span_is(key, "state"))
         s->state_ok = !span_is(value, "fail");
     else if (span_is(key, "announce"))

@@ -26,6 +26,7 @@ static void truth_pod(struct truth *t, size_t i)
         .reach = REACH_OK,
         .asked_ms = TRUTH_NOW_MS - 200,
         .seen_ms = TRUTH_NOW_MS - 200,
+        .settings_ms = TRUTH_NOW_MS,
         .view_ms = TRUTH_NOW_MS - 200,
         .kind = SERVER_REDIS,
         .version = 70015,

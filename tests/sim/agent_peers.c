@@ -208,7 +208,7 @@ static void peer_take(struct sim *sim, struct agent *agent, struct agent_peer *p
     if (!peer->settings_ms || now_ms < peer->hurry_until_ms ||
         now_ms - peer->settings_ms >= SETTINGS_MS) {
         redis_observe_settings(r, s);
-        peer->settings_ms = peer->asked_ms;
+        s->settings_ms = peer->settings_ms = peer->asked_ms;
     }
     s->seen_ms = s->beat_ms = peer->asked_ms;
     if (peer->full) {

@@ -147,7 +147,10 @@ void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server)
     sim_addr_text(r->repl.addr, s->primary_ip, sizeof s->primary_ip);
     s->primary_port = r->repl.addr ? MODEL_PORT : 0;
     s->link_up = r->repl.state == REPL_UP;
-    s->link_never = !s->link_up && r->repl.down_since_us == NEVER_US;
+    bool never = r->repl.down_since_us == NEVER_US;
+    s->link_down_ms = s->link_up || s->primary ? 0 : (sim->now_us - r->repl.down_since_us) / 1000;
+    if (s->link_down_ms && never)
+        s->link_down_ms = -1;
     s->offset = r->repl.offset;
     observe_replid(r, s->replid);
     observe_online(sim, r, s);

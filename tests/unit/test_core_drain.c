@@ -292,10 +292,14 @@ static void test_who_lacks_something_is_told_before_it_stops(void **state)
     drain_note(&watch, &v, T0 + 20100);
     assert_int_equal(watch.tells_ms, T0 + 20000);
 
-    b->pods[c].server.no_failover = 1; /* as its server says, asked again */
+    b->pods[c].server.no_failover =
+        1; /* as it was set before, and may have been taken back since */
+    b->pods[c].server.settings_ms = T0 - 1;
+    assert_int_equal(turn(b, T0 + 20150).step, DRAIN_WAIT);
+    b->pods[c].server.settings_ms = T0 + 20150; /* as its server says, asked again */
     v = turn(b, T0 + 20200);
     assert_int_equal(v.step, DRAIN_LEAVE);
-    assert_true(v.kept && !v.tells);
+    assert_true(v.kept && !v.tells && !v.risks);
     assert_non_null(strstr(v.reason, "its data is on disk, and muster-"));
     assert_non_null(strstr(v.reason, " waits for it"));
     drain_note(&watch, &v, T0 + 20200);
@@ -324,7 +328,7 @@ static void test_who_cannot_be_told_is_named(void **state)
     assert_int_equal(v.step, DRAIN_WAIT);
     v = turn(b, T0 + 20000 + DRAIN_TELL_MS);
     assert_int_equal(v.step, DRAIN_LEAVE);
-    assert_true(v.kept);
+    assert_true(v.kept && v.risks);
     assert_non_null(strstr(v.reason, "could not be told to wait for it"));
 
     b->pods[0].grace_ms = 5000; /* there is less time than that */

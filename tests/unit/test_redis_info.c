@@ -134,6 +134,15 @@ static void test_link_is_down_while_synchronizing(void **state)
     auto_free char *text = wire_sample("redis_info/redis-7.0-replica", &len);
     auto_free char *down = wire_replace(text, "master_link_status:up", "master_link_status:down");
     assert_false(parse_text(parse_all, down).link_up);
+    assert_int_equal(parse_text(parse_all, down).link_down_ms, 0); /* it is not told */
+    auto_free char *since =
+        wire_replace(text, "master_link_status:up",
+                     "master_link_status:down\r\nmaster_link_down_since_seconds:7");
+    assert_int_equal(parse_text(parse_all, since).link_down_ms, 7000);
+    auto_free char *never =
+        wire_replace(text, "master_link_status:up",
+                     "master_link_status:down\r\nmaster_link_down_since_seconds:-1");
+    assert_int_equal(parse_text(parse_all, never).link_down_ms, -1);
     auto_free char *sync =
         wire_replace(text, "master_sync_in_progress:0", "master_sync_in_progress:1");
     assert_false(parse_text(parse_all, sync).link_up);
