@@ -111,6 +111,29 @@ static void past_go_on(struct failover_history *h, struct failover_past *past,
         past_voted(h, &followed, now_ms);
 }
 
+/* Who froze finds in its socket what it was asked meanwhile, and votes now. */
+static void past_thaws(struct failover_history *h, const struct failover_past *voter,
+                       int64_t now_ms)
+{
+    for (size_t i = 0; i < h->count; i++)
+        if (h->items[i].voted_ms + ACTION_FAILOVER_MS >= voter->heard_ms && !h->items[i].guessed)
+            h->items[i].voted_ms = now_ms;
+}
+
+static void past_hear(struct failover_history *h, struct failover_past *past, const struct pod *pod,
+                      const struct world *world)
+{
+    bool answers = world_server_fresh(world, pod);
+    if (!answers)
+        past->silent |= pod->server.reach == REACH_TIMEOUT;
+    else if (past->silent)
+        past_thaws(h, past, world->now_ms);
+    if (answers) {
+        past->silent = false;
+        past->heard_ms = world->now_ms;
+    }
+}
+
 void failover_look(struct failover_history *history, const struct world *world)
 {
     bool was_blind = world->now_ms - history->looked_ms > FAILOVER_BLIND_MS;
@@ -119,9 +142,11 @@ void failover_look(struct failover_history *history, const struct world *world)
     history->looked_ms = world->now_ms;
     for (size_t i = 0; i < world->pod_count; i++) {
         const struct server *s = &world->pods[i].server;
+        struct failover_past *past = past_find(history, &s->id);
+        if (past)
+            past_hear(history, past, &world->pods[i], world);
         if (!world_server_fresh(world, &world->pods[i]) || !node_id_is_set(&s->id))
             continue;
-        struct failover_past *past = past_find(history, &s->id);
         if (!past) {
             past = past_enter(history, &s->id);
             past_begin(past, s, world->now_ms);

@@ -57,6 +57,8 @@ struct failover_past {
     int64_t attempt_ms; /* the last sign that it asked for votes in this run; 0 = it did not */
     int64_t voted_ms;   /* the last sign that votes about it as a primary were asked for */
     bool guessed;       /* which is that it was not watched before */
+    int64_t heard_ms;   /* when it answered last */
+    bool silent;        /* and has been asked in vain since */
 };
 
 struct failover_history {

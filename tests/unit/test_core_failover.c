@@ -247,6 +247,31 @@ static void test_a_start_is_no_election(void **state)
         fail_msg("%s", why);
 }
 
+/* A voter that was frozen finds the question in its socket when it thaws: its pause begins then. */
+static void test_a_voter_votes_when_it_thaws(void **state)
+{
+    size_t c = 0;
+    size_t voter = 1;
+    struct world_build *b = formed(*state, &c);
+    char why[FAILOVER_WHY_SIZE];
+    struct node_id gone = {"0123456789012345678901234567890123456789"};
+    while (!b->nodes[voter].primary)
+        voter++;
+    look(b, T0);
+    look(b, T0 + 40000);
+    failover_ordered(&history, &gone, &b->pods[0].server.id, T0 + 40000);
+    b->pods[voter].server.reach = REACH_TIMEOUT;
+    look(b, T0 + 60000);
+    b->pods[voter].server.reach = REACH_OK;
+    look(b, T0 + 61000);
+    look(b, T0 + 75000); /* more than 2 x NT after the order, but not after the vote */
+    assert_false(may(b, c, 0, why));
+    assert_non_null(strstr(why, "may give no second vote about muster-0"));
+    look(b, T0 + 93000);
+    if (!may(b, c, 0, why))
+        fail_msg("%s", why);
+}
+
 /* It asked and did not win: voters that gave their vote keep to their pause all the same. */
 static void test_a_failed_attempt_of_another_replica_counts(void **state)
 {
@@ -354,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_there_and_back_and_there_again),
         cmocka_unit_test(test_a_start_is_no_election),
         cmocka_unit_test(test_a_restart_of_the_candidate_does_not_end_the_voters_pause),
+        cmocka_unit_test(test_a_voter_votes_when_it_thaws),
         cmocka_unit_test(test_a_failed_attempt_of_another_replica_counts),
         cmocka_unit_test(test_a_primary_seen_failed_counts_as_an_attempt),
         cmocka_unit_test(test_what_we_ordered_counts_whatever_came_of_it),
