@@ -93,6 +93,7 @@ void check_send(struct sim *sim, const struct agent *agent, const struct action 
 const char *check_and_command(struct sim *sim, const struct agent *agent, struct redis *r,
                               const struct action *action, const struct action_args *args)
 {
+    sim->checks.given_up = action->authority == AUTHORITY_LEADER && agent->takeover.asked_ms;
     if (is_stranger(sim, r) && action->authority == AUTHORITY_LEADER) {
         char text[128];
         action_format(action, text, sizeof text);
@@ -206,6 +207,8 @@ static int64_t last_word(const struct redis *dead)
 
 void check_forced(struct sim *sim, const struct redis *r, uint32_t primary)
 {
+    if (sim->checks.given_up)
+        return;
     for (int i = 0; i < sim->redis_count; i++) {
         const struct redis *dead = &sim->redis[i];
         if (dead == r || !holds_conf(dead) || dead->nodes[0].id != primary ||
@@ -249,6 +252,9 @@ void check_loses(struct sim *sim, const struct redis *r)
 
 void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms)
 {
+    /* Any age, by a setting of the user's, is also that of one which has never heard the primary. */
+    if (sim->setup.any_age && r->repl.down_since_us == NEVER_US)
+        return;
     for (int k = 0; k < sim->atom_count; k++)
         if (atoms >> k & 1 && r->data[k] < sim->checks.stopped[k])
             sim_violation(sim,
@@ -331,6 +337,8 @@ static const char *lacks_server(struct sim *sim, int pod)
     if (redis_known(r) != expected)
         return "it does not know exactly the set's nodes";
     const struct redis_node *primary = me->primary ? redis_find(r, me->primary) : NULL;
+    if (primary && !(primary->flags & NODE_PRIMARY))
+        return "it follows a replica";
     if (primary && r->repl.addr != primary->addr)
         return "it replicates from an address that its primary has no more";
     if (me->flags & NODE_REPLICA && r->repl.state != REPL_UP)

@@ -48,6 +48,7 @@ struct checks {
     uint64_t
         ordered[PODS_MAX]; /* redis.run: the death of its server that its agent gave an order for */
     int64_t placed_us;     /* a role was moved last then; 0 = never */
+    bool given_up;         /* what is being executed was ordered by a person, who gives a disk up */
     bool quiet;            /* nothing may be sent any more (I10) */
     /* A Lease deleted by hand makes two leaders, until the first one's renewal fails: harmlessness is
      * what then must hold (DESIGN 4), and all the other checks. */

@@ -101,10 +101,21 @@ static bool fault_record_deleted(struct sim *sim)
     return true;
 }
 
-/* And every copy of it: the cluster must be adopted as it is. */
+static bool any_frozen(const struct sim *sim)
+{
+    for (int i = 0; i < PODS_MAX; i++)
+        if (sim->now_us < sim->faults.frozen_until_us[i])
+            return true;
+    return false;
+}
+
+/*
+ * And every copy of it: the cluster must be adopted as it is. Nobody is shown an old record then, which
+ * would be put back.
+ */
 static bool fault_record_and_copies(struct sim *sim)
 {
-    if (check_converged(sim) || fault_api_troubled(sim) || sim->faults.cuts)
+    if (check_converged(sim) || fault_api_troubled(sim) || sim->faults.cuts || any_frozen(sim))
         return false;
     api_delete_record(sim);
     for (int i = 0; i < sim->api.now.replicas; i++)
@@ -187,9 +198,36 @@ static void on_set_made(struct sim *sim, const struct event *event)
 }
 
 /* Deleted with its pods left running, and made again: the new one takes them over (--cascade=orphan). */
+bool fault_record_is_todays(const struct sim *sim)
+{
+    char uid[UID_SIZE];
+    api_set_uid(sim->api.now.set_uid, uid);
+    const struct stored_record *stored = sim->api.now.record;
+    return stored && !sim->api.now.set_absent && strcmp(stored->record.set_uid, uid) == 0;
+}
+
+/* The new set takes its cluster over from most of its members: with fewer a person must decide. */
+static bool most_members_stay(const struct sim *sim)
+{
+    const struct stored_record *stored = sim->api.now.record;
+    size_t stay = 0;
+    for (size_t i = 0; stored && i < stored->record.member_count; i++) {
+        const struct record_member *m = &stored->record.members[i];
+        for (int pod = 0; pod < PODS_MAX; pod++) {
+            const struct redis *r = &sim->redis[pod];
+            bool comes =
+                r->has_conf && !sim->pods[pod].lose_volume && !sim->faults.swap_volume[pod];
+            struct node_id id;
+            redis_id_hex(r->nodes[0].id, &id);
+            stay += comes && r->ours && node_id_eq(&id, &m->id);
+        }
+    }
+    return !stored || stay > stored->record.member_count / 2;
+}
+
 static bool fault_set_made_anew(struct sim *sim)
 {
-    if (sim->api.now.set_absent)
+    if (sim->api.now.set_absent || !most_members_stay(sim))
         return false;
     int64_t absence = sim_chance(sim, 500) ? MS(5) : sim_between(sim, SECONDS(1), SECONDS(15));
     sim->api.now.set_absent = true;

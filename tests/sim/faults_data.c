@@ -20,7 +20,8 @@ enum loss {
  */
 static bool loss_possible(struct sim *sim)
 {
-    return check_healthy(sim) && !sim->faults.cuts && !sim->faults.act_at_send;
+    return check_healthy(sim) && !sim->faults.cuts && !sim->faults.act_at_send &&
+           fault_record_is_todays(sim); /* half of a cluster is not taken over by a new set */
 }
 
 /* A new node cannot take up the slots of one whose data nobody has: a person must decide then. */

@@ -128,6 +128,22 @@ static void cron_random_ping(struct sim *sim, struct redis *r)
         bus_send_ping(sim, r, oldest, BUS_PING);
 }
 
+#define RETRANSMIT_US SECONDS(1)
+
+/* TCP brings what was lost while the network was cut, once it is not. */
+static void cron_ping_again(struct sim *sim, struct redis *r, struct redis_node *n)
+{
+    int64_t sent_us = n->again_us > n->ping_us ? n->again_us : n->ping_us;
+    if (n->link.state != LINK_UP || sim->now_us - sent_us < RETRANSMIT_US ||
+        !sim_linked(sim, r->index, n->link.peer) ||
+        sim->now_us < sim->redis[n->link.peer].paused_until_us)
+        return;
+    int64_t waiting_since = n->ping_us;
+    bus_send_ping(sim, r, n, BUS_PING);
+    n->ping_us = waiting_since;
+    n->again_us = sim->now_us;
+}
+
 /* Pings each NT/2, a fresh connection after NT/2 without an answer, PFAIL after NT. */
 static void cron_watch_node(struct sim *sim, struct redis *r, struct redis_node *n)
 {
@@ -142,6 +158,7 @@ static void cron_watch_node(struct sim *sim, struct redis *r, struct redis_node 
     }
     if (!n->ping_us)
         return;
+    cron_ping_again(sim, r, n);
     int64_t ping_delay = now - n->ping_us;
     int64_t data_delay = now - n->data_us;
     int64_t silence = ping_delay < data_delay ? ping_delay : data_delay;
@@ -182,6 +199,8 @@ static int64_t cron_next(const struct sim *sim, struct redis *r)
             next = cron_min(next, n->pong_us + nt / 2 + 1);
             continue;
         }
+        if (n->link.state == LINK_UP)
+            next = cron_min(next, sim->now_us + RETRANSMIT_US);
         int64_t free_at = n->ping_us + nt / 2 + 1;
         if (free_at <= sim->now_us)
             free_at = n->link.since_us + nt + 1;

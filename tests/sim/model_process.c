@@ -178,7 +178,7 @@ void redis_lose_volume(struct sim *sim, struct redis *r)
     assert(r->phase == REDIS_DOWN);
     check_loses(sim, r);
     r->has_conf = false;
-    r->emptied = true;
+    r->emptied |= redis_has_data(sim, r);
     memset(r->data, 0, sizeof r->data);
     memset(r->owner, -1, sizeof r->owner);
     memset(r->nodes, 0, sizeof r->nodes);
@@ -189,8 +189,8 @@ void redis_lose_data(struct sim *sim, struct redis *r)
 {
     assert(r->phase == REDIS_DOWN);
     check_loses(sim, r);
+    r->emptied |= redis_has_data(sim, r);
     memset(r->data, 0, sizeof r->data);
-    r->emptied = true;
 }
 
 void redis_pause(struct sim *sim, struct redis *r, int64_t for_us)

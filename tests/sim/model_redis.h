@@ -74,7 +74,8 @@ struct redis_node {
     uint64_t epoch;
     uint64_t slots;
     int64_t created_us;
-    int64_t ping_us; /* of the ping that waits for its pong; 0 = none */
+    int64_t ping_us;  /* of the ping that waits for its pong; 0 = none */
+    int64_t again_us; /* when it was sent again, for the network had lost it or its pong */
     int64_t pong_us;
     int64_t data_us;
     int64_t fail_us;

@@ -45,6 +45,7 @@ void repl_unset(struct sim *sim, struct redis *r)
     repl->addr = 0;
     repl->gen = 0;
     repl->by_command = false;
+    repl->down_since_us = NEVER_US; /* replicationUnsetMaster */
     /* The old history stays known as the second id (psync2), so mates resync partially. */
     (void)sim;
 }
