@@ -236,6 +236,16 @@ enum rule_verdict rule_serving(struct planner *p)
     return RULE_PASS;
 }
 
+/* Of owners whom nobody has found failed yet, and who do not answer us. */
+static unsigned basis_slots_silent(const struct facts *f)
+{
+    unsigned slots = 0;
+    for (size_t s = 0; s < f->shard_count; s++)
+        if (f->shards[s].primary_pod == NO_POD || !f->fresh[f->shards[s].primary_pod])
+            slots += f->shards[s].slot_count;
+    return slots;
+}
+
 enum rule_verdict rule_steady(struct planner *p)
 {
     const struct facts *f = p->facts;
@@ -250,6 +260,10 @@ enum rule_verdict rule_steady(struct planner *p)
         return planner_wait(p, "slot %u of %s is half-moved: left as it is%s",
                             p->world->pods[f->open_pod].server.view->open_slots[0].slot,
                             p->world->pods[f->open_pod].name, missing);
+    unsigned silent = basis_slots_silent(f);
+    if (missing[0] && silent)
+        return planner_wait(p, "the owners of %u of %u slots do not answer%s", silent, SLOT_COUNT,
+                            missing);
     if (missing[0])
         return planner_wait(p, "every slot is served by %s%s", shards, missing);
     return planner_wait(p, "nothing to do: %s, every slot is served by %s%s",
