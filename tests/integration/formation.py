@@ -28,12 +28,12 @@ LINES_START, LINES_SECOND = 80, 2.0
 class Formation:
     """A lab of six, what was asked of its API server, and the judgement at the end."""
 
-    def __init__(self, test: MusterTestCase, faults: str = "", **settings: Any) -> None:
+    def __init__(self, test: "ApiFaults", faults: str = "", **settings: Any) -> None:
         given = {"kubernetes.leaseSeconds": 3, "lab.bookmarkSeconds": 1.0, "lab.backoff": 30,
                  "lab.faults": faults,
                  **{key.replace("__", "."): value for key, value in settings.items()}}
         self.test = test
-        self.lab = Lab(pods=PODS, server="redis-7.0", settings=given)
+        self.lab = Lab(pods=PODS, server=test.server, settings=given)
         self.killed: list[str] = []
         self.more_requests = 0
         self.refused = 0

@@ -17,7 +17,7 @@ from typing import Iterator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import main, wait_until  # noqa: E402
+from muster_test import main, on_servers, wait_until  # noqa: E402
 
 from formation import NAMES, PODS, ApiFaults, Formation  # noqa: E402
 
@@ -41,6 +41,7 @@ def lax_openssl() -> Iterator[str]:
         yield file.name
 
 
+@on_servers("redis-7.0", "valkey-9")
 class Access(ApiFaults):
     def test_a9_a_token_that_is_rotated(self) -> None:
         with Formation(self) as formation:
@@ -127,6 +128,7 @@ class Access(ApiFaults):
             (lab.state / "ca.crt").write_bytes((lab.state / "ca-next.crt").read_bytes())
 
 
+@on_servers("redis-7.0", "valkey-9")
 class Leaders(ApiFaults):
     def test_a16_a_conflict_on_every_write(self) -> None:
         """Read again and try again, without a storm."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, main  # noqa: E402
+from muster_test import Lab, main, on_servers  # noqa: E402
 
 from formation import NAMES, PODS, ApiFaults, Formation  # noqa: E402
 
@@ -22,6 +22,7 @@ RSS_MAX_MIB = 64            # of a release build
 SANITIZER_MIB = 448         # AddressSanitizer keeps 256 MiB of freed memory, and its shadow
 
 
+@on_servers("redis-7.0", "valkey-9")
 class Watches(ApiFaults):
     def test_a1_gone_as_an_event_and_as_an_answer(self) -> None:
         """A version that is compacted: list again, and act on nothing older."""
@@ -61,6 +62,7 @@ class Watches(ApiFaults):
             formation.fault("watch,*,gone,times=24")
 
 
+@on_servers("redis-7.0", "valkey-9")
 class Answers(ApiFaults):
     def test_a2_a_stale_list_after_a_restart(self) -> None:
         """The leader's agent dies amid its work and is told of the past when it is back."""

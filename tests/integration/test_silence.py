@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from muster_test import Lab, LabError, MusterTestCase, main  # noqa: E402
+from muster_test import Lab, LabError, MusterTestCase, main, on_servers  # noqa: E402
 
 NAMES = [f"muster-{i}" for i in range(3)]
 WATCHED = {"pods", "statefulset", "record"}
@@ -22,13 +22,15 @@ NOTICED_SECONDS = 60         # FAULTS A3; keepalive gives a connection up after 
 BACK_SECONDS = 30            # until the next try, and what it brings
 
 
+@on_servers("redis-7.0", "valkey-9")
 class Silence(MusterTestCase):
     timeout = 180
 
     def test_a3_packets_that_are_dropped(self) -> None:
         # without bookmarks there is no difference between a calm watch and a dead one but keepalive
         settings = {"kubernetes.leaseSeconds": 3, "lab.bookmarkSeconds": 600.0}
-        with Lab(pods=len(NAMES), replicas_per_primary=0, settings=settings) as lab:
+        with Lab(pods=len(NAMES), server=self.server, replicas_per_primary=0,
+                 settings=settings) as lab:
             lab.up()
             self.wait_until(lambda: "record: formed" in "".join(map(lab.log, NAMES)), 20,
                             "nothing is left to be done")

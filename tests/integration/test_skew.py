@@ -33,7 +33,7 @@ CLOCKS: tuple[tuple[str, tuple[dict[str, float], dict[str, float]], int, float],
 class Skewed(CutTestCase):
     """It is counted on each agent's own clock, so it must do with wrong ones."""
 
-    @on_servers("redis-7.0", first=0)
+    @on_servers("redis-7.0", "valkey-9", first=0)
     def test_the_lease_stays_with_who_holds_it(self, server: str) -> None:
         with Skew(*AGENTS) as skew, \
                 Lab(pods=len(AGENTS), replicas_per_primary=0, server=server,
