@@ -33,7 +33,11 @@ LOG_TAIL_LINES = 40
 
 
 class Refused(Exception):
-    """A command failed; the message is what it said."""
+    """A command failed; the message is what it said, the code what it exited with, if it did."""
+
+    def __init__(self, said: str, code: Optional[int] = None) -> None:
+        super().__init__(said)
+        self.code = code
 
 
 def call(*argv: str, text_in: Optional[str] = None, timeout: float = 120, silent: bool = False) -> str:
@@ -44,7 +48,7 @@ def call(*argv: str, text_in: Optional[str] = None, timeout: float = 120, silent
         raise Refused(f"{' '.join(argv)}: no answer within {timeout:g} s") from error
     if done.returncode != 0 or (silent and done.stderr):
         said = "\n".join(part for part in (done.stderr.strip(), done.stdout.strip()) if part)
-        raise Refused(f"{' '.join(argv)}: {said or done.returncode}")
+        raise Refused(f"{' '.join(argv)}: {said or done.returncode}", done.returncode)
     return done.stdout
 
 
@@ -148,6 +152,15 @@ class Release:
         """A command of muster in a pod's agent."""
         return self.kubectl("exec", pod or self.pods[0], "-c", "agent", "--", "muster", *args, silent=silent)
 
+    def check(self, pod: Optional[str] = None) -> tuple[int, str]:
+        """muster check: what it exits with, and says."""
+        try:
+            return 0, self.muster("check", pod=pod)
+        except Refused as error:
+            if error.code is None:
+                raise
+            return error.code, str(error)
+
     def status(self, pod: Optional[str] = None) -> dict[str, Any]:
         """muster status --json, of the leader; Refused while it can only be had of an agent that knows its own server."""
         return json.loads(self.muster("status", "--json", pod=pod, silent=True))
@@ -175,6 +188,13 @@ class Release:
         if not self.auth:
             return None
         return comeback.Password(base64.b64decode(self.get("secret", f"{self.name}-auth")["data"]["password"]).decode())
+
+    def restarts(self) -> dict[str, int]:
+        """How often each container was started again, by "POD CONTAINER"."""
+        return {f"{one['metadata']['name']} {container['name']}": container["restartCount"]
+                for one in json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
+                for kind in ("containerStatuses", "initContainerStatuses")
+                for container in one["status"].get(kind, [])}
 
     def events(self, reason: str) -> str:
         """What the events of that reason say, a line for each; they are those of the StatefulSet."""

@@ -5,25 +5,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 import unittest
-from pathlib import Path
 
 from release import SLOTS, Release, figure, wait_until
+from witness import cluster
 
-CLUSTER = Path(__file__).resolve().parent / "cluster"
-STATE = os.environ.get("E2E_STATE", "")
 KEYS = 300
 
 
-def cluster(*words: str) -> None:
-    """A command of tests/e2e/cluster."""
-    subprocess.run([str(CLUSTER), "--state", STATE, *words], check=True, stdout=subprocess.DEVNULL, timeout=300)
-
-
-@unittest.skipUnless(STATE, "the nodes of a given cluster are not ours to cut off")
+@unittest.skipUnless(os.environ.get("E2E_STATE"), "the nodes of a given cluster are not ours to cut off")
 class PowerCut(unittest.TestCase):
     """Three zones with one node each."""
 

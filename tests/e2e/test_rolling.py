@@ -17,11 +17,9 @@ import unittest
 from contextlib import ExitStack
 from typing import Any, Callable, ClassVar
 
-import test_install
 from release import HELM, KUBECTL, call, figure, wait_until
 from campaign import gaps_around, judge_times  # release.py shows where it is
-from votes import won_unheld
-from witness import Loads, Logs
+from witness import Loads, Witnessed
 
 # ms; a failover that comes to nothing pauses writes for 5 s: that is no busy machine
 BROKEN_GAP_MS = 4000
@@ -39,18 +37,11 @@ def node_names(verb: str) -> list[str]:
 
 
 @unittest.skipUnless(os.environ.get("E2E_STATE"), "the pods and logs of a given cluster cannot be reached from here")
-class Rolling(test_install.Installed):
+class Rolling(Witnessed):
     """Redis 7.0, rolled to 8.0, on volumes that every node can mount. Each test goes on from where the last one ended."""
 
     values = {"server__image__tag": "7.0", "persistence__storageClass": "network"}
-    logs: ClassVar[Logs]
     loads: ClassVar[Loads]
-
-    @classmethod
-    def prepare(cls) -> None:
-        stack = ExitStack()
-        cls.addClassCleanup(stack.close)
-        cls.logs = stack.enter_context(Logs(cls.release))
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -58,13 +49,6 @@ class Rolling(test_install.Installed):
         stack = ExitStack()
         cls.addClassCleanup(stack.close)
         cls.loads = stack.enter_context(Loads(cls.release))
-
-    def run(self, result: Any = None) -> Any:
-        before = len(result.failures) + len(result.errors) if result else 0
-        done = super().run(result)
-        if result and len(result.failures) + len(result.errors) > before:
-            self.logs.save()
-        return done
 
     # -- judging -------------------------------------------------------------------------------------------------------
 
@@ -80,7 +64,7 @@ class Rolling(test_install.Installed):
         figure(line)
         self.assertEqual((report["lost"], report["stale"], report["unreadable"]), (0, 0, 0), report)
         self.assertLessEqual(report["longestGapMs"], longest, report)
-        self.assertEqual([f"{run}: {one}" for run, log in self.logs.of("redis").items() for one in won_unheld(log)], [])
+        self.no_old_votes()
 
     def judge_handovers(self, what: str, report: dict[str, Any], hand_overs: list[tuple[float, int]]) -> None:
         """As promised of every planned replacement of pods."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Witnesses of what happens to a release on the cluster that tests/e2e/cluster started (E2E_STATE): a load, and all logs."""
+"""The cluster that tests/e2e/cluster started (E2E_STATE), what its nodes run, and witnesses of what happens to a release
+on it: a load, and all logs."""
 
 from __future__ import annotations
 
@@ -15,18 +16,53 @@ import time
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
-from release import REPO, Release
+from release import REPO, Release, call
+from test_install import Installed
 
 sys.path.append(str(REPO / "tests/lab"))
 
 import load_control  # noqa: E402
+from votes import won_unheld  # noqa: E402
 
 STATE = Path(os.environ.get("E2E_STATE", "/nonexistent"))
 PORT = 6379
 # a container's log stays for as long as the kubelet needs to end its pod, which takes longer
 LOOK_SECONDS = 0.3
+
+
+def cluster(*words: str) -> str:
+    """A command of tests/e2e/cluster; what it printed."""
+    return call(str(REPO / "tests/e2e/cluster"), "--state", str(STATE), *words, timeout=300)
+
+
+class Server:
+    """The server's container of a pod as its node runs it now: for this nobody needs the API."""
+
+    def __init__(self, pod: dict[str, Any]) -> None:
+        """Of the API's pod."""
+        self.node, self.ip = pod["spec"]["nodeName"], pod["status"]["podIP"]
+        self._id = next(one["containerID"].removeprefix("containerd://")
+                        for one in pod["status"]["containerStatuses"] if one["name"] == "redis")
+
+    def kill(self, signal: str) -> None:
+        """To its first process, which must be the server."""
+        cluster("run", self.node, "sh", "-ec", 'pid=$(ctr -n k8s.io tasks list | awk -v id="$2" \'$1 == id { print $2 }\'); '
+                'case $(cat "/proc/$pid/comm") in *-server) kill -s "$1" "$pid" ;; *) exit 1 ;; esac',
+                "sh", signal, self._id)
+
+    def run(self, *argv: str) -> str:
+        """A command in the container, as the kubelet runs hooks."""
+        return cluster("run", self.node, "ctr", "-n", "k8s.io", "tasks", "exec", "--exec-id", f"test-{time.time_ns()}",
+                       self._id, *argv)
+
+
+def when(line: str) -> float:
+    """When (time.time) an agent wrote this line."""
+    stamp = re.search(r"\bts=(\S+)Z", line)
+    assert stamp, line
+    return datetime.fromisoformat(stamp[1] + "+00:00").timestamp()
 
 
 class Logs:
@@ -78,6 +114,10 @@ class Logs:
         return sorted(line for log in self.of("agent").values() for line in log.splitlines()
                       if f"event={event} " in line)
 
+    def acts(self, since: float) -> list[str]:
+        """What the agents have sent since then that changes something; only log.level debug tells all of it."""
+        return [line for line in self.told("did") if when(line) >= since]
+
     def save(self) -> None:
         """For people, beside the state, which goes with the cluster."""
         folder = STATE.parent / "e2e-logs"
@@ -90,8 +130,31 @@ class Logs:
     def hand_overs(self) -> list[tuple[float, int]]:
         """Of each so far: when it was done, since the epoch, and for how long its agent says that writes were paused
         at most, ms."""
-        told = (re.search(r"ts=(\S+)Z .* gap_ms=(-?\d+)", line) for line in self.told("handed-over"))
-        return [(datetime.fromisoformat(one[1] + "+00:00").timestamp(), int(one[2])) for one in told if one]
+        found = ((line, re.search(r" gap_ms=(-?\d+)", line)) for line in self.told("handed-over"))
+        return [(when(line), int(gap[1])) for line, gap in found if gap]
+
+
+class Witnessed(Installed):
+    """A release all of whose logs are there for its tests, and for people when one fails."""
+
+    logs: ClassVar[Logs]
+
+    @classmethod
+    def prepare(cls) -> None:
+        stack = ExitStack()
+        cls.addClassCleanup(stack.close)
+        cls.logs = stack.enter_context(Logs(cls.release))
+
+    def run(self, result: Any = None) -> Any:
+        before = len(result.failures) + len(result.errors) if result else 0
+        done = super().run(result)
+        if result and len(result.failures) + len(result.errors) > before:
+            self.logs.save()
+        return done
+
+    def no_old_votes(self) -> None:
+        """Nobody has ever won an election that was not held."""
+        self.assertEqual([f"{run}: {one}" for run, log in self.logs.of("redis").items() for one in won_unheld(log)], [])
 
 
 class Loads:
@@ -155,3 +218,9 @@ class Loads:
 
     def _ask(self, number: int, action: str) -> Any:
         return asyncio.run(load_control.ask(self._runs[number][1], action, 60))
+
+
+def gap_between(report: dict[str, Any], begin: float, end: float) -> float:
+    """The longest time without a write that ended between these two, ms; 0 if it was shorter than all that are kept."""
+    return max((ms for ms, ended in zip(report["longestGapsMs"], report["longestGapsEnded"]) if begin <= ended <= end),
+               default=0.0)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts: each is this machine in namespaces of its own (mount, net, pid, ipc, uts), see host-init.
 
-A host is a folder below the state: `units/` (the programs it runs), `var/` (its /var), `pid` (of its process 1, with the
-time at which that started, so that no other process is ever taken for it).
+A host is a folder below the state: `units/` (the programs it runs), `stopped/` (the names of those that it is not to run
+now), `var/` (its /var), `pid` (of its process 1, with the time at which that started, so that no other process is ever
+taken for it).
 """
 
 from __future__ import annotations
@@ -82,6 +83,17 @@ class Host:
         file.write_text(text)
         file.chmod(mode)
 
+    def stop_unit(self, name: str) -> None:
+        """Kills a program, which does not start again before start_units(). What it has started runs on."""
+        if not (self.folder / "units" / name).exists():
+            raise RuntimeError(f"host {self.name} has no unit {name}")
+        self.write(f"stopped/{name}", "")
+        self.inside("sh", "-c", f"kill -KILL $(cat /run/units/{name})")
+
+    def start_units(self) -> None:
+        """Those that were stopped."""
+        shutil.rmtree(self.folder / "stopped", ignore_errors=True)
+
     @property
     def pid(self) -> Optional[int]:
         """Process 1 of the host as the machine numbers it; None when the host is down."""
@@ -93,6 +105,7 @@ class Host:
 
     def start(self, binaries: Path, routes: list[str], bridge: bool = False) -> None:
         """Starts process 1, which waits for plug_into() unless it holds the bridge itself."""
+        self.start_units()
         begun = self.folder / "begun"
         begun.unlink(missing_ok=True)
         self.var.mkdir(parents=True, exist_ok=True)
