@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -19,6 +20,8 @@ from muster_test import Lab, main, on_servers, resp  # noqa: E402
 NODE_TIMEOUT = 8000
 # Of liveness: three failures in a row end a server.
 PROBED = {**SETTINGS, "lab.livenessSeconds": 1.0}
+# FAULTS asks for that, too (FROZEN_MINUTE=1, by hand).
+MINUTE = [("a minute", 60.0)] if os.environ.get("FROZEN_MINUTE") else []
 BUSY_SECONDS = 5             # longer than that; and than NODE_TIMEOUT for nobody
 
 
@@ -29,7 +32,8 @@ class Frozen(CutTestCase):
             cluster = self.formed(lab)
             cluster.write()
             for what, seconds in (("a second", 1.0), ("NT/2", NODE_TIMEOUT / 2000),
-                                  ("NT", NODE_TIMEOUT / 1000), ("until another is elected", 0.0)):
+                                  ("NT", NODE_TIMEOUT / 1000), ("until another is elected", 0.0),
+                                  *MINUTE):
                 self.alone(server, cluster, lambda c, w=what, s=seconds: self.hangs(c, w, s))
             self.alone(server, cluster, self.sleeps)
             self.alone(server, cluster, self.computes)
