@@ -41,13 +41,21 @@ const char *setting_name(enum setting setting)
     return "none";
 }
 
-/* CLUSTER FAILOVER is asked of whoever was judged, as long as he is what was judged. */
-static const char *action_follows_not(const struct action *action, const struct probe *probe)
+static const char *action_same_not(const struct action *action, const struct probe *probe)
 {
     if (probe->primary)
         return "the server is no longer a replica";
     if (strcmp(probe->primary_ip, action->ip) != 0 || probe->primary_port != action->port)
         return "the server follows another primary meanwhile";
+    return NULL;
+}
+
+/* CLUSTER FAILOVER is asked of whoever was judged, as long as he is what was judged. */
+static const char *action_follows_not(const struct action *action, const struct probe *probe)
+{
+    const char *why = action_same_not(action, probe);
+    if (why)
+        return why;
     if (!probe->link_up)
         return "the server has lost its primary meanwhile";
     if (probe->vote_requests != action->value)
@@ -58,10 +66,9 @@ static const char *action_follows_not(const struct action *action, const struct 
 /* Who takes over from a dead primary has what was judged, and gets nothing more from it. */
 static const char *action_heir_not(const struct action *action, const struct probe *probe)
 {
-    if (probe->primary)
-        return "the server is no longer a replica";
-    if (strcmp(probe->primary_ip, action->ip) != 0 || probe->primary_port != action->port)
-        return "the server follows another primary meanwhile";
+    const char *why = action_same_not(action, probe);
+    if (why)
+        return why;
     if (probe->link_up)
         return "the server is in sync with its primary again";
     if (strcmp(probe->replid, action->replid) != 0 || probe->offset < action->offset)
@@ -86,6 +93,8 @@ bool action_still_valid(const struct action *action, const struct probe *probe,
         *ret_why = "the server is no longer a replica";
     else if (action->require & REQUIRE_FOLLOWS && action_follows_not(action, probe))
         *ret_why = action_follows_not(action, probe);
+    else if (action->require & REQUIRE_SAME && action_same_not(action, probe))
+        *ret_why = action_same_not(action, probe);
     else if (action->require & REQUIRE_HEIR && action_heir_not(action, probe))
         *ret_why = action_heir_not(action, probe);
     else

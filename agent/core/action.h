@@ -58,6 +58,7 @@ enum require {
     REQUIRE_FOLLOWS =
         1 << 5, /* a replica in sync of `ip` and `port` that sent `value` vote requests */
     REQUIRE_HEIR = 1 << 6, /* a replica that has lost `ip` and `port`, with `offset` of `replid` */
+    REQUIRE_SAME = 1 << 7, /* a replica of `ip` and `port`, in sync or not */
 };
 
 struct action {

@@ -158,6 +158,20 @@ static void held_allow(struct planner *p, const struct shard *shard)
     }
 }
 
+/* Whoever was elected meanwhile, it follows: a vote on top of that would be against one that lives. */
+static void held_order(struct planner *p, enum action_kind kind, size_t heir,
+                       const struct node_id *subject, int64_t value)
+{
+    const struct server *s = &p->world->pods[heir].server;
+    struct action a = planner_action(p, kind, heir, AUTHORITY_LEADER);
+    a.require = REQUIRE_REPLICA | REQUIRE_SAME;
+    text_format(a.ip, sizeof a.ip, "%s", s->primary_ip);
+    a.port = s->primary_port;
+    a.subject = *subject;
+    a.value = value;
+    (void)planner_add(p, a);
+}
+
 /* True when this turn's one act for a primary that does not vote was found. */
 static bool held_replace(struct planner *p, const struct shard *shard, bool by_vote)
 {
@@ -173,12 +187,7 @@ static bool held_replace(struct planner *p, const struct shard *shard, bool by_v
     size_t heir = held_heir(p, shard, held, what);
     if (heir == NO_POD)
         return false;
-    struct action a =
-        planner_action(p, by_vote ? ACTION_FORCE : ACTION_TAKEOVER, heir, AUTHORITY_LEADER);
-    a.require = REQUIRE_REPLICA;
-    a.subject = shard->primary;
-    a.value = again_ms;
-    (void)planner_add(p, a);
+    held_order(p, by_vote ? ACTION_FORCE : ACTION_TAKEOVER, heir, &shard->primary, again_ms);
     const char *name = p->world->pods[heir].name;
     int64_t lasts_ms = held ? held_for_ms(p, held) : held_gone_ms(p);
     if (by_vote)
@@ -205,12 +214,8 @@ static bool held_obey(struct planner *p)
         planner_say(p, "a person has ordered a takeover: waiting for the views of all servers");
         return true;
     }
-    struct action a = planner_action(p, verdict->lost ? ACTION_TAKEOVER : ACTION_FORCE,
-                                     verdict->heir, AUTHORITY_LEADER);
-    a.require = REQUIRE_REPLICA;
-    a.subject = verdict->primary;
-    a.value = verdict->lost ? 0 : held_again_ms(p);
-    (void)planner_add(p, a);
+    held_order(p, verdict->lost ? ACTION_TAKEOVER : ACTION_FORCE, verdict->heir, &verdict->primary,
+               verdict->lost ? 0 : held_again_ms(p));
     planner_say(p, "a person has ordered it, and %s", verdict->reason);
     return true;
 }

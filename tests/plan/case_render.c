@@ -49,7 +49,7 @@ static void render_requirements(struct buf *out, uint32_t require)
         {REQUIRE_ALONE, "alone"},     {REQUIRE_UNASSIGNED, "unassigned"},
         {REQUIRE_EMPTY, "empty"},     {REQUIRE_PRIMARY, "primary"},
         {REQUIRE_REPLICA, "replica"}, {REQUIRE_FOLLOWS, "follows"},
-        {REQUIRE_HEIR, "heir"},
+        {REQUIRE_HEIR, "heir"},       {REQUIRE_SAME, "same"},
     };
     const char *sep = " (if ";
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {

@@ -93,7 +93,7 @@ static bool fault_record_deleted(struct sim *sim)
 {
     int leader = fault_leader_pod(sim);
     if (!sim->api.now.record || fault_api_troubled(sim) || sim->faults.cuts || leader < 0 ||
-        !sim->agents[leader].record_copy)
+        !sim->agents[leader].record_copy || sim->now_us < sim->agents[leader].paused_until_us)
         return false;
     sim->faults.hold_us = sim->now_us + SECONDS(45);
     sim->faults.act_at_send = 0;

@@ -231,6 +231,24 @@ static void test_what_changed_meanwhile_is_not_sent(void **state)
     }
 }
 
+/* Who takes over from a primary that is lost does not follow one that was elected meanwhile. */
+static void test_a_takeover_is_not_of_who_was_elected(void **state)
+{
+    (void)state;
+    struct action a = {.kind = ACTION_TAKEOVER,
+                       .require = REQUIRE_REPLICA | REQUIRE_SAME,
+                       .ip = "10.0.0.8",
+                       .port = 6379};
+    struct probe probe = {.primary_ip = "10.0.0.8", .primary_port = 6379};
+    const char *why = NULL;
+    assert_true(action_still_valid(&a, &probe, &why));
+    probe.link_up = true; /* it may not have noticed yet */
+    assert_true(action_still_valid(&a, &probe, &why));
+    (void)TEXT_COPY(probe.primary_ip, span_of("10.0.0.9"));
+    assert_false(action_still_valid(&a, &probe, &why));
+    assert_string_equal(why, "the server follows another primary meanwhile");
+}
+
 /* CLUSTER FAILOVER goes to whoever is still what was judged, and nobody else of the shard meanwhile. */
 static void test_a_hand_over_is_ordered_once_of_who_was_judged(void **state)
 {
@@ -345,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_every_kind_has_a_name_and_a_quiet_time),
         cmocka_unit_test(test_what_still_holds_is_sent),
         cmocka_unit_test(test_what_changed_meanwhile_is_not_sent),
+        cmocka_unit_test(test_a_takeover_is_not_of_who_was_elected),
         cmocka_unit_test(test_a_hand_over_is_ordered_once_of_who_was_judged),
         cmocka_unit_test(test_a_dead_primarys_heir_still_has_what_it_proved),
         cmocka_unit_test(test_another_server_at_the_address_gets_nothing),
