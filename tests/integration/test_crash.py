@@ -23,6 +23,7 @@ KILLS = int(os.environ.get("CRASH_KILLS", "3"))
 # Redis gives no second vote about a primary within 2 x cluster-node-timeout (FACTS 0.3).
 PAUSE_SECONDS = 32
 ORDER = "Forced failover user request accepted"
+VALUES, VALUE_BYTES = 300, 100_000
 # What an fsync keeps from the disk when its process is killed is not what is asked for here (FACTS 13).
 AUTO = {"policy.crashHandover": "auto"}
 ALWAYS = {**AUTO, "lab.serverArgs": "--appendfsync always"}
@@ -150,6 +151,36 @@ class Unproven(CrashTestCase):
             print(f"\na hand-over that fails: back after {took:.1f} s")
             self.assertEqual((cluster.lost(), self.forced(lab)), (0, 1))
             self.assertEqual(len([line for line in told(lab, "did") if "FORCE" in line]), 1)
+
+
+class Anyhow(CrashTestCase):
+    """policy.crashHandover: always takes the replica that lags, and what it lacks is lost."""
+
+    @on_servers("redis-7.0", first=0)
+    def test_a_replica_that_lags_is_taken(self, server: str) -> None:
+        with Lab(pods=6, server=server, node_timeout=15000,
+                 settings={**ALWAYS, "policy.crashHandover": "always"}) as lab:
+            cluster = self.formed(lab)
+            cluster.write()
+            time.sleep(PAUSE_SECONDS)
+            primary, replica = self.followers(cluster)
+            key = cluster.key_at(primary)
+            lab.pause(replica, "redis")
+            for number in range(VALUES):     # more than the kernel keeps for one that does not read
+                lab.redis(primary, "SET", f"{key}:{number}", "x" * VALUE_BYTES)
+            lab.kill(primary, wait=False)
+            lab.resume(replica, "redis", wait=False)
+            began = time.monotonic()
+            self.wait_until(lambda: self.judged(lab) == 1, 20, "it is judged", 0.02)
+            self.assertEqual((self.handed(lab), self.forced(lab)), (1, 1), told(lab, "crash-left"))
+            took = time.monotonic() - began
+            self.whole(lab)
+            lost = sum(lab.redis(replica, "GET", f"{key}:{number}") is None
+                       for number in range(VALUES))
+            print(f"\n{server}: always: a replica that lagged took over after {took:.1f} s; lost {lost} "
+                  f"of the last {VALUES} values of {VALUE_BYTES} bytes, and {cluster.lost()} older keys")
+            self.assertGreater(lost, 0, "it did not lag")
+            self.assertEqual(cluster.lost(), 0)
 
 
 class Few(CrashTestCase):
