@@ -113,7 +113,7 @@ const struct config_key config_keys[] = {
     WORD("log.level", log.level, level_words, "info"),
     WORD("log.format", log.format, format_words, "logfmt"),
     SECTION("policy"),
-    WORD("policy.crashHandover", policy.crash_handover, handover_words, "off"),
+    WORD("policy.crashHandover", policy.crash_handover, handover_words, "auto"),
     {.name = "policy.handoverMaxLag",
      .type = CONFIG_INT64,
      FIELD(policy.handover_max_lag),

@@ -79,7 +79,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.hook.silent_seconds, 30);
     assert_int_equal(config.log.level, LOG_INFO);
     assert_int_equal(config.log.format, LOG_LOGFMT);
-    assert_int_equal(config.policy.crash_handover, HANDOVER_OFF);
+    assert_int_equal(config.policy.crash_handover, HANDOVER_AUTO);
     assert_int_equal(config.policy.handover_max_lag, 0);
     assert_int_equal(config.policy.lost_cluster, LOST_WAIT);
     assert_int_equal(config.policy.placement, PLACEMENT_WARN);
