@@ -60,6 +60,7 @@ struct kube_watch {
     bool lost_said; /* the loss was logged */
     bool freed;
     int64_t opened_ms;
+    int64_t before_ms; /* seen_ms when it was opened, until it has said something; then 0 */
     int64_t seen_ms;
 };
 
@@ -232,22 +233,34 @@ static int watch_on_line(void *ctx, struct span line, struct err *err)
     int rc = kube_watch_parse(line, watch->kind, &watch->arena, &event, err);
     if (rc == 0)
         rc = watch_take_event(watch, &event, err);
-    if (rc == 0)
+    if (rc == 0) {
         watch->failures = 0;
+        watch->before_ms = 0;
+    }
     return rc;
 }
 
+/*
+ * A restarted API server opens the watch, and then says that it does not know the version: what has
+ * changed since the last watch was lost, however long ago, is not known.
+ */
 static bool watch_on_data(void *ctx, struct span bytes)
 {
     struct kube_watch *watch = ctx;
-    watch->seen_ms = clock_mono_ms();
+    int64_t now_ms = clock_mono_ms();
     loop_timer_arm(watch->timer, watch->silence_ms);
     if (bytes.len == 0) {
-        watch->opened_ms = watch->seen_ms;
+        watch->before_ms = watch->seen_ms;
+        watch->opened_ms = watch->seen_ms = now_ms;
         watch_set_live(watch);
         return true;
     }
-    return line_split_feed(&watch->lines, bytes, watch_on_line, watch, &watch->stop) == 0;
+    watch->seen_ms = now_ms;
+    if (line_split_feed(&watch->lines, bytes, watch_on_line, watch, &watch->stop) == 0)
+        return true;
+    if (watch->before_ms)
+        watch->seen_ms = watch->before_ms;
+    return false;
 }
 
 /*

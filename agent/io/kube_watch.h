@@ -87,7 +87,10 @@ const char *kube_watch_problem(const struct kube_watch *watch);
  */
 bool kube_watch_broken(const struct kube_watch *watch);
 
-/* When the API last said anything (list, event, bookmark); clock_mono_ms, 0 = never. */
+/*
+ * When the API last said anything (list, event, bookmark); clock_mono_ms, 0 = never. A watch that is
+ * opened counts, unless the first that it says is that it cannot go on from its version.
+ */
 int64_t kube_watch_seen_ms(const struct kube_watch *watch);
 
 #endif

@@ -270,6 +270,54 @@ static void test_gone_means_a_new_list_wherever_it_is_said(void **state)
     session_close(&session);
 }
 
+/* FAULTS A1: as after a restart of the API server, which opens every watch and then does not know its version. */
+static void serve_gone_after_a_loss(int fd, struct io_shared *shared, int nth)
+{
+    (void)nth;
+    for (int at; (at = io_http_read(fd, shared, NULL, 0)) >= 0;) {
+        if (!is_watch(shared, at)) {
+            while (shared->stage == 2)
+                (void)usleep(2000);
+            io_answer_list(fd, 10, "", "db-0", NULL);
+            continue;
+        }
+        int stage = atomic_fetch_add(&shared->stage, 1);
+        io_http_open(fd);
+        if (stage == 0)
+            return;
+        if (stage == 1)
+            io_http_chunk(fd, "{\"type\":\"ERROR\",\"object\":" GONE "}\n");
+        io_hold(fd);
+    }
+}
+
+static bool holds_lost(void *ctx)
+{
+    const struct session *session = ctx;
+    return session->states == 2; /* live, and no more */
+}
+
+static bool holds_listed(void *ctx)
+{
+    return lists(ctx) == 2;
+}
+
+static void test_a_watch_that_is_refused_once_open_has_said_nothing(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, serve_gone_after_a_loss, 0);
+    assert_true(io_run_until(session.loop, holds_lost, &session, 2000));
+    int64_t heard_ms = kube_watch_seen_ms(session.watch);
+    assert_true(io_run_until(session.loop, holds_listed, &session, 5000));
+    assert_int_equal(watches(&session), 2);
+    assert_int_equal(kube_watch_seen_ms(session.watch), heard_ms);
+    session.script.shared->stage = 3;
+    assert_true(io_run_until(session.loop, holds_live, &session, 2000));
+    assert_true(kube_watch_seen_ms(session.watch) > heard_ms);
+    session_close(&session);
+}
+
 /* FAULTS A6: cut within a chunk and within a line; and a line that is no JSON. */
 static void serve_cuts(int fd, struct io_shared *shared, int nth)
 {
@@ -546,6 +594,7 @@ int main(void)
         cmocka_unit_test(test_a_list_replaces_only_when_its_last_page_is_here),
         cmocka_unit_test(test_a_watch_that_ends_goes_on_from_its_bookmark),
         cmocka_unit_test(test_gone_means_a_new_list_wherever_it_is_said),
+        cmocka_unit_test(test_a_watch_that_is_refused_once_open_has_said_nothing),
         cmocka_unit_test(test_half_an_object_is_never_believed),
         cmocka_unit_test(test_retry_after_is_obeyed),
         cmocka_unit_test(test_a_silent_watch_is_given_up),
