@@ -200,8 +200,7 @@ static void basis_say_uncovered(struct planner *p)
     const char *waits = basis_heir_waits(p);
     if (!waits && p->plan->takeover.lost)
         waits = "too few primaries answer for an election: waiting for their pods (muster "
-                "takeover, by a "
-                "person, gives up what is lost for good)";
+                "takeover, by a person, gives up what is lost for good)";
     planner_say(p, "%u of %u slots are not served: %s%s", SLOT_COUNT - p->facts->slots_covered,
                 SLOT_COUNT, waits ? waits : "waiting for Redis's own election or for their pod",
                 basis_missing(p));

@@ -205,9 +205,9 @@ static bool form_can_elect(const struct planner *p)
 }
 
 /*
- * A follower of the lost id that may yet become the heir. Where nobody can be elected, or the
- * follower is not (Redis elects nobody who has been cut off for too long, or ever, see
- * clusterHandleSlaveFailover) or must not be before it has copied something, an empty one has nothing to wait for.
+ * A follower of the lost id that may yet become the heir. An empty one has nothing to wait for where
+ * nobody can be elected, or it is not (Redis elects nobody who has been cut off for too long, or ever,
+ * clusterHandleSlaveFailover), or must not be before it has copied something.
  */
 static bool form_may_inherit(const struct planner *p, const struct node_id *follower)
 {
