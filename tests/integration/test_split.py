@@ -39,7 +39,7 @@ class Split(CutTestCase):
         with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, settings=SETTINGS) as lab:
             cluster = self.formed(lab)
             cluster.write()
-            for step in (self.few_of_many, self.one_way, self.on_and_off):
+            for step in (self.few_of_many, self.few_that_want_a_replica, self.one_way, self.on_and_off):
                 self.in_sync(cluster)
                 before, restarts = cluster.acts(), self.restarts(lab)
                 print(f"{server}: {step(cluster)}")
@@ -82,6 +82,17 @@ class Split(CutTestCase):
         return (f"D1, D2 {' and '.join(few)} cut off, of which {leads} leads: {len(minority)} writes "
                 f"acknowledged there for {last:.1f} s, {len(lost)} lost; elected after {took:.1f} s; "
                 f"acts 0; whole {whole:.1f} s after the end")
+
+    def few_that_want_a_replica(self, cluster: Cluster) -> str:
+        """The same, where a primary whose replica has not acknowledged for a second takes no write."""
+        self.configure(cluster.lab, "min-replicas-to-write", "1", "min-replicas-max-lag", "1")
+        figures = self.few_of_many(cluster)
+        self.configure(cluster.lab, "min-replicas-to-write", "0", "min-replicas-max-lag", "10")
+        return f"min-replicas-to-write 1, min-replicas-max-lag 1: {figures}"
+
+    def configure(self, lab: Lab, *settings: str) -> None:
+        for pod in lab.pods():
+            lab.redis(pod, "CONFIG", "SET", *settings)
 
     # -- D3
 
