@@ -471,12 +471,15 @@ class Values(ChartTest):
         self.assertEqual(commands[2], f"logs -f {NAME}-0 -c agent")
         self.assertIn("REDISCLI_AUTH=$(cat /etc/muster/password/password) redis-cli -c", notes)
         self.assertNotIn("fewer than three shards", notes)
+        self.assertNotIn("Prometheus", notes)
 
     def test_notes_warn(self):
         notes = self.notes(**{"replicas": 4, "auth.enabled": False, "server.layout": "valkey",
                               "podManagementPolicy": "OrderedReady",
-                              "persistence.retention.whenScaled": "Delete", **TLS})
-        for words in ("4 pods form 2 shards", "fewer than three shards", "replicas=6 or more",
+                              "persistence.retention.whenScaled": "Delete",
+                              "metrics.podMonitor.enabled": True, **TLS})
+        for words in ("lets no Prometheus reach the agents", "4 pods form 2 shards",
+                      "fewer than three shards", "replicas=6 or more",
                       "valkey-cli -c -p 6379 --tls --cacert /etc/muster/tls/ca.crt", "OrderedReady",
                       "loses its data for good"):
             self.assertIn(words, notes)

@@ -5,7 +5,7 @@
 # used for the first time. NAME is one of
 #   redis-7.0 redis-8.0 valkey-8.1 valkey-9 redis-8-sid
 # server.sh --cli: the path of redis-cli. server.sh --list: each name with its version.
-# server.sh clang-format-14: the one version that tests/lint formats by.
+# server.sh clang-format-14: the one version that tests/lint formats by. server.sh promtool: tests the chart's alerts.
 #
 # Each is a package of the Debian release that has this version, unpacked below the cache with all its libraries and run
 # through its own loader; nothing is installed and no service starts. The path is a script that becomes the server by
@@ -24,6 +24,7 @@ valkey-8.1       trixie    valkey-server    valkey-server    v=8\.1\.
 valkey-9         sid       valkey-server    valkey-server    v=9\.
 redis-8-sid      sid       redis-server     redis-server     v=8\.
 clang-format-14  bookworm  clang-format-14  clang-format-14  version 14\.
+promtool         bookworm  prometheus       promtool         version 2\.
 '
 
 names() {

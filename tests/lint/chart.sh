@@ -12,6 +12,7 @@ mapfile -t tools < <(tests/lib/gotool.sh helm kubeconform kube-score)
 export HELM=${tools[0]}
 kubeconform=${tools[1]}
 kube_score=${tools[2]}
+promtool=$(tests/lib/server.sh promtool)
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 
@@ -35,6 +36,9 @@ render() {
 
 "$HELM" lint --strict --quiet "$chart"
 /usr/bin/python3 tests/chart/test_chart.py
+/usr/bin/python3 tests/chart/test_metrics.py
+"$promtool" check rules --lint-fatal "$chart/alerts.yaml"
+"$promtool" test rules tests/chart/alerts_test.yaml
 manifests/render.sh --check
 
 render default
@@ -44,11 +48,13 @@ render everything --set redis.tls.enabled=true,redis.tls.existingSecret=tls,redi
     --set-json 'networkPolicy.clients=[{"podSelector": {}}],networkPolicy.metrics=[{"namespaceSelector": {}}]' \
     --set-json 'extraVolumes=[{"name": "more", "emptyDir": {}}],tolerations=[{"operator": "Exists"}]' \
     --set-json 'server.extraVolumeMounts=[{"name": "more", "mountPath": "/more"}]' \
-    --set 'imagePullSecrets[0].name=registry,priorityClassName=high,persistence.storageClass=-'
+    --set 'imagePullSecrets[0].name=registry,priorityClassName=high,persistence.storageClass=-' \
+    --set metrics.podMonitor.enabled=true,metrics.alerts.enabled=true
 render volatile --set persistence.enabled=false,auth.enabled=false,server.layout=bitnami-valkey
 
 with_lock kube-schemas make_schemas
-"$kubeconform" -strict -summary -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
+# The Prometheus operator's kinds are not Kubernetes' own.
+"$kubeconform" -strict -summary -skip PodMonitor,PrometheusRule -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
     "$made"/*.yaml manifests/namespace.yaml manifests/redis-cluster.yaml manifests/with-password/redis-cluster.yaml
 
 # kube-linter is run by .github/workflows/chart.yml only: its module comes from its authors' own site, which a machine that
