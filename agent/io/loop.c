@@ -176,9 +176,19 @@ bool loop_run_for(struct loop *loop, int64_t duration_ms)
     return !deadline.passed;
 }
 
+/*
+ * libevent goes on as long as any event is ready, and a connection that is only waiting to be freed
+ * may be so for ever: whoever has something to be done outside ends the iteration.
+ */
+static void loop_end_iteration(struct loop *loop)
+{
+    (void)event_base_loopbreak(loop->base);
+}
+
 void loop_stop(struct loop *loop)
 {
     loop->stopped = true;
+    loop_end_iteration(loop);
 }
 
 static void loop_on_timer(evutil_socket_t fd, short what, void *arg)
@@ -248,6 +258,7 @@ void loop_defer(struct loop *loop, struct loop_deferred *item, loop_fn fn, void 
     *item = (struct loop_deferred){.fn = fn, .ctx = ctx, .queued = true};
     *loop->deferred_end = item;
     loop->deferred_end = &item->next;
+    loop_end_iteration(loop);
 }
 
 void loop_undefer(struct loop *loop, struct loop_deferred *item)

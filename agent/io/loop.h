@@ -4,8 +4,7 @@
  * and a heartbeat that notices when the process did not run.
  *
  * Callbacks only record and tell their owner; the decision is made once per turn by the agent.
- * Nothing is freed in its own callback: it is marked and handed to loop_defer(), which runs it when
- * every event that was ready has been served.
+ * Nothing is freed in its own callback: it is marked and handed to loop_defer().
  */
 #ifndef MUSTER_IO_LOOP_H
 #define MUSTER_IO_LOOP_H
@@ -64,8 +63,9 @@ void loop_timer_free(struct loop_timer *timer);
 void loop_on_signal(struct loop *loop, int signo, loop_fn fn, void *ctx);
 
 /*
- * Work for the end of the iteration, usually the freeing of an object that is marked dead. The item
- * is embedded in that object; queueing it twice is the same as once.
+ * Work for outside of all callbacks, usually the freeing of an object that is marked dead: done as
+ * soon as the callback that asks has returned, before any other event. The item is embedded in that
+ * object; queueing it twice is the same as once.
  */
 struct loop_deferred {
     struct loop_deferred *next;

@@ -6,7 +6,9 @@
 
 #include <cmocka.h>
 
+#include <event2/event.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,6 +126,53 @@ static void test_deferred_work_can_be_taken_back_or_is_done_at_the_end(void **st
     assert_int_equal(tally.calls, 2);
 }
 
+/* Stays ready whatever is done about it. */
+static void on_busy(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd, (void)what, (void)ctx;
+}
+
+static struct event *busy_event(struct loop *loop, int fd, int priority)
+{
+    struct event *event = event_new(loop_base(loop), fd, EV_WRITE | EV_PERSIST, on_busy, NULL);
+    assert_non_null(event);
+    assert_int_equal(event_priority_set(event, priority), 0);
+    assert_int_equal(event_add(event, NULL), 0);
+    return event;
+}
+
+static void on_timer_defer(void *ctx)
+{
+    struct tally *tally = ctx;
+    loop_defer(tally->loop, &tally->second, on_second, tally);
+}
+
+/*
+ * libevent looks for news of more urgent events before each less urgent one, and runs one iteration
+ * until nothing is ready. A connection that was ready without end kept what was to free it from running.
+ */
+static void test_deferred_work_is_done_though_an_event_is_always_ready(void **state)
+{
+    (void)state;
+    struct tally tally = {.loop = loop_new(NULL)};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct event *urgent = busy_event(tally.loop, fds[0], LOOP_REDIS);
+    struct event *starved = busy_event(tally.loop, fds[1], LOOP_HTTP);
+    tally.timer = loop_timer_new(tally.loop, on_timer_defer, &tally);
+    loop_timer_arm(tally.timer, 50);
+    (void)alarm(20); /* a loop that does not come back cannot be asserted */
+    assert_false(loop_run_for(tally.loop, 1500));
+    (void)alarm(0);
+    assert_int_equal(tally.calls, 1);
+    event_free(urgent);
+    event_free(starved);
+    loop_timer_free(tally.timer);
+    loop_free(tally.loop);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 static void on_signal(void *ctx)
 {
     struct tally *tally = ctx;
@@ -211,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_a_timer_may_be_freed_in_its_callback),
         cmocka_unit_test(test_deferred_work_comes_in_order_after_the_events),
         cmocka_unit_test(test_deferred_work_can_be_taken_back_or_is_done_at_the_end),
+        cmocka_unit_test(test_deferred_work_is_done_though_an_event_is_always_ready),
         cmocka_unit_test(test_signals_come_through_the_loop),
         cmocka_unit_test(test_a_process_that_was_stopped_is_told),
         cmocka_unit_test(test_an_idle_loop_is_no_stall),
