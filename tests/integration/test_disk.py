@@ -96,7 +96,10 @@ class Volumes(CutTestCase):
     # -- C6, C4
 
     def loads(self, cluster: Cluster) -> str:
-        """After what the kernel does when memory is short: a signal that nobody can catch."""
+        """
+        After what the kernel does when memory is short: a signal that nobody can catch. While nothing
+        listens its slots may be handed over, which depends on the machine; while it loads they may not.
+        """
         lab, before, ids = cluster.lab, cluster.acts(), self.ids(cluster.lab)
         shards, restarts = cluster.shards(), self.restarts(cluster.lab)
         pod = sorted(shards)[0]
@@ -106,22 +109,23 @@ class Volumes(CutTestCase):
             began = time.monotonic()
             lab.kill(pod, "redis", 9, wait=False)
             self.wait_until(lambda: self.persistence(lab, pod)["loading"] == "1", 30, "it loads", 0.05)
+            crash = self.acts_since(cluster, before)
             self.wait_until(lambda: self.persistence(lab, pod)["loading"] == "0", 60, "it has loaded",
                             0.05)
             took = time.monotonic() - began
-            self.assertFalse(self.acts_since(cluster, before))
             self.whole(lab)
             whole = time.monotonic() - began
         restarts[pod]["redis"] += 1
         self.assertEqual(self.restarts(lab), restarts)
-        self.assertEqual(self.acts_since(cluster, before), [])
+        self.assertEqual(self.acts_since(cluster, before), crash)
+        self.assertEqual(crash, [act for act in crash if "CLUSTER FAILOVER FORCE" in act][:1])
         self.assertEqual(self.ids(lab), ids)
         self.assertGreater(took, MANY / 1000)
         owner = next(p for p in (pod, *shards[pod]) if cluster.role(p) == "master")
         self.assertEqual(self.emptied(cluster, owner, key), MANY)
-        return (f"C6, C4 {pod} killed, and loading for {took:.1f} s: acts 0, restarts 1, ids kept, "
-                f"{owner} is the primary; longest without a write {pulse.longest[pod]:.1f} s; whole "
-                f"after {whole:.1f} s")
+        return (f"C6, C4 {pod} killed ({len(crash)} hand-overs), and loading for {took:.1f} s: acts 0, "
+                f"restarts 1, ids kept, {owner} is the primary; longest without a write "
+                f"{pulse.longest[pod]:.1f} s; whole after {whole:.1f} s")
 
     # -- C5
 
