@@ -179,13 +179,23 @@ struct heirs {
     char why[FAILOVER_WHY_SIZE]; /* against the one that came nearest */
 };
 
+/* What one has more is what is not lost; where that is the same, where it runs. */
+static bool crash_is_better(const struct crash *c, size_t a, size_t b)
+{
+    const struct world *w = c->world;
+    const struct pod *pods = w->pods;
+    if (pods[a].server.offset != pods[b].server.offset)
+        return pods[a].server.offset > pods[b].server.offset;
+    return failover_count_beside(w, c->facts, c->pod, &pods[a]) <
+           failover_count_beside(w, c->facts, c->pod, &pods[b]);
+}
+
 static void crash_weigh(const struct crash *c, size_t at, struct heirs *heirs)
 {
     char why[FAILOVER_WHY_SIZE] = "";
     enum proof proof = crash_ask(c, at, why);
-    const struct pod *pods = c->world->pods;
     if (proof == PROOF_GIVEN) {
-        if (heirs->best == NO_POD || pods[at].server.offset > pods[heirs->best].server.offset)
+        if (heirs->best == NO_POD || crash_is_better(c, at, heirs->best))
             heirs->best = at;
         return;
     }

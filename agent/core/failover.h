@@ -102,11 +102,17 @@ bool failover_may_replace(const struct world *world, const struct facts *facts, 
 bool failover_in_flight(const struct world *world, const struct node_id *primary);
 
 /*
+ * Where one more primary belongs: the fewer primaries of other shards are in the heir's zone and, between
+ * equal ones, on its node, the less this is. 0 for all if policy.placement is off.
+ */
+unsigned failover_count_beside(const struct world *world, const struct facts *facts,
+                               const struct pod *primary, const struct pod *heir);
+
+/*
  * The follower of the primary that should take over now: already of the StatefulSet's new revision,
- * then of the newest version, then one that lacks next to nothing; of these, unless policy.placement is
- * off, where the fewest other primaries run (in its zone, on its node); then
- * with least lag, then of the lowest ordinal. NO_POD with the reason
- * against the one that came nearest, or against having any.
+ * then of the newest version, then one that lacks next to nothing; of these where the fewest other
+ * primaries run (failover_count_beside); then with least lag, then of the lowest ordinal. NO_POD with
+ * the reason against the one that came nearest, or against having any.
  */
 size_t failover_choose(const struct world *world, const struct facts *facts, size_t primary,
                        char ret_why[FAILOVER_WHY_SIZE]);

@@ -11,18 +11,20 @@ struct choice {
     const struct pod *p; /* the primary */
 };
 
-/* Primaries of other shards in the pod's zone, and on its node: where few are, one more belongs. */
-static unsigned count_beside(const struct choice *c, const struct pod *pod)
+unsigned failover_count_beside(const struct world *world, const struct facts *facts,
+                               const struct pod *primary, const struct pod *heir)
 {
     unsigned zone = 0;
     unsigned node = 0;
-    for (size_t s = 0; s < c->facts->shard_count; s++) {
-        size_t at = c->facts->shards[s].primary_pod;
-        const struct pod *other = at == NO_POD ? c->p : &c->world->pods[at];
-        if (other == c->p)
+    if (world->placement == PLACE_OFF)
+        return 0;
+    for (size_t s = 0; s < facts->shard_count; s++) {
+        size_t at = facts->shards[s].primary_pod;
+        const struct pod *other = at == NO_POD ? primary : &world->pods[at];
+        if (other == primary)
             continue;
-        zone += pod->zone[0] && strcmp(pod->zone, other->zone) == 0;
-        node += pod->node[0] && strcmp(pod->node, other->node) == 0;
+        zone += heir->zone[0] && strcmp(heir->zone, other->zone) == 0;
+        node += heir->node[0] && strcmp(heir->node, other->node) == 0;
     }
     return zone * NODES_MAX + node;
 }
@@ -40,15 +42,14 @@ static bool is_caught_up(const struct choice *c, const struct pod *pod)
 static bool is_better(const struct choice *c, const struct pod *a, const struct pod *b)
 {
     bool caught_up = is_caught_up(c, a);
-    bool placed = caught_up && c->world->placement != PLACE_OFF;
     if (a->updated != b->updated)
         return a->updated;
     if (a->server.version != b->server.version)
         return a->server.version > b->server.version;
     if (caught_up != is_caught_up(c, b))
         return caught_up;
-    unsigned beside_a = placed ? count_beside(c, a) : 0;
-    unsigned beside_b = placed ? count_beside(c, b) : 0;
+    unsigned beside_a = caught_up ? failover_count_beside(c->world, c->facts, c->p, a) : 0;
+    unsigned beside_b = caught_up ? failover_count_beside(c->world, c->facts, c->p, b) : 0;
     if (beside_a != beside_b)
         return beside_a < beside_b;
     if (a->server.offset != b->server.offset)
