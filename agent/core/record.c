@@ -66,6 +66,17 @@ static bool record_moves_eq(const struct record *a, const struct record *b)
     return !a->moves_unclear || strcmp(a->moves_unclear, b->moves_unclear) == 0;
 }
 
+static bool record_pause_eq(const struct record *a, const struct record *b)
+{
+    const struct record_pause *pa = &a->pause;
+    const struct record_pause *pb = &b->pause;
+    if (pa->set != pb->set || pa->since_unix_ms != pb->since_unix_ms ||
+        pa->until_unix_ms != pb->until_unix_ms || strcmp(pa->reason, pb->reason) != 0 ||
+        !a->pause_unclear != !b->pause_unclear)
+        return false;
+    return !a->pause_unclear || strcmp(a->pause_unclear, b->pause_unclear) == 0;
+}
+
 bool record_eq(const struct record *a, const struct record *b)
 {
     if (a->version != b->version || a->generation != b->generation || a->state != b->state ||
@@ -79,5 +90,5 @@ bool record_eq(const struct record *a, const struct record *b)
     for (size_t i = 0; i < a->forget_count; i++)
         if (!node_id_eq(&a->forget[i], &b->forget[i]))
             return false;
-    return record_moves_eq(a, b);
+    return record_moves_eq(a, b) && record_pause_eq(a, b);
 }

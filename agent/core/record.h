@@ -51,6 +51,16 @@ struct record_move {
     size_t range_count;
 };
 
+#define RECORD_PAUSE_REASON_SIZE 96
+
+/* A person has paused Muster (core/pause.h). Times of the API's clock: agents come and go meanwhile. */
+struct record_pause {
+    bool set; /* else nothing below means anything, and is zero */
+    int64_t since_unix_ms;
+    int64_t until_unix_ms;                 /* it ends by itself then; 0 = it does not */
+    char reason[RECORD_PAUSE_REASON_SIZE]; /* printable ASCII; "" = none was given */
+};
+
 /* More are neither read nor written: two for each shard that gives, and as many that are cancelled. */
 #define RECORD_MOVES_MAX 4000
 
@@ -70,6 +80,12 @@ struct record {
     size_t move_count;
     const char *moves_unclear; /* JSON that this release does not understand in their place: it is
                                   written again as it is, and nothing is moved; NULL = none */
+    struct record_pause pause;
+    /*
+     * The pause as it stands there if this release does not understand all of it: written again as it is.
+     * NULL = none. Without pause.set nothing of it is understood: it is a pause without a known end.
+     */
+    const char *pause_unclear;
 };
 
 /*

@@ -26,6 +26,8 @@ void record_copy(const struct record *record, struct arena *arena, struct record
     copy.moves = record->move_count ? copy_moves(record, arena) : NULL;
     if (record->moves_unclear)
         copy.moves_unclear = arena_format(arena, "%s", record->moves_unclear);
+    if (record->pause_unclear)
+        copy.pause_unclear = arena_format(arena, "%s", record->pause_unclear);
     if (record->member_count) {
         struct record_member *members =
             ARENA_NEW(arena, struct record_member, record->member_count);

@@ -190,6 +190,17 @@ static void read_known_moves(struct json_reader *reader, const cJSON *root, stru
     record->moves = moves;
 }
 
+/* What this release does not understand, to be written again as it is. */
+static const char *read_unclear(struct json_reader *reader, const cJSON *item)
+{
+    char *text = cJSON_PrintUnformatted(item);
+    if (!text)
+        abort(); /* out of memory */
+    const char *copy = arena_format(reader->arena, "%s", text);
+    cJSON_free(text);
+    return copy;
+}
+
 /*
  * What is wrong with moves stops the moves and nothing else: membership goes on, and a release that
  * understands them finds them as they were.
@@ -204,13 +215,49 @@ static void read_moves(struct json_reader *reader, const cJSON *root, struct rec
     read_known_moves(&moves, root, record);
     if (moves.result == 0)
         return;
-    char *text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(root, "moves"));
-    if (!text)
-        abort(); /* out of memory */
-    record->moves_unclear = arena_format(reader->arena, "%s", text);
-    cJSON_free(text);
+    record->moves_unclear = read_unclear(reader, cJSON_GetObjectItemCaseSensitive(root, "moves"));
     record->moves = NULL;
     record->move_count = 0;
+}
+
+static bool is_reason(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] < ' ' || text.ptr[i] > '~')
+            return false;
+    return true;
+}
+
+static bool is_all_of_a_pause(const cJSON *object)
+{
+    static const char *const keys[] = {"reason", "sinceUnixMs", "untilUnixMs"};
+    int known = 0;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        known += cJSON_GetObjectItemCaseSensitive(object, keys[i]) != NULL;
+    return known == cJSON_GetArraySize(object);
+}
+
+/* A pause in words that this release does not understand is one: a person's, or a later release's. */
+static void read_pause(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, "pause");
+    struct record_pause pause = {.set = true};
+    struct err err = {0};
+    struct json_reader inner = {.err = &err, .arena = reader->arena};
+    if (reader->result < 0 || !item || cJSON_IsNull(item))
+        return;
+    /* As it will be written: cJSON does not write every number as it was. */
+    const char *text = read_unclear(reader, item);
+    auto_json cJSON *written = cJSON_Parse(text);
+    if (!cJSON_IsObject(written))
+        json_fail(&inner, E_PROTO, NULL, "pause", "not an object");
+    json_get_int(&inner, written, "sinceUnixMs", 1, JSON_INT_MAX, &pause.since_unix_ms);
+    json_get_int(&inner, written, "untilUnixMs", 1, JSON_INT_MAX, &pause.until_unix_ms);
+    JSON_GET_TEXT(&inner, written, "reason", is_reason, pause.reason);
+    if (inner.result == 0)
+        record->pause = pause;
+    if (inner.result < 0 || !is_all_of_a_pause(written))
+        record->pause_unclear = text;
 }
 
 static int id_cmp(const void *a, const void *b)
@@ -263,6 +310,7 @@ static void read_record(struct json_reader *reader, const cJSON *root, struct re
     read_members(reader, root, record);
     read_forget(reader, root, record);
     read_moves(reader, root, record);
+    read_pause(reader, root, record);
     if (reader->result < 0)
         return;
     check_ids(reader, record);
@@ -337,6 +385,22 @@ static void format_moves(const struct record *record, struct buf *buf)
     (void)buf_append_str(buf, "]");
 }
 
+static void format_pause(const struct record *record, struct buf *buf)
+{
+    const struct record_pause *pause = &record->pause;
+    if (record->pause_unclear)
+        (void)buf_format(buf, ",\n\"pause\":%s", record->pause_unclear);
+    if (!pause->set || record->pause_unclear)
+        return;
+    (void)buf_append_str(buf, ",\n\"pause\":{\"reason\":");
+    json_put_text(buf, pause->reason, sizeof pause->reason);
+    if (pause->since_unix_ms)
+        (void)buf_format(buf, ",\"sinceUnixMs\":%" PRId64, pause->since_unix_ms);
+    if (pause->until_unix_ms)
+        (void)buf_format(buf, ",\"untilUnixMs\":%" PRId64, pause->until_unix_ms);
+    (void)buf_append_str(buf, "}");
+}
+
 int record_format(const struct record *record, struct buf *buf)
 {
     assert(record->version == RECORD_VERSION && record->state != RECORD_STATE_NONE);
@@ -358,6 +422,7 @@ int record_format(const struct record *record, struct buf *buf)
         (void)buf_format(buf, "%s\"%s\"", i ? ",\n" : "\n", record->forget[i].hex);
     (void)buf_append_str(buf, "]");
     format_moves(record, buf);
+    format_pause(record, buf);
     (void)buf_append_str(buf, "}\n");
     return buf->failed ? E_LIMIT : 0;
 }

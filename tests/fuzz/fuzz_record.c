@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The record: whatever is read is written again, and reads the same. Moves that are not understood stay as
- * they were, beside members that are.
+ * they were, beside members that are, and so does a pause.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +33,14 @@ static void check_moves(const struct record *record)
     }
 }
 
+static void check_pause(const struct record *record)
+{
+    static const struct record_pause none = {0};
+    FUZZ_REQUIRE(record->pause.set || memcmp(&record->pause, &none, sizeof none) == 0);
+    for (const char *c = record->pause.reason; *c; c++)
+        FUZZ_REQUIRE(*c >= ' ' && *c <= '~');
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena arena;
@@ -46,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         auto_buf struct buf out;
         buf_init(&out, 8 * RECORD_TEXT_MAX); /* escapes make a text longer */
         check_moves(&record);
+        check_pause(&record);
         FUZZ_REQUIRE(record_format(&record, &out) == 0);
         if (out.len <= RECORD_TEXT_MAX) {
             FUZZ_REQUIRE(

@@ -121,6 +121,11 @@ static void test_a_change_of_any_field_is_a_difference(void **state)
     DIFFERS(b.moves[0].generation++);
     DIFFERS(b.record.move_generation++);
     DIFFERS(b.record.moves_unclear = "[1]");
+    DIFFERS(b.record.pause.set = true);
+    DIFFERS(b.record.pause.since_unix_ms = 1);
+    DIFFERS(b.record.pause.until_unix_ms = 1);
+    DIFFERS(b.record.pause.reason[0] = 'x');
+    DIFFERS(b.record.pause_unclear = "{}");
     DIFFERS(b.moves[0].range_count--);
     DIFFERS(b.ranges[1].first = 4);
     DIFFERS(b.ranges[1].last = 6);

@@ -237,6 +237,51 @@ static void test_a_reader_ignores_what_it_does_not_know(void **state)
     assert_true(record_eq(&record, &plain));
 }
 
+/* The sample with this in place of a pause. */
+static struct record parse_pause(const char *pause)
+{
+    char with[512];
+    text_format(with, sizeof with, "\"pause\":%s,\"uid\"", pause);
+    auto_free char *text = wire_replace(sample, "\"uid\"", with);
+    struct record record = parse(text);
+    auto_buf struct buf out;
+    buf_init(&out, RECORD_TEXT_MAX);
+    assert_int_equal(record_format(&record, &out), 0);
+    struct record again = parse(buf_str(&out));
+    assert_true(record_eq(&record, &again));
+    struct record copy;
+    record_copy(&record, &arena, &copy);
+    assert_true(record_eq(&record, &copy));
+    return record;
+}
+
+static void test_a_pause_is_read_and_written(void **state)
+{
+    (void)state;
+    struct record record =
+        parse_pause("{\"sinceUnixMs\":1795000000000,\"untilUnixMs\":1795000060000,"
+                    "\"reason\":\"new disks\"}");
+    assert_string_equal(record.pause.reason, "new disks");
+    assert_int_equal(record.pause.until_unix_ms - record.pause.since_unix_ms, 60000);
+    assert_true(parse_pause("{}").pause.set); /* without an end or a reason */
+    record = parse_pause("{\"untilUnixMs\":8975897500000499,\"x\":[]}"); /* kept whole */
+    assert_string_equal(record.pause_unclear, "{\"untilUnixMs\":8.9758975000005e+15,\"x\":[]}");
+}
+
+/* Members and moves are read beside it, and it is kept: it is somebody's pause. */
+static void test_a_pause_that_is_not_understood_is_kept(void **state)
+{
+    (void)state;
+    static const char *const pauses[] = {"true", "[1]", "{\"untilUnixMs\":\"tomorrow\"}",
+                                         "{\"reason\":\"a\\nb\"}"};
+    for (size_t i = 0; i < ARRAY_LEN(pauses); i++) {
+        struct record record = parse_pause(pauses[i]);
+        assert_false(record.pause.set);
+        assert_string_equal(record.pause_unclear, pauses[i]);
+        assert_int_equal(record.member_count, parse(sample).member_count);
+    }
+}
+
 static void test_the_least_that_a_record_says(void **state)
 {
     (void)state;
@@ -440,6 +485,8 @@ int main(void)
         cmocka_unit_test(test_moves_of_another_shape_are_kept),
         cmocka_unit_test(test_what_nobody_reads_is_not_written),
         cmocka_unit_test(test_a_reader_ignores_what_it_does_not_know),
+        cmocka_unit_test(test_a_pause_is_read_and_written),
+        cmocka_unit_test(test_a_pause_that_is_not_understood_is_kept),
         cmocka_unit_test(test_the_least_that_a_record_says),
         cmocka_unit_test(test_members_are_sorted_by_ordinal),
         cmocka_unit_test(test_members_may_be_hosts),
