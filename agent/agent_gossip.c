@@ -158,7 +158,7 @@ void agent_ask_mates(struct agent *agent)
     bool hurry = judges || mates_are_leaving(agent);
     for (size_t i = 0; i < w->pod_count; i++) {
         struct agent_mate *mate = mate_find(agent, w->pods[i].uid);
-        bool wanted = hurry || place_asks(&agent->plan, i);
+        bool wanted = hurry || plan_asks_whether_stays(&agent->plan, i);
         if (mate && w->pods[i].ip[0] && mate_is_due(agent, mate, wanted))
             mate_ask(agent, mate, &w->pods[i]);
     }

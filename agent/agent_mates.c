@@ -134,7 +134,7 @@ static void mate_on_digest(void *ctx, const struct http_response *response)
     mate->heard_ms = mate->asked_ms;
     mate->digest = digest;
     mate_judge_copy(mate->agent, mate);
-    if (news || mate->agent->plan.place.asks) /* its word is soon too old for a move */
+    if (news || mate->agent->plan.stay.pod_count) /* its word is soon too old for a move */
         agent_wake(mate->agent);
 }
 

@@ -16,14 +16,6 @@ uint64_t place_seen(const struct world *world, const struct facts *facts)
     return text_hash(seen, &facts->reference->hash, sizeof facts->reference->hash);
 }
 
-bool place_asks(const struct plan *plan, size_t pod)
-{
-    for (size_t i = 0; plan->place.asks && i < plan->place.pod_count; i++)
-        if (plan->place.pods[i] == pod)
-            return true;
-    return false;
-}
-
 bool place_may_hurry(const struct place_watch *watch, int64_t now_ms)
 {
     int64_t since_ms = now_ms - watch->hurry_ms;

@@ -32,9 +32,6 @@
 /* Pods, their processes and what most say of the roles: while that is the same nothing has happened. */
 uint64_t place_seen(const struct world *world, const struct facts *facts);
 
-/* Whether the agent in this pod of the plan's world is to say whether its server stays, now. */
-bool place_asks(const struct plan *plan, size_t pod);
-
 /* Whether everybody may be asked in a hurry in this turn. */
 bool place_may_hurry(const struct place_watch *watch, int64_t now_ms);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/place.h"
 #include "core/rules.h"
 
 /* The safety policy, read top-down. */
@@ -138,6 +139,36 @@ struct action planner_action(const struct planner *p, enum action_kind kind, siz
         .pod = pod,
         .node = p->world->pods[pod].server.id,
     };
+}
+
+struct action planner_failover(const struct planner *p, const struct pod *from, size_t heir,
+                               enum authority authority)
+{
+    struct action a = planner_action(p, ACTION_FAILOVER, heir, authority);
+    a.require = REQUIRE_FOLLOWS;
+    a.subject = from->server.id;
+    a.port = from->port;
+    a.value = p->world->pods[heir].server.vote_requests;
+    text_format(a.ip, sizeof a.ip, "%s", from->ip);
+    return a;
+}
+
+const char *planner_unheard(struct planner *p, const struct shard *shard, int64_t since_ms)
+{
+    const struct world *w = p->world;
+    size_t *pods = ARENA_NEW(p->arena, size_t, shard->replica_count + 1);
+    const char *why = NULL;
+    for (size_t r = 0; r <= shard->replica_count; r++) {
+        size_t at = r ? shard->replica_pods[r - 1] : shard->primary_pod;
+        const struct pod *pod = &w->pods[at];
+        pods[r] = at;
+        if (at != w->me && (!since_ms || pod->told.heard_ms < since_ms ||
+                            w->now_ms - pod->told.heard_ms > PLACE_WORD_MS))
+            why = why ? why : arena_format(p->arena, "%s is asked whether it stays", pod->name);
+    }
+    p->plan->stay.pods = pods;
+    p->plan->stay.pod_count = shard->replica_count + 1;
+    return why;
 }
 
 bool planner_sees_all(struct planner *p)
@@ -318,6 +349,14 @@ int64_t plan_again_ms(const struct plan *plan)
     if (plan->crash.hold)
         return PLAN_CRASH_TICK_MS;
     return again_ms && again_ms < PLAN_TICK_MS ? again_ms : PLAN_TICK_MS;
+}
+
+bool plan_asks_whether_stays(const struct plan *plan, size_t pod)
+{
+    for (size_t i = 0; i < plan->stay.pod_count; i++)
+        if (plan->stay.pods[i] == pod)
+            return true;
+    return false;
 }
 
 void plan_next(const struct world *world, struct arena *arena, struct plan *ret_plan)

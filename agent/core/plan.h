@@ -40,10 +40,12 @@ struct plan {
         struct place_found found; /* to be remembered; look = 0: nothing new */
         bool quiet;               /* nothing is in the way of a move, */
         uint64_t seen;            /* and what is there then */
-        bool asks;                /* a move is wanted now: only the word of those pods is missing */
-        const size_t *pods;       /* whose agents are asked for it, in the arena */
-        size_t pod_count;
-    } place; /* core/place.h */
+        bool asks; /* a move is wanted now: only the word of the shard's pods is missing */
+    } place;       /* core/place.h */
+    struct {
+        const size_t *pods; /* whose agents are asked whether their servers stay, in the arena */
+        size_t pod_count;   /* 0 = nobody's */
+    } stay;
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */
@@ -51,6 +53,9 @@ void plan_next(const struct world *world, struct arena *arena, struct plan *ret_
 
 /* Milliseconds to the next turn when nothing is noted: a drain's next limit may come before the tick. */
 int64_t plan_again_ms(const struct plan *plan);
+
+/* Whether the agent in this pod of the plan's world is to say whether its server stays, now. */
+bool plan_asks_whether_stays(const struct plan *plan, size_t pod);
 
 /* The rule table as text, one "name: what it is for" per line, for people and documents. */
 const char *plan_rule_name(size_t index); /* NULL behind the last */

@@ -11,14 +11,7 @@
 
 static bool drain_order(struct planner *p, size_t primary, size_t heir, enum authority authority)
 {
-    const struct pod *from = &p->world->pods[primary];
-    struct action a = planner_action(p, ACTION_FAILOVER, heir, authority);
-    a.require = REQUIRE_FOLLOWS;
-    a.subject = from->server.id;
-    a.port = from->port;
-    a.value = p->world->pods[heir].server.vote_requests;
-    text_format(a.ip, sizeof a.ip, "%s", from->ip);
-    return planner_add(p, a);
+    return planner_add(p, planner_failover(p, &p->world->pods[primary], heir, authority));
 }
 
 /*

@@ -172,38 +172,10 @@ static bool place_is_early(const struct planner *p)
 
 static void place_order(struct planner *p, const struct pod *from, size_t heir, const char *what)
 {
-    struct action a = planner_action(p, ACTION_FAILOVER, heir, AUTHORITY_LEADER);
-    a.require = REQUIRE_FOLLOWS;
-    a.subject = from->server.id;
-    a.port = from->port;
-    a.value = p->world->pods[heir].server.vote_requests;
+    struct action a = planner_failover(p, from, heir, AUTHORITY_LEADER);
     a.placing = true;
-    text_format(a.ip, sizeof a.ip, "%s", from->ip);
     if (planner_add(p, a))
         planner_say(p, "%s", what);
-}
-
-/*
- * An agent orders hand-overs for its own server as soon as that is to stop, which nobody else may know
- * yet: each of the shard's was asked since the move is wanted, and a moment ago said that it stays.
- */
-static const char *place_unheard(struct planner *p, const struct shard *shard)
-{
-    const struct world *w = p->world;
-    size_t *pods = ARENA_NEW(p->arena, size_t, shard->replica_count + 1);
-    const char *why = NULL;
-    for (size_t r = 0; r <= shard->replica_count; r++) {
-        size_t at = r ? shard->replica_pods[r - 1] : shard->primary_pod;
-        const struct pod *pod = &w->pods[at];
-        pods[r] = at;
-        if (at != w->me && (!w->place.wanted_ms || pod->told.heard_ms < w->place.wanted_ms ||
-                            w->now_ms - pod->told.heard_ms > PLACE_WORD_MS))
-            why = why ? why : arena_format(p->arena, "%s is asked whether it stays", pod->name);
-    }
-    p->plan->place.asks = true;
-    p->plan->place.pods = pods;
-    p->plan->place.pod_count = shard->replica_count + 1;
-    return why;
 }
 
 /* Nothing is in the way: who votes and who might stop are asked now, and then it is ordered. */
@@ -213,7 +185,8 @@ static void place_go(struct planner *p, const struct shard *shard, size_t heir, 
     const struct pod *from = &w->pods[shard->primary_pod];
     char why[FAILOVER_WHY_SIZE];
     bool unsafe = w->guards_off & GUARD_PLACE;
-    const char *unheard = place_unheard(p, shard);
+    const char *unheard = planner_unheard(p, shard, w->place.wanted_ms);
+    p->plan->place.asks = true;
     p->plan->wants_views |= place_may_hurry(&w->place, w->now_ms);
     if (!unsafe && !failover_may(w, p->facts, heir, shard->primary_pod, why))
         planner_say(p, "%s; it waits: %s", what, why);

@@ -49,6 +49,17 @@ bool planner_put_record(struct planner *p, const struct record *record);
 struct action planner_action(const struct planner *p, enum action_kind kind, size_t pod,
                              enum authority authority);
 
+/* CLUSTER FAILOVER at the server of pod `heir`, as long as it follows that of `from`. */
+struct action planner_failover(const struct planner *p, const struct pod *from, size_t heir,
+                               enum authority authority);
+
+/*
+ * An agent orders hand-overs for its own server as soon as that is to stop, which nobody else may know
+ * yet: each of the shard's must have been asked since `since_ms` (0 = not yet), and have said a moment
+ * ago that it stays. NULL if so, else who is asked. The plan says that they are.
+ */
+const char *planner_unheard(struct planner *p, const struct shard *shard, int64_t since_ms);
+
 /*
  * Every server that answers was asked for its view lately. If not, the plan says that it wants them
  * all: what is not read is no agreement.

@@ -351,7 +351,7 @@ void agent_ask_mates(struct sim *sim, struct agent *agent, const struct plan *pl
             *mate = (struct agent_mate){0};
             text_format(mate->uid, sizeof mate->uid, "%s", pod->uid);
         }
-        bool hurry = judges || mate->state != AGENT_OK || place_asks(plan, i);
+        bool hurry = judges || mate->state != AGENT_OK || plan_asks_whether_stays(plan, i);
         int64_t period_ms = hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
         if (!mate->asking && (!mate->asked_ms || w->now_ms - mate->asked_ms >= period_ms))
             mate_ask(sim, agent, pod->ordinal, sim_addr_parse(pod->ip));

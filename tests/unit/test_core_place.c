@@ -145,12 +145,11 @@ static void test_only_the_shards_agents_are_asked(void **state)
 {
     (void)state;
     static const size_t pods[] = {4, 2};
-    plan.place.pods = pods;
-    plan.place.pod_count = 2;
-    assert_false(place_asks(&plan, 4));
-    plan.place.asks = true;
-    assert_true(place_asks(&plan, 4));
-    assert_false(place_asks(&plan, 3));
+    assert_false(plan_asks_whether_stays(&plan, 4));
+    plan.stay.pods = pods;
+    plan.stay.pod_count = 2;
+    assert_true(plan_asks_whether_stays(&plan, 4));
+    assert_false(plan_asks_whether_stays(&plan, 3));
 }
 
 int main(void)
