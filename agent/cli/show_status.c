@@ -165,6 +165,17 @@ static void show_survival(const struct show *show, const struct status *status)
     (void)buf_append_str(show->out, "\n");
 }
 
+/* First of all: nothing mends itself meanwhile that is no matter of life and death. */
+static void show_pause(const struct show *show, const struct status *status)
+{
+    if (status->paused != HELD_YES)
+        return;
+    show_text(show, SHOW_BAD, "PAUSED");
+    (void)buf_append_str(show->out, "  ");
+    show_text(show, SHOW_PLAIN, status->promises[PROMISE_PAUSE].why);
+    (void)buf_append_str(show->out, "\n");
+}
+
 static void show_open_slots(const struct show *show, const struct status *status)
 {
     for (size_t i = 0; i < status->shard_count; i++)
@@ -185,6 +196,7 @@ void show_status(const struct show *show, const struct cli_answer *answer)
 {
     const struct status *status = &answer->status;
     show_line(show, "note", answer->note);
+    show_pause(show, status);
     show_header(show, status);
     (void)buf_append_str(show->out, "\n");
     show_table(show, status);

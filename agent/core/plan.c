@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/pause.h"
 #include "core/place.h"
 #include "core/rules.h"
 
@@ -25,6 +26,8 @@ static const struct rule {
     {"leader", "everything below is done by the holder of the Lease only", rule_leader},
     {"api", "nothing is done on a stale view of the pods", rule_api},
     {"record", "the record is read first, and put back when it was deleted by hand", rule_record},
+    {"pause", "a person's pause is written to the record, and taken out when it has ended",
+     rule_pause},
     {"rebirth", "a recorded cluster that is gone is formed anew, where nothing of it can come back",
      rule_rebirth},
     {"take-over", "the cluster of an earlier StatefulSet of this name goes on in the new one",
@@ -99,6 +102,16 @@ enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...)
     return RULE_STOP;
 }
 
+void planner_note(struct planner *p, const char *fmt, ...)
+{
+    char note[PLAN_REASON_SIZE];
+    va_list args;
+    va_start(args, fmt);
+    text_vformat(note, sizeof note, fmt, args);
+    va_end(args);
+    p->note = arena_format(p->arena, "%s; %s", p->note ? p->note : "", note);
+}
+
 bool planner_is_free(const struct planner *p, size_t pod)
 {
     return !p->claims[pod] || p->claims[pod] == p->rule_number;
@@ -122,6 +135,9 @@ bool planner_add(struct planner *p, struct action action)
 
 bool planner_put_record(struct planner *p, const struct record *record)
 {
+    for (size_t i = 0; i < p->plan->action_count; i++)
+        if (p->plan->actions[i].kind == ACTION_RECORD_PUT)
+            return false;
     return planner_add(p, (struct action){
                               .kind = ACTION_RECORD_PUT,
                               .authority = AUTHORITY_LEADER,
@@ -351,6 +367,18 @@ int64_t plan_again_ms(const struct plan *plan)
     return again_ms && again_ms < PLAN_TICK_MS ? again_ms : PLAN_TICK_MS;
 }
 
+/* Loudly: whatever else is to be said, by each agent. */
+static void plan_say_paused(const struct world *world, struct plan *plan)
+{
+    char said[PAUSE_SAID_SIZE];
+    char reason[PLAN_REASON_SIZE];
+    pause_say(world, said);
+    if (!said[0])
+        return;
+    text_format(reason, sizeof reason, "%s: %s", said, plan->reason);
+    text_format(plan->reason, sizeof plan->reason, "%s", reason);
+}
+
 bool plan_asks_whether_stays(const struct plan *plan, size_t pod)
 {
     for (size_t i = 0; i < plan->stay.pod_count; i++)
@@ -378,4 +406,5 @@ void plan_next(const struct world *world, struct arena *arena, struct plan *ret_
         if (rules[i].apply(&planner) == RULE_STOP)
             break;
     }
+    plan_say_paused(world, ret_plan);
 }

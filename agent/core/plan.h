@@ -20,7 +20,7 @@
 #include "core/world.h"
 
 #define PLAN_ACTIONS_MAX 512
-#define PLAN_REASON_SIZE 320
+#define PLAN_REASON_SIZE 448
 /* The next turn comes at the latest after this, sooner when something was noted. */
 #define PLAN_TICK_MS 1000
 /* While the slots of a dead server are to be handed over. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/promises.h"
 
+#include "core/pause.h"
+
 #define ASKS_FEW "this agent does not ask every server"
 
 struct judge {
@@ -313,6 +315,22 @@ static struct promise judge_api(const struct judge *j)
                                (long long)(j->world->now_ms - j->world->api_seen_ms) / 1000));
 }
 
+static struct promise judge_pause(const struct judge *j)
+{
+    const struct world *w = j->world;
+    const struct record_pause *pause = pause_of(w);
+    char said[PAUSE_SAID_SIZE];
+    if (!pause)
+        return w->record_presence == PRESENCE_UNKNOWN && !w->record_copy
+                   ? unknown("the record was not read yet")
+                   : held();
+    pause_say(w, said);
+    if (!pause->until_unix_ms)
+        return broken(arena_format(j->arena, "%s; it has no end: `muster resume`", said));
+    return broken(arena_format(j->arena, "%s; it ends by itself in %d min, or by `muster resume`",
+                               said, pause_minutes_left(pause, w->now_unix_ms)));
+}
+
 void promises_judge(const struct world *world, const struct facts *facts,
                     const struct roster *roster, const struct survival *survival,
                     struct arena *arena, struct promise ret_promises[PROMISE_COUNT])
@@ -331,6 +349,7 @@ void promises_judge(const struct world *world, const struct facts *facts,
         [PROMISE_LEADER] = judge_leader,
         [PROMISE_AGENTS] = judge_agents,
         [PROMISE_API] = judge_api,
+        [PROMISE_PAUSE] = judge_pause,
     };
     const struct judge j = {world, facts, roster, survival, arena};
     for (int kind = 0; kind < PROMISE_COUNT; kind++)

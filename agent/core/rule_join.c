@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/pause.h"
 #include "core/rules.h"
 
 /*
@@ -39,6 +40,15 @@ static const char *join_refuse(struct planner *p, size_t pod)
     return "it holds data or a cluster of its own that the record does not know";
 }
 
+/* A newcomer is not taken in during a pause; a pod that has lost its volume gets its copy again. */
+static bool join_waits(const struct planner *p, size_t pod)
+{
+    const struct pod *candidate = &p->world->pods[pod];
+    return p->facts->fresh[pod] && p->facts->member_of[pod] == INDEX_NONE &&
+           index_find(&p->facts->members, candidate->server.id.hex) == INDEX_NONE &&
+           pause_stops(p->world, WORK_JOIN);
+}
+
 /* The pod's server has an id that is not the one in the record, and may be judged by it. */
 static bool join_changed(const struct planner *p, size_t pod)
 {
@@ -46,7 +56,7 @@ static bool join_changed(const struct planner *p, size_t pod)
     size_t at = p->facts->member_of[pod];
     return p->facts->fresh[pod] && !candidate->terminating &&
            (size_t)candidate->ordinal < p->facts->expected &&
-           candidate->server.node_timeout_ms > 0 &&
+           candidate->server.node_timeout_ms > 0 && !join_waits(p, pod) &&
            (at == INDEX_NONE ||
             !node_id_eq(&p->world->record->members[at].id, &candidate->server.id));
 }
@@ -172,6 +182,9 @@ enum rule_verdict rule_members(struct planner *p)
     if (!planner_formed(p))
         return RULE_PASS;
     const struct record *old = p->world->record;
+    for (size_t pod = 0; pod < p->world->pod_count && !p->note; pod++)
+        if (join_waits(p, pod))
+            planner_note(p, "%s is not taken in before `muster resume`", p->world->pods[pod].name);
     struct record_member *members =
         ARENA_NEW(p->arena, struct record_member, old->member_count + p->world->pod_count);
     struct record *record = ARENA_NEW(p->arena, struct record, 1);
@@ -361,7 +374,7 @@ static bool join_forget_everywhere(struct planner *p, const struct node_id *id)
 
 enum rule_verdict rule_forget(struct planner *p)
 {
-    if (!planner_formed(p))
+    if (!planner_formed(p) || pause_stops(p->world, WORK_FORGET))
         return RULE_PASS;
     const struct record *record = p->world->record;
     for (size_t f = 0; f < record->forget_count; f++) {

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "core/arrange.h"
 #include "core/failover.h"
+#include "core/pause.h"
 #include "core/place.h"
 #include "core/rules.h"
 
@@ -103,18 +104,17 @@ static const char *place_goal(const struct arrangement *a)
     return "the primaries are not even over the nodes";
 }
 
-/* What no hand-over can mend; "" if there is nothing. */
-static const char *place_impossible(struct planner *p, const struct place_found *found)
+/* What no hand-over can mend. */
+static void place_note_impossible(struct planner *p, const struct place_found *found)
 {
     if (found->same_node)
-        return arena_format(p->arena,
-                            "; %s on a node with another copy of the same shard: only the "
-                            "scheduler can part them",
-                            planner_count(p, found->same_node, "replica"));
-    if (found->node_over)
-        return "; a node holds more than half of the primaries, and no replica elsewhere can "
-               "relieve it";
-    return "";
+        planner_note(p,
+                     "%s on a node with another copy of the same shard: only the scheduler can "
+                     "part them",
+                     planner_count(p, found->same_node, "replica"));
+    else if (found->node_over)
+        planner_note(p, "a node holds more than half of the primaries, and no replica elsewhere "
+                        "can relieve it");
 }
 
 /* All that the arrangement depends on: where the pods are, and what most say of their roles. */
@@ -206,7 +206,11 @@ static void place_move(struct planner *p, const struct place_found *found)
         p->arena, "%s is to take the %u slots of %s over (hand-over 1 of %zu): %s",
         w->pods[found->heir].name, shard->slot_count, from->name, found->moves, found->goal);
     if (w->placement != PLACE_ENFORCE) {
-        p->note = arena_format(p->arena, "; %s; policy.placement is warn: nobody orders it", what);
+        planner_note(p, "%s; policy.placement is warn: nobody orders it", what);
+        return;
+    }
+    if (pause_stops(w, WORK_PLACE)) {
+        planner_note(p, "%s, not before `muster resume`", what);
         return;
     }
     const char *obstacle = place_obstacle(p);
@@ -237,6 +241,6 @@ enum rule_verdict rule_place(struct planner *p)
     if (found.moves && p->facts->shards[found.shard].primary_pod != NO_POD)
         place_move(p, &found);
     else if ((found.same_node || found.node_over) && !place_obstacle(p))
-        p->note = place_impossible(p, &found);
+        place_note_impossible(p, &found);
     return RULE_PASS;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/pause.h"
 #include "core/rebirth.h"
 #include "core/rules.h"
 
@@ -66,6 +67,9 @@ static enum rule_verdict rebirth_decide(struct planner *p)
     const struct world *w = p->world;
     bool anew = strcmp(w->record->set_uid, w->set.uid) != 0;
     const struct record_member *beyond = rebirth_beyond(p);
+    if (pause_stops(w, WORK_REFORM))
+        return planner_wait(p, "%s: nothing is formed anew before `muster resume`",
+                            rebirth_what(p));
     if (w->set.volumes && !w->reform_lost && !anew)
         return planner_wait(p,
                             "%s: all %zu servers came back with empty volumes. Bring the volumes "

@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "core/pause.h"
 #include "core/rules.h"
 
 /* The address of a pod of ours whose server is silent: most likely it is that one's node. */
@@ -53,7 +54,8 @@ static void stranger_list(struct planner *p, const struct node_id *id)
 static bool stranger_deal(struct planner *p, const struct view_node *n)
 {
     const char *ip = n->ip[0] ? n->ip : "no known address";
-    const char *why = planner_keep(p, &n->id);
+    const char *why =
+        pause_stops(p->world, WORK_FORGET) ? "not before `muster resume`" : planner_keep(p, &n->id);
     if (why) {
         planner_say(p,
                     "node %.8s (%s, %s) is in the servers' views, but is no pod of %s "

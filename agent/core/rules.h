@@ -33,6 +33,9 @@ enum rule_verdict planner_wait(struct planner *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void planner_say(struct planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* What the sentence of a steady cluster ends with: "; " and this, behind what ended it so far. */
+void planner_note(struct planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* No earlier rule acts on this pod's server in this turn. */
 bool planner_is_free(const struct planner *p, size_t pod);
 
@@ -42,7 +45,9 @@ bool planner_is_free(const struct planner *p, size_t pod);
  */
 bool planner_add(struct planner *p, struct action action);
 
-/* The same for a write of the record; the record must live in the planner's arena. */
+/*
+ * The same for a write of the record, one in each plan; the record must live in the planner's arena.
+ */
 bool planner_put_record(struct planner *p, const struct record *record);
 
 /* An action on the server of this pod, sent only if it still answers with the id it has now. */
@@ -132,6 +137,7 @@ enum rule_verdict rule_record(struct planner *p);
 enum rule_verdict rule_rebirth(struct planner *p);
 enum rule_verdict rule_take_over(struct planner *p);
 enum rule_verdict rule_adopt(struct planner *p);
+enum rule_verdict rule_pause(struct planner *p);
 enum rule_verdict rule_form_wait(struct planner *p);
 enum rule_verdict rule_form_intent(struct planner *p);
 enum rule_verdict rule_form_replan(struct planner *p);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/pause.h"
 #include "core/promises.h"
 #include "core/roster.h"
 
@@ -270,6 +271,18 @@ static void status_gather_cluster(const struct world *world, const struct facts 
     status->leader = world->leader_pod;
 }
 
+static void status_gather_pause(const struct world *world, struct status *status)
+{
+    const struct record_pause *pause = pause_of(world);
+    bool since = pause && pause->since_unix_ms;
+    bool until = pause && pause->until_unix_ms;
+    bool unread = world->record_presence == PRESENCE_UNKNOWN && !world->record_copy;
+    status->paused = pause ? HELD_YES : unread ? HELD_UNKNOWN : HELD_NO;
+    status->pause_reason = pause ? pause->reason : "";
+    status->paused_since_unix_ms = since ? pause->since_unix_ms : STATUS_NUMBER_UNKNOWN;
+    status->paused_until_unix_ms = until ? pause->until_unix_ms : STATUS_NUMBER_UNKNOWN;
+}
+
 static enum status_state status_judge(const struct world *world, const struct facts *facts,
                                       const struct status *status)
 {
@@ -300,6 +313,7 @@ void status_gather(const struct world *world, const struct facts *facts, const s
     roster_gather(world, facts, arena, &roster);
     survival_judge(world, facts, &roster, arena, &survival);
     status_gather_cluster(world, facts, &survival, ret_status);
+    status_gather_pause(world, ret_status);
     status_gather_plan(plan, arena, ret_status);
     status_gather_pods(world, facts, &roster, arena, ret_status);
     status_gather_shards(world, facts, &roster, arena, ret_status);

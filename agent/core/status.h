@@ -84,7 +84,8 @@ struct status_pod {
     X(PROMISE_ZONE_LOSS, "zone-loss", "the loss of any one zone is survived")                \
     X(PROMISE_LEADER, "leader", "one agent leads")                                           \
     X(PROMISE_AGENTS, "agents", "every pod's agent answers")                                 \
-    X(PROMISE_API, "api", "the Kubernetes API answers")
+    X(PROMISE_API, "api", "the Kubernetes API answers")                                      \
+    X(PROMISE_PAUSE, "pause", "nobody has paused Muster")
 
 enum promise_kind {
 #define X(name, key, text) name,
@@ -120,8 +121,13 @@ struct status {
     int64_t epoch;
     enum held survives_node;
     enum held survives_zone;
-    const char *weakest; /* one sentence; "" when nothing is weak */
-    const char *leader;  /* pod; "" = nobody known */
+    const char *weakest;          /* one sentence; "" when nothing is weak */
+    const char *leader;           /* pod; "" = nobody known */
+    enum held paused;             /* by a person (core/pause.h) */
+    const char *pause_reason;     /* "" = none was given */
+    int64_t paused_since_unix_ms; /* or STATUS_NUMBER_UNKNOWN */
+    int64_t
+        paused_until_unix_ms; /* it ends by itself then; or STATUS_NUMBER_UNKNOWN: it does not */
 
     const char *plan_rule;
     const char *plan_reason;

@@ -224,6 +224,15 @@ struct takeover_watch {
     int64_t asked_ms;      /* when a person ordered that others take over; 0 = nobody did */
 };
 
+/* What a person has ordered that is written to the record, until it is answered (core/people.h). */
+enum person_wish { PERSON_NONE = 0, PERSON_PAUSE, PERSON_RESUME };
+
+struct person_watch {
+    enum person_wish wish;
+    int64_t asked_ms;
+    struct record_pause pause; /* PERSON_PAUSE: what is to be in the record */
+};
+
 struct failover_history; /* core/failover.h */
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
@@ -296,11 +305,13 @@ enum guard {
     GUARD_HEIR = 1 << 12,    /* a crashed primary's slots go to who has its data */
     GUARD_FENCE = 1 << 13,   /* TAKEOVER of a primary that is held or gone, not of a silent one */
     GUARD_LEASE = 1 << 14,   /* a leader sends nothing once its Lease may be another's */
+    GUARD_PAUSE = 1 << 15,   /* a person's pause stops what it stops */
 };
 
 struct world {
     int64_t now_ms;
-    bool settling; /* after a stall or a clock jump: observe a full period before acting */
+    int64_t now_unix_ms; /* of the API's clock, for what outlives agents; 0 = unknown */
+    bool settling;       /* after a stall or a clock jump: observe a full period before acting */
 
     size_t me; /* index of the own pod, NO_POD while it is not in the API's list */
     char my_pod[POD_NAME_SIZE];
@@ -324,6 +335,7 @@ struct world {
     enum presence record_presence;
     const struct record *record;      /* when PRESENT; NULL if it cannot be read */
     const char *record_problem;       /* then why; "" otherwise */
+    bool record_writing;              /* a write of ours has no outcome yet */
     const struct record *record_copy; /* the last one seen, also after it was deleted; or NULL */
 
     bool reform_lost;      /* policy.lostCluster: reform */
@@ -335,6 +347,7 @@ struct world {
     struct drain_watch drain; /* of the own server */
     struct crash_watch crash; /* likewise */
     struct takeover_watch takeover;
+    struct person_watch person;
     enum crash_policy crash_policy;
     int64_t handover_max_lag; /* bytes that who takes over from a crashed primary may lack */
     const struct failover_history *failovers; /* NULL = nothing was seen */

@@ -123,6 +123,7 @@ static void put_cluster(struct buf *out, const struct metrics *m)
     put_held(out, "muster_survives_zone_loss",
              "1 if the loss of any one zone would lose no slot and no majority.",
              status->survives_zone);
+    put_held(out, "muster_paused", "1 while a person has paused Muster.", status->paused);
     put_promises(out, status);
     put_shards(out, status);
     put_gauge(out, "muster_is_leader", "1 if this agent holds the Lease.", status->is_leader);

@@ -105,6 +105,10 @@ static void put_cluster(struct buf *out, const struct status *status)
     put_held(&o, "survivesNodeLoss", status->survives_node);
     put_held(&o, "survivesZoneLoss", status->survives_zone);
     put_text(&o, "weakest", status->weakest);
+    put_held(&o, "paused", status->paused);
+    put_text(&o, "pauseReason", status->pause_reason);
+    put_known(&o, "pausedSinceUnixMs", status->paused_since_unix_ms);
+    put_known(&o, "pausedUntilUnixMs", status->paused_until_unix_ms);
     object_end(out);
 }
 
@@ -331,6 +335,10 @@ static void read_cluster(struct json_reader *r, const cJSON *root, struct status
     status->survives_node = get_held(r, o, "survivesNodeLoss");
     status->survives_zone = get_held(r, o, "survivesZoneLoss");
     status->weakest = get_text(r, o, "weakest");
+    status->paused = get_held(r, o, "paused");
+    status->pause_reason = get_text(r, o, "pauseReason");
+    status->paused_since_unix_ms = get_known(r, o, "pausedSinceUnixMs");
+    status->paused_until_unix_ms = get_known(r, o, "pausedUntilUnixMs");
 }
 
 static void read_plan(struct json_reader *r, const cJSON *root, struct status *status)

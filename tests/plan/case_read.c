@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "plan/case_crash.h"
 #include "plan/case_drain.h"
+#include "plan/case_people.h"
 #include "plan/case_server.h"
 #include "plan/case_words.h"
 #include "wire/cluster_nodes.h"
@@ -294,17 +295,6 @@ static bool read_view(struct reader *r, size_t pod, struct span words)
     return true;
 }
 
-static bool read_guard(struct reader *r, struct span words)
-{
-    static const char *const names[] = {"virgin",  "record", "member", "restore",  "forget",
-                                        "rebirth", "gate",   "data",   "unsynced", "failover",
-                                        "kept",    "place",  "heir",   "fence"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (case_word(words, names[i]))
-            r->truth->world.guards_off |= UINT32_C(1) << i;
-    return r->truth->world.guards_off != 0;
-}
-
 /* Appends the line with "@N" spelled out; the '@' before a bus port follows a digit. */
 static void read_nodes_line(struct span line, struct buf *text)
 {
@@ -363,7 +353,7 @@ static bool read_remembered(struct reader *r, struct span keyword, struct span w
     if (span_is(keyword, "watched") || span_is(keyword, "past"))
         return case_drain_past(&r->drain, keyword, words);
     if (!span_is(keyword, "crash"))
-        return false;
+        return case_people_read(w, &r->truth->record, keyword, words);
     r->drain.used = true; /* who asked for votes when is known as well */
     return case_crash_read(w, words);
 }
@@ -424,7 +414,7 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
     if (span_is(keyword, "nodes"))
         return read_nodes(r, words, rest);
     if (span_is(keyword, "guard-off"))
-        return read_guard(r, words);
+        return case_guards(words, &r->truth->world.guards_off);
     if (span_is(keyword, "server") && r->later_count < LATER_MAX) {
         r->later[r->later_count++] = words;
         return true;

@@ -30,8 +30,9 @@
  *            [known=N] [epoch=N] [current=N] [assigned=N] [uptime=MS]  overrules what follows from the views
  *            [votes=N] [version=N] [kind=valkey] [slot-jobs=N] [aof=yes|no|unknown] [aof-written=no]
  *            [rewriting=yes] [save=yes|no|unknown]
- *     guard-off virgin|record|member|restore|forget|rebirth|failover|kept
- *     drain, watched, past, and more of pods: plan/case_drain.h; crash: plan/case_crash.h
+ *     guard-off GUARD                     plan/case_words.h; without that rule
+ *     drain, watched, past, and more of pods: plan/case_drain.h; crash: plan/case_crash.h;
+ *     pause, person: plan/case_people.h
  *     tried [NAME]                        all that was planned, or that pod's part, was just sent
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_READ_H

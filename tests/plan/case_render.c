@@ -112,6 +112,10 @@ static void render_record(struct buf *out, const struct record *old, const struc
         render_text(out, record->forget[i].hex);
         (void)buf_append_str(out, "\n");
     }
+    if (record->pause.set)
+        (void)buf_format(out, "  paused (%s)\n", record->pause.reason);
+    if (record->pause_unclear)
+        (void)buf_format(out, "  paused, as %s says\n", record->pause_unclear);
 }
 
 static void render_action(struct buf *out, const struct world *world, const struct action *action)

@@ -77,3 +77,14 @@ bool case_flags(struct span words, uint32_t *ret_flags)
     }
     return true;
 }
+
+bool case_guards(struct span words, uint32_t *ret_guards)
+{
+    static const char *const names[] = {
+        "virgin",   "record",   "member", "restore", "forget", "rebirth", "gate",  "data",
+        "unsynced", "failover", "kept",   "place",   "heir",   "fence",   "lease", "pause"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (case_word(words, names[i]))
+            *ret_guards |= UINT32_C(1) << i;
+    return *ret_guards != 0;
+}

@@ -19,6 +19,9 @@ bool case_flags(struct span words, uint32_t *ret_flags);
 /* One of the words is this one. */
 bool case_word(struct span words, const char *wanted);
 
+/* Names of guards (enum guard), put beside those in *ret_guards; false if there is none. */
+bool case_guards(struct span words, uint32_t *ret_guards);
+
 /* "@N" is world_build_id(N). */
 bool case_id(struct span text, struct node_id *ret_id);
 

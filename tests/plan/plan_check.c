@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "core/pause.h"
 #include "core/place.h"
 
 size_t plan_check_rule(const char *rule)
@@ -175,6 +176,29 @@ static bool check_is_calm(const struct world *world, const struct pod *primary,
            check_is_heard(world, primary) && check_is_heard(world, heir);
 }
 
+/* The record gets a pod that it did not name, but for a cluster that is put back or formed. */
+static bool check_takes_in(const struct world *world, const struct record *record)
+{
+    const struct record *old = world->record;
+    for (size_t i = 0; old && old->state == RECORD_FORMED && i < record->member_count; i++)
+        if (!record_find_pod(old, record->members[i].pod))
+            return true;
+    return false;
+}
+
+/* A person's pause stops it: by what is written and sent, whatever kind of work it is called. */
+static bool check_is_paused(const struct world *world, const struct action *a)
+{
+    bool wished = world->person.wish == PERSON_PAUSE;
+    if (world->guards_off & GUARD_PAUSE || !(wished || pause_of(world)))
+        return false;
+    if (a->kind != ACTION_RECORD_PUT)
+        return a->placing || a->kind == ACTION_FORGET;
+    bool anew = world->record && world->record->state == RECORD_FORMED &&
+                a->record->state == RECORD_FORMING;
+    return anew || check_takes_in(world, a->record);
+}
+
 /* A primary that lives hands over to a replica that is in sync, stays, and can win (DESIGN 5.5). */
 static const char *check_failover(const struct world *world, const struct pod *pod,
                                   const struct action *a)
@@ -315,6 +339,8 @@ static const char *check_action(const struct world *world, const struct action *
 {
     if (a->authority != AUTHORITY_OWN && a->authority != AUTHORITY_LEADER)
         return "on nobody's authority";
+    if (check_is_paused(world, a))
+        return "though a person has paused Muster";
     if (a->authority == AUTHORITY_LEADER && !world->leader)
         return "on the leader's authority by another agent";
     bool of_the_shard =

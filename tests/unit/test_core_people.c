@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What people order, from the word to the answer. What a plan makes of it is in plan/pause/. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+#include "core/pause.h"
+#include "core/people.h"
+
+#define T0 INT64_C(1000000)
+#define UNIX0 INT64_C(1795000000000)
+
+static char said[PEOPLE_SAID_SIZE];
+
+static struct record record;
+
+static struct world paused_world(int64_t until_unix_ms)
+{
+    record = (struct record){.version = RECORD_VERSION, .state = RECORD_FORMED};
+    record.pause = (struct record_pause){.set = true,
+                                         .since_unix_ms = UNIX0 - 1000,
+                                         .until_unix_ms = until_unix_ms,
+                                         .reason = "disks"};
+    return (struct world){.now_ms = T0,
+                          .now_unix_ms = UNIX0,
+                          .leader = true,
+                          .my_pod = "muster-0",
+                          .leader_pod = "muster-0",
+                          .record = &record};
+}
+
+static void test_a_pause_ends_by_itself(void **state)
+{
+    (void)state;
+    struct world w = paused_world(UNIX0 + 1);
+    assert_non_null(pause_of(&w));
+    assert_true(pause_stops(&w, WORK_PLACE));
+    w.now_unix_ms = UNIX0 + 1;
+    assert_null(pause_of(&w));
+    assert_false(pause_stops(&w, WORK_PLACE));
+    w.now_unix_ms = 0; /* what time it is is not known */
+    assert_non_null(pause_of(&w));
+    w = paused_world(0);
+    w.now_unix_ms = INT64_MAX;
+    assert_non_null(pause_of(&w));
+}
+
+static void test_a_pause_is_known_without_the_record_too(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    w.record = NULL;
+    assert_null(pause_of(&w));
+    w.record_copy = &record;
+    assert_non_null(pause_of(&w));
+}
+
+static void test_what_keeps_the_cluster_alive_is_never_stopped(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    static const enum pause_work stopped[] = {WORK_PLACE, WORK_JOIN, WORK_SCALE, WORK_FORGET,
+                                              WORK_REFORM};
+    for (enum pause_work work = 0; work < WORK_COUNT; work++) {
+        bool stops = false;
+        for (size_t i = 0; i < sizeof stopped / sizeof stopped[0]; i++)
+            stops = stops || stopped[i] == work;
+        assert_int_equal(pause_stops(&w, work), stops);
+        assert_string_not_equal(pause_work_text(work), "unknown");
+    }
+}
+
+static void test_a_reason_is_plain_text(void **state)
+{
+    (void)state;
+    struct record_pause pause;
+    char longest[200];
+    pause_put_reason(&pause, "a\nb\x1b[1m\xc3\xa4");
+    assert_string_equal(pause.reason, "a?b?[1m??");
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    pause_put_reason(&pause, longest);
+    assert_int_equal(strlen(pause.reason), RECORD_PAUSE_REASON_SIZE - 1);
+}
+
+static void test_only_who_leads_is_told(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    assert_true(people_may_order(&w, "pause", said));
+    w.leader = false;
+    assert_false(people_may_order(&w, "pause", said));
+    assert_string_equal(said,
+                        "this agent holds the Lease but could not renew it in time: try again");
+    text_format(w.leader_pod, sizeof w.leader_pod, "muster-2");
+    assert_false(people_may_order(&w, "failover muster-3", said));
+    assert_string_equal(
+        said, "muster-2 leads: kubectl exec muster-2 -c agent -- muster failover muster-3");
+    w.arbiter = ARBITER_HOSTS;
+    assert_false(people_may_order(&w, "resume", said));
+    assert_string_equal(said, "muster-2 leads: run `muster resume` there");
+}
+
+static void test_a_pause_is_done_once_it_is_in_the_record(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    struct record_pause wanted;
+    record.pause = (struct record_pause){0};
+    people_ask(&w.person, PERSON_PAUSE, "disks", 90000, T0, UNIX0);
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_WAIT);
+    assert_true(people_wanted_pause(&w, &wanted));
+    assert_int_equal(wanted.until_unix_ms, UNIX0 + 90000);
+    record.pause = wanted;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_DONE);
+    assert_non_null(strstr(said, "it ends by itself in 2 min, or by `muster resume`"));
+    people_ask(&w.person, PERSON_RESUME, "", 0, T0, UNIX0);
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_WAIT);
+    record.pause = (struct record_pause){0};
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_DONE);
+    assert_string_equal(said, "not paused: Muster goes on with everything");
+}
+
+/* A write on its way may pause what the record shows as not paused. */
+static void test_nothing_is_done_while_the_record_is_being_written(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    record.pause = (struct record_pause){0};
+    people_ask(&w.person, PERSON_RESUME, "", 0, T0, UNIX0);
+    w.record_writing = true;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_WAIT);
+    w.now_ms = T0 + PEOPLE_PATIENCE_MS;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_REFUSED);
+    assert_non_null(strstr(said, "has no answer after 4 s and may still come to pass"));
+    people_ask(&w.person, PERSON_PAUSE, "", 0, T0, UNIX0);
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_REFUSED);
+    assert_non_null(strstr(said, "may still come to pass"));
+    w.record_writing = false;
+    assert_int_equal(people_judge(&w, "no access", said), PEOPLE_REFUSED);
+    assert_string_equal(said, "the record was not written in 4 s: no access");
+}
+
+/* One host's own file is not the record yet. */
+static void test_without_kubernetes_most_hosts_must_have_it(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    w.arbiter = ARBITER_HOSTS;
+    people_ask(&w.person, PERSON_PAUSE, "disks", 0, T0, UNIX0);
+    w.leader = false;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_WAIT);
+    w.now_ms = T0 + PEOPLE_PATIENCE_MS;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_REFUSED);
+    assert_non_null(strstr(said, "it is written here, and after 4 s most hosts do not have it"));
+    w.leader = true;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_DONE);
+}
+
+/* Clocks differ: what one takes for the end must not be taken from the others. */
+static void test_a_pause_that_has_ended_stays_in_the_record_for_a_while(void **state)
+{
+    (void)state;
+    struct world w = paused_world(UNIX0);
+    struct record_pause wanted = {.set = true};
+    assert_null(pause_of(&w));
+    w.now_unix_ms = UNIX0 + PEOPLE_KEEP_MS - 1;
+    assert_false(people_wanted_pause(&w, &wanted));
+    w.now_unix_ms = UNIX0 + PEOPLE_KEEP_MS;
+    assert_true(people_wanted_pause(&w, &wanted));
+    assert_false(wanted.set);
+}
+
+static void test_an_end_is_never_told_as_less_than_a_minute(void **state)
+{
+    (void)state;
+    struct record_pause pause = {.set = true, .until_unix_ms = UNIX0};
+    assert_int_equal(pause_minutes_left(&pause, UNIX0 - 60001), 2);
+    assert_int_equal(pause_minutes_left(&pause, UNIX0 - 1), 1);
+    assert_int_equal(pause_minutes_left(&pause, UNIX0 + 120000), 1);
+}
+
+static void test_a_record_that_is_not_written_is_told(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    record.pause = (struct record_pause){0};
+    people_ask(&w.person, PERSON_PAUSE, "", 0, T0, UNIX0);
+    w.now_ms = T0 + PEOPLE_PATIENCE_MS;
+    assert_int_equal(people_judge(&w, "the API is silent", said), PEOPLE_REFUSED);
+    assert_string_equal(said, "the record was not written in 4 s: the API is silent");
+    record.state = RECORD_FORMING;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_REFUSED);
+    assert_string_equal(said, "the cluster is being formed: there is nothing to pause yet");
+    w.record = NULL;
+    w.record_presence = PRESENCE_ABSENT;
+    w.now_ms = T0; /* at once */
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_REFUSED);
+    assert_string_equal(said, "there is no cluster yet, and so no pause");
+}
+
+/* "paused" again: another end, the same beginning. */
+static void test_a_second_pause_changes_the_first(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    struct record_pause wanted;
+    people_ask(&w.person, PERSON_PAUSE, "more disks", 60000, T0, UNIX0);
+    assert_true(people_wanted_pause(&w, &wanted));
+    assert_int_equal(wanted.since_unix_ms, UNIX0 - 1000);
+    assert_int_equal(wanted.until_unix_ms, UNIX0 + 60000);
+    assert_string_equal(wanted.reason, "more disks");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_pause_ends_by_itself),
+        cmocka_unit_test(test_a_pause_is_known_without_the_record_too),
+        cmocka_unit_test(test_what_keeps_the_cluster_alive_is_never_stopped),
+        cmocka_unit_test(test_a_reason_is_plain_text),
+        cmocka_unit_test(test_only_who_leads_is_told),
+        cmocka_unit_test(test_a_pause_is_done_once_it_is_in_the_record),
+        cmocka_unit_test(test_nothing_is_done_while_the_record_is_being_written),
+        cmocka_unit_test(test_without_kubernetes_most_hosts_must_have_it),
+        cmocka_unit_test(test_a_pause_that_has_ended_stays_in_the_record_for_a_while),
+        cmocka_unit_test(test_an_end_is_never_told_as_less_than_a_minute),
+        cmocka_unit_test(test_a_record_that_is_not_written_is_told),
+        cmocka_unit_test(test_a_second_pause_changes_the_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
