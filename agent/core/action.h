@@ -79,6 +79,8 @@ struct action {
     int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms; FAILOVER: what
                                     the candidate's vote_requests were when it was judged */
     bool placing;                /* FAILOVER: nobody stops, roles are spread (core/place.h) */
+    int64_t asked_ms;            /* likewise: a person has asked for it then (core/handover.h);
+                                    0 = nobody did */
     int64_t offset;              /* REQUIRE_HEIR: at least so much... */
     char replid[RUN_ID_SIZE];    /* ...of this history */
     const struct record *record; /* RECORD_PUT: what to write; lives as long as the plan */

@@ -45,6 +45,8 @@ static const struct rule {
      "held primaries that nobody can or does replace: their best replicas do, one at a time",
      rule_held},
     {"drain-silent", "and so does one whose own agent is silent, by the leader", rule_drain_silent},
+    {"failover", "a replica takes over because a person has ordered it, by the same checks",
+     rule_failover},
     {"serving", "what is not served is said before anything else", rule_serving},
     {"members", "the record follows the pods' node ids; strangers are left alone", rule_members},
     {"meet", "members that do not know each other's address are introduced", rule_meet},
@@ -391,8 +393,12 @@ void plan_next(const struct world *world, struct arena *arena, struct plan *ret_
 {
     struct facts facts;
     facts_gather(world, arena, &facts);
-    *ret_plan = (struct plan){
-        .rule = "none", .drain.heir = NO_POD, .crash.heir = NO_POD, .takeover.heir = NO_POD};
+    *ret_plan = (struct plan){.rule = "none",
+                              .drain.heir = NO_POD,
+                              .crash.heir = NO_POD,
+                              .takeover.heir = NO_POD,
+                              .handover.heir = NO_POD,
+                              .handover.from = NO_POD};
     struct planner planner = {
         .world = world,
         .facts = &facts,

@@ -16,6 +16,7 @@
 #include "core/action.h"
 #include "core/crash.h"
 #include "core/drain.h"
+#include "core/handover.h"
 #include "core/takeover.h"
 #include "core/world.h"
 
@@ -36,6 +37,7 @@ struct plan {
     struct drain_verdict drain;       /* of the own server */
     struct crash_verdict crash;       /* likewise */
     struct takeover_verdict takeover; /* what a person may order */
+    struct handover_verdict handover; /* what a person has ordered */
     struct {
         struct place_found found; /* to be remembered; look = 0: nothing new */
         bool quiet;               /* nothing is in the way of a move, */

@@ -150,6 +150,7 @@ enum rule_verdict rule_restore(struct planner *p);
 enum rule_verdict rule_serving(struct planner *p);
 enum rule_verdict rule_held(struct planner *p);
 enum rule_verdict rule_drain_silent(struct planner *p);
+enum rule_verdict rule_failover(struct planner *p);
 enum rule_verdict rule_members(struct planner *p);
 enum rule_verdict rule_meet(struct planner *p);
 enum rule_verdict rule_strangers(struct planner *p);

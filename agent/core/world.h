@@ -233,6 +233,26 @@ struct person_watch {
     struct record_pause pause; /* PERSON_PAUSE: what is to be in the record */
 };
 
+#define HANDOVER_SAID_SIZE 256
+/* Who waits for the end of his own asks for it a moment later, and others may have ordered meanwhile. */
+#define HANDOVER_ENDS_MAX 4
+
+struct handover_end {
+    char pod[POD_NAME_SIZE]; /* "" = none */
+    bool won;                /* by what was ordered, or it had been so already */
+    char said[HANDOVER_SAID_SIZE];
+};
+
+/* A hand-over that a person has ordered (`muster failover`), and what came of it (core/handover.h). */
+struct handover_watch {
+    char pod[POD_NAME_SIZE];       /* that is to become its shard's primary; "" = nobody asks */
+    int64_t asked_ms;              /* since then; who stays must say so later than that */
+    bool accepted;                 /* nothing stood against it when it was looked at */
+    int64_t ordered_ms;            /* it was sent then, or may have been; 0 = not yet */
+    char said[HANDOVER_SAID_SIZE]; /* what is to be done, and what it waits for */
+    struct handover_end ended[HANDOVER_ENDS_MAX]; /* the last ones, newest first */
+};
+
 struct failover_history; /* core/failover.h */
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
@@ -348,6 +368,7 @@ struct world {
     struct crash_watch crash; /* likewise */
     struct takeover_watch takeover;
     struct person_watch person;
+    struct handover_watch handover;
     enum crash_policy crash_policy;
     int64_t handover_max_lag; /* bytes that who takes over from a crashed primary may lack */
     const struct failover_history *failovers; /* NULL = nothing was seen */

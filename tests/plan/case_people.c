@@ -35,12 +35,30 @@ static bool people_person(struct world *world, struct span words)
     return case_word(words, "pause") || case_word(words, "resume");
 }
 
+static bool people_failover(struct world *world, struct span words)
+{
+    struct handover_watch *watch = &world->handover;
+    int64_t asked_ms = 200;
+    int64_t ordered_ms = 0;
+    struct span pod;
+    if (!span_token(&words, &pod) || !TEXT_COPY(watch->pod, pod))
+        return false;
+    (void)case_number(words, "asked", &asked_ms);
+    watch->asked_ms = world->now_ms - asked_ms;
+    watch->accepted = case_word(words, "accepted");
+    if (case_number(words, "ordered", &ordered_ms))
+        watch->ordered_ms = world->now_ms - ordered_ms;
+    return true;
+}
+
 bool case_people_read(struct world *world, struct record *record, struct span keyword,
-                      struct span words)
+                      struct span words, bool *ret_heard)
 {
     if (span_is(keyword, "pause"))
         return people_pause(world, record, words);
     if (span_is(keyword, "person"))
         return people_person(world, words);
-    return false;
+    if (!span_is(keyword, "failover"))
+        return false;
+    return *ret_heard = people_failover(world, words);
 }

@@ -353,7 +353,7 @@ static bool read_remembered(struct reader *r, struct span keyword, struct span w
     if (span_is(keyword, "watched") || span_is(keyword, "past"))
         return case_drain_past(&r->drain, keyword, words);
     if (!span_is(keyword, "crash"))
-        return case_people_read(w, &r->truth->record, keyword, words);
+        return case_people_read(w, &r->truth->record, keyword, words, &r->drain.used);
     r->drain.used = true; /* who asked for votes when is known as well */
     return case_crash_read(w, words);
 }

@@ -158,22 +158,30 @@ static bool check_is_known(const struct world *world, const struct action *a,
 }
 
 /* It was asked since the move is wanted, a moment ago: it knew whether its server stays. */
-static bool check_is_heard(const struct world *world, const struct pod *pod)
+static bool check_is_heard(const struct world *world, const struct pod *pod, int64_t wanted_ms)
 {
     return pod == &world->pods[world->me] || world->guards_off & GUARD_PLACE ||
-           (world->place.wanted_ms && pod->told.heard_ms >= world->place.wanted_ms &&
+           (wanted_ms && pod->told.heard_ms >= wanted_ms &&
             world->now_ms - pod->told.heard_ms <= PLACE_WORD_MS);
 }
 
-/* Placement: nobody stops, so that no other agent orders anything. */
+/* By placement, or a person's word: nobody stops, so that no other agent orders anything. */
 static bool check_is_calm(const struct world *world, const struct pod *primary,
-                          const struct pod *heir)
+                          const struct pod *heir, const struct action *a)
 {
+    int64_t wanted_ms = a->asked_ms ? world->handover.asked_ms : world->place.wanted_ms;
     bool stays = true;
-    for (size_t i = 0; i < world->pod_count; i++)
-        stays &= !world->pods[i].terminating && world->pods[i].told.leaving == LEAVING_NO;
-    return world->placement == PLACE_ENFORCE && stays && !world->drain.since_ms &&
-           check_is_heard(world, primary) && check_is_heard(world, heir);
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        bool heard = world->now_ms - pod->told.heard_ms <= WORLD_TOLD_FRESH_MS;
+        bool answers = world_server_fresh(world, pod);
+        bool gone = a->asked_ms && !answers && (pod->told.leaving == LEAVING_NO || !heard);
+        stays &= gone || (!pod->terminating && pod->told.leaving == LEAVING_NO);
+    }
+    if (a->asked_ms && (strcmp(world->handover.pod, heir->name) != 0 || world->handover.ordered_ms))
+        return false;
+    return (a->asked_ms || world->placement == PLACE_ENFORCE) && stays && !world->drain.since_ms &&
+           check_is_heard(world, primary, wanted_ms) && check_is_heard(world, heir, wanted_ms);
 }
 
 /* The record gets a pod that it did not name, but for a cluster that is put back or formed. */
@@ -211,10 +219,12 @@ static const char *check_failover(const struct world *world, const struct pod *p
         return "of a primary that does not answer";
     if (a->authority == AUTHORITY_OWN && primary != &world->pods[world->me])
         return "of another pod's primary without the leader's authority";
-    if (a->placing != (a->authority == AUTHORITY_LEADER && !primary->terminating))
+    if ((a->placing || a->asked_ms != 0) !=
+            (a->authority == AUTHORITY_LEADER && !primary->terminating) ||
+        (a->placing && a->asked_ms))
         return "that is booked as what it is not";
     if (a->authority == AUTHORITY_LEADER && primary->agent != AGENT_SILENT &&
-        !check_is_calm(world, primary, pod))
+        !check_is_calm(world, primary, pod, a))
         return "of a primary whose own agent may order it";
     if (!(a->require & REQUIRE_FOLLOWS) || strcmp(a->ip, primary->ip) != 0)
         return "without the primary as its condition";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What people order, from the word to the answer. What a plan makes of it is in plan/pause/. */
+/* What people order, from the word to the answer. What a plan makes of it is in plan/pause/ and plan/failover/. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "base/text.h"
+#include "core/action.h"
+#include "core/handover.h"
 #include "core/pause.h"
 #include "core/people.h"
 
@@ -217,6 +219,164 @@ static void test_a_second_pause_changes_the_first(void **state)
     assert_string_equal(wanted.reason, "more disks");
 }
 
+/* ---- a failover ---- */
+
+static struct handover_verdict verdict(enum handover_step step, const char *reason)
+{
+    struct handover_verdict v = {.step = step, .heir = 3, .from = 1};
+    text_format(v.reason, sizeof v.reason, "%s", reason);
+    return v;
+}
+
+static void note(struct handover_watch *watch, enum handover_step step, int64_t now_ms)
+{
+    struct world w = paused_world(0);
+    struct handover_verdict v = verdict(step, "muster-3 is to take 5 slots over");
+    w.now_ms = now_ms;
+    handover_note(watch, &w, &v, "the plan's sentence");
+}
+
+static enum handover_answer first(const struct handover_watch *watch)
+{
+    return handover_first_answer(watch, "muster-3", said);
+}
+
+static enum handover_answer last(const struct handover_watch *watch)
+{
+    return handover_last_answer(watch, "muster-3", said);
+}
+
+static void test_an_order_is_begun_won_and_remembered(void **state)
+{
+    (void)state;
+    struct handover_watch watch = {0};
+    struct action sent = {.kind = ACTION_FAILOVER, .asked_ms = T0};
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_NO); /* nobody has ordered it */
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_WAITS);
+    note(&watch, HANDOVER_UNSURE, T0 + 10);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_WAITS);
+    note(&watch, HANDOVER_MAY, T0 + 100);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_YES);
+    assert_non_null(strstr(said, "5 slots over: begun; the same with --wait"));
+    assert_true(handover_may_send(&watch, &sent, T0 + 200));
+    assert_false(handover_may_send(&watch, &sent, T0 + 210)); /* once for each word */
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_WAITS);
+    assert_true(handover_ask(&watch, "muster-3", T0 + 300, said)); /* is no second order */
+    assert_int_equal(watch.ordered_ms, T0 + 200);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_YES);
+    assert_false(handover_ask(&watch, "muster-4", T0 + 300, said));
+    assert_string_equal(said, "muster-3 is just taking its shard over: one after the other");
+    note(&watch, HANDOVER_DONE, T0 + 500);
+    assert_string_equal(watch.pod, "");
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_YES);
+    assert_int_equal(handover_last_answer(&watch, "muster-4", said), HANDOVER_ANSWER_NO);
+}
+
+static void test_what_stands_against_it_is_said_at_once_or_after_a_look(void **state)
+{
+    (void)state;
+    struct handover_watch watch = {0};
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    note(&watch, HANDOVER_REFUSED, T0 + 1);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_NO);
+    assert_string_equal(said, "muster-3 is to take 5 slots over");
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    note(&watch, HANDOVER_UNSURE, T0 + HANDOVER_LOOK_MS - 1);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_WAITS);
+    note(&watch, HANDOVER_UNSURE, T0 + HANDOVER_LOOK_MS);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_NO);
+}
+
+static void test_a_word_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    struct handover_watch watch = {0};
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    note(&watch, HANDOVER_MAY, T0 + HANDOVER_WORD_MS - 1);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_YES);
+    note(&watch, HANDOVER_MAY, T0 + HANDOVER_WORD_MS);
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_NO);
+    assert_string_equal(said, "nothing was ordered in 10 s: the plan's sentence");
+}
+
+static void test_an_order_that_won_nothing_is_told(void **state)
+{
+    (void)state;
+    struct handover_watch watch = {0};
+    struct action sent = {.kind = ACTION_FAILOVER, .asked_ms = T0};
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    note(&watch, HANDOVER_MAY, T0);
+    assert_true(handover_may_send(&watch, &sent, T0));
+    note(&watch, HANDOVER_SENT, T0 + HANDOVER_WON_MS - 1);
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_WAITS);
+    note(&watch, HANDOVER_SENT, T0 + HANDOVER_WON_MS);
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_NO);
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    handover_refused(&watch, &sent, "ERR you should");
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_NO);
+    assert_string_equal(said, "muster-3 refuses: ERR you should");
+    assert_false(handover_may_send(&watch, &sent, T0)); /* of an order that is over */
+    assert_int_equal(watch.ordered_ms, 0);
+}
+
+/* What waits for a slow server when its word is over is not sent, nor booked for the next one. */
+static void test_an_order_that_was_given_up_is_never_sent(void **state)
+{
+    (void)state;
+    struct handover_watch watch = {0};
+    struct action late = {.kind = ACTION_FAILOVER, .asked_ms = T0};
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    note(&watch, HANDOVER_MAY, T0);
+    note(&watch, HANDOVER_MAY, T0 + HANDOVER_WORD_MS);
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_NO);
+    assert_true(handover_ask(&watch, "muster-4", T0 + HANDOVER_WORD_MS + 1, said));
+    assert_false(handover_may_send(&watch, &late, T0 + HANDOVER_WORD_MS + 2));
+    handover_refused(&watch, &late, "ERR");
+    assert_int_equal(watch.ordered_ms, 0);
+    assert_string_equal(watch.pod, "muster-4");
+    assert_int_equal(last(&watch),
+                     HANDOVER_ANSWER_NO); /* is still told, whatever was asked since */
+}
+
+/* A rule above comes first: who is told so must not find it done later. */
+static void test_an_order_that_no_rule_looks_at_is_refused_while_somebody_listens(void **state)
+{
+    (void)state;
+    struct handover_watch watch = {0};
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    note(&watch, HANDOVER_NONE, T0 + HANDOVER_LOOK_MS - 1);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_WAITS);
+    note(&watch, HANDOVER_NONE, T0 + HANDOVER_LOOK_MS);
+    assert_int_equal(first(&watch), HANDOVER_ANSWER_NO);
+    assert_string_equal(said, "other things come first: the plan's sentence");
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    note(&watch, HANDOVER_MAY, T0);
+    note(&watch, HANDOVER_NONE, T0 + HANDOVER_LOOK_MS); /* begun: it waits */
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_WAITS);
+    assert_string_equal(said, "muster-3 is to take its shard over; it waits: other things come "
+                              "first: the plan's sentence");
+}
+
+static void test_who_ceases_to_lead_gives_it_up(void **state)
+{
+    (void)state;
+    struct handover_watch watch = {0};
+    struct world w = paused_world(0);
+    struct handover_verdict v = verdict(HANDOVER_NONE, "");
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    w.leader = false; /* late with its renewal */
+    handover_note(&watch, &w, &v, "");
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_WAITS);
+    w.leader_pod[0] = '\0'; /* nobody leads: without Kubernetes after each write of the record */
+    handover_note(&watch, &w, &v, "");
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_WAITS);
+    text_format(w.leader_pod, sizeof w.leader_pod, "muster-2");
+    handover_note(&watch, &w, &v, "");
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_NO);
+    assert_string_equal(said, "muster-0 does not lead any more: nothing was ordered");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +392,13 @@ int main(void)
         cmocka_unit_test(test_an_end_is_never_told_as_less_than_a_minute),
         cmocka_unit_test(test_a_record_that_is_not_written_is_told),
         cmocka_unit_test(test_a_second_pause_changes_the_first),
+        cmocka_unit_test(test_an_order_is_begun_won_and_remembered),
+        cmocka_unit_test(test_what_stands_against_it_is_said_at_once_or_after_a_look),
+        cmocka_unit_test(test_a_word_does_not_wait_for_ever),
+        cmocka_unit_test(test_an_order_that_won_nothing_is_told),
+        cmocka_unit_test(test_an_order_that_was_given_up_is_never_sent),
+        cmocka_unit_test(test_an_order_that_no_rule_looks_at_is_refused_while_somebody_listens),
+        cmocka_unit_test(test_who_ceases_to_lead_gives_it_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
