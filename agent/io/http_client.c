@@ -111,6 +111,15 @@ static int http_code_of(const struct http_request *request)
     }
 }
 
+static int64_t http_date_of(const struct http_request *request)
+{
+    struct curl_header *date;
+    if (curl_easy_header(request->easy, "Date", 0, CURLH_HEADER, -1, &date) != CURLHE_OK)
+        return 0;
+    time_t unix_s = curl_getdate(date->value, NULL);
+    return unix_s > 0 ? (int64_t)unix_s * 1000 : 0;
+}
+
 static void http_response_of(const struct http_request *request, struct http_response *ret_response)
 {
     struct http_response response = {.body = {buf_str(&request->body), request->body.len}};
@@ -120,6 +129,7 @@ static void http_response_of(const struct http_request *request, struct http_res
     (void)curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
     if (retry_after_s > 0)
         response.retry_after_ms = (retry_after_s < 3600 ? (int64_t)retry_after_s : 3600) * 1000;
+    response.date_unix_ms = http_date_of(request);
     int code = http_code_of(request);
     if (code == E_OK)
         response.status = (int)status;

@@ -32,6 +32,7 @@ struct http_request;
 struct http_response {
     int status;             /* 0 = no complete response */
     int64_t retry_after_ms; /* from Retry-After; 0 = none */
+    int64_t date_unix_ms;   /* from Date, whole seconds; 0 = none */
     struct span body;       /* of a stream: only when the status is not 2xx */
     struct err err;         /* E_OK if a response came to its end, whatever its status */
 };

@@ -19,6 +19,8 @@
 #define KUBE_OBJECT_MAX MIB(4)
 /* A bundle of a company's certificates; a cluster's own CA is one or two. */
 #define KUBE_CA_MAX KIB(512)
+/* A Date is of whole seconds, and on its way for a while: the clock need not follow each of them. */
+#define KUBE_DATE_MS 2000
 /* Files are looked at no more often than this. */
 #define KUBE_STAT_MS 1000
 
@@ -52,6 +54,7 @@ struct kube_client {
     struct kube_file ca;
     struct kube_file token;
     int64_t looked_ms;
+    int64_t unix_since_ms; /* the API's time when clock_mono_ms() was 0; 0 = no answer told it */
     struct kube_request *requests;
     struct kube_counter counters[KUBE_COUNTERS_MAX];
     size_t counter_count;
@@ -304,6 +307,18 @@ const char *kube_client_namespace(const struct kube_client *client)
     return client->ns;
 }
 
+int64_t kube_client_unix_ms(const struct kube_client *client)
+{
+    return client->unix_since_ms ? client->unix_since_ms + clock_mono_ms() : clock_unix_ms();
+}
+
+static void kube_note_date(struct kube_client *client, int64_t date_unix_ms)
+{
+    int64_t off_ms = date_unix_ms + 500 - kube_client_unix_ms(client);
+    if (!client->unix_since_ms || off_ms > KUBE_DATE_MS || off_ms < -KUBE_DATE_MS)
+        client->unix_since_ms = date_unix_ms + 500 - clock_mono_ms();
+}
+
 static void kube_count(struct kube_client *client, enum kube_verb verb, int code)
 {
     size_t i = 0;
@@ -361,6 +376,8 @@ static void kube_on_done(void *ctx, const struct http_response *response)
                                  .body = response->body,
                                  .err = response->err};
     kube_count(client, request->verb, response->status);
+    if (response->date_unix_ms && request->verb != KUBE_WATCH) /* which began minutes ago */
+        kube_note_date(client, response->date_unix_ms);
     if (answer.err.code != E_OK)
         (void)err_wrap(&answer.err, "%s %s", kube_verb_name(request->verb), request->path);
     else if (kube_code_of(response->status) != E_OK)

@@ -59,6 +59,12 @@ void kube_client_free(struct kube_client *client);
 const char *kube_client_namespace(const struct kube_client *client);
 
 /*
+ * What time it is to the API server, by the Date of its answers and our monotonic clock since, to a few
+ * seconds: the same to all agents, whatever their machines' clocks say. Ours before the first answer.
+ */
+int64_t kube_client_unix_ms(const struct kube_client *client);
+
+/*
  * The end of a request. err.code: E_OK for 2xx; 401 and 403 E_AUTH, 404 E_NOT_FOUND, 409 E_CONFLICT,
  * 410 E_GONE, 429 E_BUSY, 5xx E_UNREACHABLE, other E_PROTO; without a response what the transport
  * says. The message carries the method, the path's last parts, the status and Status.message.

@@ -73,6 +73,23 @@ static void serve_statuses(int fd, struct io_shared *shared, int nth)
     }
 }
 
+#define SOME_UNIX_MS INT64_C(1577836800000) /* 2020: nobody's clock */
+
+/* The time of an answer's Date; that of "/late" is a minute later, of "/same" a second. */
+static void serve_dates(int fd, struct io_shared *shared, int nth)
+{
+    (void)nth;
+    for (int at; (at = io_http_read(fd, shared, NULL, 0)) >= 0;) {
+        const char *line = shared->lines[at];
+        io_http_answer(fd, 200,
+                       strstr(line, "/none")   ? ""
+                       : strstr(line, "/late") ? "Date: Wed, 01 Jan 2020 00:01:00 GMT\r\n"
+                       : strstr(line, "/same") ? "Date: Wed, 01 Jan 2020 00:00:01 GMT\r\n"
+                                               : "date: Wed, 01 Jan 2020 00:00:00 GMT\r\n",
+                       "{}");
+    }
+}
+
 static void session_open(struct session *session, io_serve_fn serve)
 {
     *session =
@@ -255,9 +272,38 @@ static void test_paths_are_built_and_escaped(void **state)
     session_close(&session);
 }
 
+static void assert_near(int64_t a, int64_t b)
+{
+    assert_true(a - b < 20000 && b - a < 20000); /* a busy machine */
+}
+
+/* One clock for all agents: each machine's own may be wrong. */
+static void test_the_time_is_the_apis(void **state)
+{
+    (void)state;
+    struct session session;
+    session_open(&session, serve_dates);
+    ask(&session, KUBE_GET, "/none");
+    assert_near(kube_client_unix_ms(session.client), clock_unix_ms());
+    ask(&session, KUBE_GET, "/date");
+    int64_t asked_ms = clock_mono_ms();
+    int64_t then_ms = kube_client_unix_ms(session.client);
+    assert_near(then_ms, SOME_UNIX_MS);
+    ask(&session, KUBE_GET, "/same"); /* whole seconds: it does not jump back and forth */
+    ask(&session, KUBE_GET, "/none");
+    int64_t now_ms = kube_client_unix_ms(session.client);
+    int64_t passed_ms = clock_mono_ms() - asked_ms;
+    if (passed_ms < 900)
+        assert_true(now_ms - then_ms <= passed_ms);
+    ask(&session, KUBE_GET, "/late");
+    assert_near(kube_client_unix_ms(session.client), SOME_UNIX_MS + 60000);
+    session_close(&session);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_time_is_the_apis),
         cmocka_unit_test(test_statuses_become_codes_with_the_servers_message),
         cmocka_unit_test(test_requests_are_counted_by_verb_and_status),
         cmocka_unit_test(test_a_rotated_token_is_read_and_a_lost_one_kept),
