@@ -68,6 +68,7 @@ static void agent_turn(void *ctx)
     place_note(&agent->place, &agent->world, &agent->plan);
     takeover_note(&agent->takeover, &agent->plan.takeover, agent->world.now_ms);
     agent_publish(agent);
+    agent_answer_people(agent);
     agent_answer_crash(agent);
     agent_answer_hook(agent);
     agent_answer_drain(agent);

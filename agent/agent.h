@@ -6,7 +6,8 @@
  *
  * agent.c composes and turns; agent_world.c makes the world; agent_act.c carries out and remembers;
  * agent_hook.c answers the hook, agent_twin.c asks who else may be its server, agent_drain.c answers
- * its preStop, agent_crash.c sees to its slots when it dies; agent_publish.c tells people;
+ * its preStop, agent_crash.c sees to its slots when it dies; agent_people.c hears what people order,
+ * agent_publish.c tells them;
  * agent_gossip.c asks the other agents whether they live.
  * agent_hosts.h is what replaces the Kubernetes API without Kubernetes.
  */
@@ -125,6 +126,15 @@ struct agent {
         char said[DRAIN_REASON_SIZE];
     } drain_tale;
     struct takeover_watch takeover;
+    struct person_watch person;
+    struct handover_watch handover;
+    struct {
+        bool paused;             /* as told */
+        int64_t paused_ms;       /* when that was told last */
+        bool ordering;           /* a failover has not ended yet, as told */
+        char pod[POD_NAME_SIZE]; /* the person who waits has ordered its failover; "" = something
+                                    else, or nobody waits */
+    } people;
     struct crash_watch crash;
     char crash_said[CRASH_REASON_SIZE]; /* its outcome, as told; "" = it was not */
     struct metrics_counters counters;
@@ -204,6 +214,15 @@ void agent_end_crash(struct agent *agent); /* it may start again */
 bool agent_may_replace(struct agent *agent, const struct action *action);
 /* What waits at the gate is not told to the others yet: crash_hides(). */
 bool agent_hides_crash(const struct agent *agent);
+
+/* agent_people.c: what people order, and the answers of a later turn. */
+enum hook_verdict agent_on_person(void *ctx, const struct hook_request *request,
+                                  char said[HOOK_REASON_SIZE]);
+void agent_watch_people(struct agent *agent);
+/* handover_may_send(), in the callback that sends. */
+bool agent_may_order(struct agent *agent, const struct action *action);
+void agent_answer_people(struct agent *agent);
+void agent_publish_pause(struct agent *agent); /* loudly */
 
 /* agent_publish.c: log, status, metrics, digest, readiness. */
 void agent_publish(struct agent *agent);

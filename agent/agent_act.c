@@ -5,6 +5,7 @@
 #include "agent.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/handover.h"
 #include "core/place.h"
 #include "io/clock.h"
 
@@ -13,7 +14,8 @@ bool agent_may_send(void *ctx, const struct action *action)
     struct agent *agent = ctx;
     if (action->authority != AUTHORITY_LEADER)
         return agent_may_replace(agent, action);
-    return agent->hosts ? agent_hosts_may_send(agent) : lease_client_may_act(agent->lease);
+    bool leads = agent->hosts ? agent_hosts_may_send(agent) : lease_client_may_act(agent->lease);
+    return leads && (!action->asked_ms || agent_may_order(agent, action));
 }
 
 void agent_execute(struct agent *agent)
@@ -90,10 +92,11 @@ static void agent_on_success(struct agent *agent, const struct action *action, c
         kube_state_record_written(agent->state, action->record, why);
     if (action->kind == ACTION_FAILOVER && agent->drain.since_ms)
         agent->drain_tale.ordered_ms = clock_mono_ms();
-    if (action->placing)
+    if (action->placing || action->asked_ms)
         agent->counters.handovers[HANDOVER_PLANNED]++;
     LOG(agent_action_level(action), "did", LOG_S("cmd", cmd), LOG_S("to", pod));
-    const char *reason = action->placing ? "PrimaryMoved" : agent_event_reason(action);
+    const char *reason =
+        action->placing || action->asked_ms ? "PrimaryMoved" : agent_event_reason(action);
     if (reason && agent->events) {
         char message[EVENT_MESSAGE_SIZE];
         text_format(message, sizeof message, "%s (%s to %s)", agent->said, cmd, pod);
@@ -126,6 +129,8 @@ void agent_on_outcome(void *ctx, const struct action *action, const char *pod_ui
     action_format(action, cmd, sizeof cmd);
     const char *pod = agent_pod_name(agent, pod_uid);
     agent_note_order(agent, action, pod, outcome, why);
+    if (action->asked_ms && outcome == OUTCOME_REFUSED)
+        handover_refused(&agent->handover, action, why);
     if (action->placing && (outcome == OUTCOME_OK || outcome == OUTCOME_FAILED))
         place_ordered(&agent->place, action, clock_mono_ms());
     switch (outcome) {

@@ -71,6 +71,7 @@ struct hook_server_config agent_hook_config(struct agent *agent)
         .on_drain = agent_on_drain,
         .on_open = agent_on_open,
         .on_takeover = agent_on_takeover,
+        .on_person = agent_on_person,
         .ctx = agent,
     };
 }

@@ -197,6 +197,7 @@ void agent_publish(struct agent *agent)
     bool was_ready = agent->readiness.ready;
     log_tick();
     publish_leader(agent);
+    agent_publish_pause(agent);
     publish_sentence(agent);
     publish_event(agent);
     publish_problem(agent);

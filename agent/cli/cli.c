@@ -11,6 +11,7 @@
 #include "cli/ask.h"
 #include "cli/gate.h"
 #include "cli/options.h"
+#include "cli/people.h"
 #include "cli/show.h"
 #include "cli/table.h"
 #include "version.h"
@@ -56,13 +57,35 @@ static const char OPTIONS[] =
     "  --watch              again each second, until interrupted\n"
     "  --help               this text\n";
 
+/* What changes something, by the agent beside. */
+static const struct order {
+    const char *verb;
+    int (*run)(const struct cli *cli, int argc, char **argv);
+    void (*help)(FILE *to);
+    const char *purpose;
+} ORDERS[] = {
+    {"gate", gate_run, gate_help, "who waits at a gate; let one start"},
+    {"failover", failover_run, failover_help, "make a replica its shard's primary"},
+    {"pause", pause_run, pause_help, "do nothing but what keeps the cluster alive"},
+    {"resume", resume_run, resume_help, "end a pause"},
+    {"takeover", takeover_run, takeover_help, "give up primaries that are lost"},
+};
+
+static const struct order *find_order(const char *verb)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ORDERS); i++)
+        if (strcmp(ORDERS[i].verb, verb) == 0)
+            return &ORDERS[i];
+    return NULL;
+}
+
 static void put_usage(FILE *to)
 {
     (void)fputs("usage: muster COMMAND [OPTION...]\n\n", to);
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
         (void)fprintf(to, "  %-8s %s\n", COMMANDS[i].verb, COMMANDS[i].purpose);
-    (void)fprintf(to, "  %-8s %s\n", "gate", "who waits at a gate; let one start");
-    (void)fprintf(to, "  %-8s %s\n", "takeover", "give up primaries that are lost");
+    for (size_t i = 0; i < ARRAY_LEN(ORDERS); i++)
+        (void)fprintf(to, "  %-8s %s\n", ORDERS[i].verb, ORDERS[i].purpose);
     (void)fprintf(to, "  %-8s %s\n", "agent", "the daemon beside a server");
     (void)fprintf(to, "  %-8s %s\n", "version", "version and commit");
     (void)fprintf(to, "  %-8s %s\n", "help", "this text, or that of a command");
@@ -202,12 +225,11 @@ static bool is_one_of(const char *verb, const char *word, const char *option, co
 static int run_help(const struct cli *cli, const char *verb)
 {
     const struct command *command = verb ? find_command(verb) : NULL;
+    const struct order *order = verb ? find_order(verb) : NULL;
     if (command)
         put_help(cli->out, command);
-    else if (verb && strcmp(verb, "gate") == 0)
-        gate_help(cli->out);
-    else if (verb && strcmp(verb, "takeover") == 0)
-        takeover_help(cli->out);
+    else if (order)
+        order->help(cli->out);
     else
         put_usage(cli->out);
     return CLI_OK;
@@ -236,10 +258,9 @@ int cli_run(const struct cli *cli, int argc, char **argv)
     const char *verb = argc > 1 ? argv[1] : "";
     if (is_one_of(verb, "help", "--help", "-h"))
         return run_help(cli, argc > 2 ? argv[2] : NULL);
-    if (strcmp(verb, "gate") == 0)
-        return gate_run(cli, argc - 2, argv + 2);
-    if (strcmp(verb, "takeover") == 0)
-        return takeover_run(cli, argc - 2, argv + 2);
+    const struct order *order = find_order(verb);
+    if (order)
+        return order->run(cli, argc - 2, argv + 2);
     const struct command *command = find_command(verb);
     bool version = is_one_of(verb, "version", "--version", "-V");
     if (!command && !version) {

@@ -17,6 +17,7 @@ enum client_state {
     CLIENT_AT_GATE,
     CLIENT_LIFE_LINE,
     CLIENT_DRAINING,
+    CLIENT_PERSON,  /* waits for what its order came to */
     CLIENT_LEAVING, /* answered: closed as soon as all is written */
 };
 

@@ -68,6 +68,15 @@ void hook_server_answer_drain(struct hook_server *server, enum hook_verdict verd
     }
 }
 
+void hook_server_answer_person(struct hook_server *server, enum hook_verdict verdict,
+                               const char *reason)
+{
+    assert(verdict == HOOK_OK || verdict == HOOK_NO);
+    struct hook_client *client = hook_client_find(server, CLIENT_PERSON);
+    if (client)
+        hook_client_answer(client, verdict, reason);
+}
+
 bool hook_server_server_running(const struct hook_server *server)
 {
     if (hook_client_find(server, CLIENT_LIFE_LINE))

@@ -147,6 +147,22 @@ static void client_takeover(struct hook_client *client)
     hook_client_answer(client, config->on_takeover(config->ctx, reason), reason);
 }
 
+/* One after the other: what the second one orders may follow from what the first one did. */
+static void client_person(struct hook_client *client)
+{
+    const struct hook_server_config *config = &client->server->config;
+    char reason[HOOK_REASON_SIZE] = "";
+    bool orders = client->request.verb != HOOK_FAILOVER || !client->request.person.look;
+    if (orders && hook_client_find(client->server, CLIENT_PERSON)) {
+        hook_client_answer(client, HOOK_NO, "another order is just being looked at: say it again");
+        return;
+    }
+    enum hook_verdict verdict = config->on_person(config->ctx, &client->request, reason);
+    client->state = verdict == HOOK_VERDICT_NONE ? CLIENT_PERSON : CLIENT_LEAVING;
+    if (verdict != HOOK_VERDICT_NONE)
+        hook_client_answer(client, verdict, reason); /* a "wait", too, is all that is said */
+}
+
 static void client_start(struct hook_client *client)
 {
     struct hook_server *server = client->server;
@@ -194,6 +210,11 @@ static void client_request(struct hook_client *client)
         break;
     case HOOK_TAKEOVER:
         client_takeover(client);
+        break;
+    case HOOK_FAILOVER:
+    case HOOK_PAUSE:
+    case HOOK_RESUME:
+        client_person(client);
         break;
     case HOOK_VERB_NONE:
         hook_client_answer(client, HOOK_ERROR, "this agent does not know the request");
@@ -253,6 +274,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
     struct hook_client *client = ctx;
     switch (client->state) {
     case CLIENT_ASKING:
+    case CLIENT_PERSON:
     case CLIENT_LEAVING:
         client_gone(client);
         break;
@@ -374,7 +396,8 @@ static int server_open(struct hook_server *server, struct err *err)
 int hook_server_new(const struct hook_server_config *config, struct hook_server **ret_server,
                     struct err *err)
 {
-    assert(config->on_start && config->on_server_gone && config->on_drain && config->now_ms);
+    assert(config->on_start && config->on_server_gone && config->on_drain && config->on_person &&
+           config->now_ms);
     struct hook_server *server = xcalloc(1, sizeof *server);
     server->config = *config;
     server->fd = -1;

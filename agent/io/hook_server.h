@@ -51,6 +51,13 @@ struct hook_server_config {
     enum hook_verdict (*on_open)(void *ctx, char reason[HOOK_REASON_SIZE]);
     /* A person gives up most primaries, which are lost: HOOK_OK or HOOK_NO. */
     enum hook_verdict (*on_takeover)(void *ctx, char reason[HOOK_REASON_SIZE]);
+    /*
+     * A person orders a failover, a pause or its end, or asks what became of one: HOOK_OK, HOOK_NO or
+     * HOOK_WAIT is the answer, HOOK_VERDICT_NONE that a turn gives it, by hook_server_answer_person().
+     * Never an order while another one waits for that.
+     */
+    enum hook_verdict (*on_person)(void *ctx, const struct hook_request *request,
+                                   char reason[HOOK_REASON_SIZE]);
     void *ctx;
 };
 
@@ -85,6 +92,10 @@ bool hook_server_draining(const struct hook_server *server, int64_t *ret_since_m
 /* The verdict for it before it asks again: HOOK_OK, or HOOK_WAIT for another reason than before. */
 void hook_server_answer_drain(struct hook_server *server, enum hook_verdict verdict,
                               const char *reason);
+
+/* The answer to the person who waits for it, who is told nothing more. Nothing if nobody does. */
+void hook_server_answer_person(struct hook_server *server, enum hook_verdict verdict,
+                               const char *reason);
 
 /* The server beside us runs: has a life line, or the lock is held and nobody waits at the gate. */
 bool hook_server_server_running(const struct hook_server *server);

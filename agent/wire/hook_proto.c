@@ -13,8 +13,8 @@
 #define FAILING "fail?"
 
 /* Words of the enums, in their order; 0 is "unknown" everywhere. */
-static const char *const verb_words[] = {"unknown", "start", "drain",    "ready",
-                                         "alive",   "open",  "takeover", NULL};
+static const char *const verb_words[] = {"unknown",  "start",    "drain", "ready",  "alive", "open",
+                                         "takeover", "failover", "pause", "resume", NULL};
 static const char *const verdict_words[] = {"unknown", "wait", "go", "ok", "no", "error", NULL};
 static const char *const truth_words[] = {"unknown", "no", "yes", NULL};
 static const char *const nodes_conf_words[] = {"unknown", "absent",     "present",
@@ -147,6 +147,15 @@ static void append_facts(struct buf *out, const struct hook_facts *facts)
     }
 }
 
+static void append_person(struct buf *out, const struct hook_person *person)
+{
+    append_text(out, "pod", person->pod);
+    append_text(out, "look", person->look ? "yes" : "");
+    append_text(out, "reason", person->reason);
+    if (person->for_ms)
+        (void)buf_format(out, "for=%lld\n", (long long)person->for_ms);
+}
+
 static int finish(struct buf *out, struct err *err)
 {
     (void)buf_append(out, "\n", 1);
@@ -161,6 +170,8 @@ int hook_request_format(const struct hook_request *request, struct buf *out, str
         append_facts(out, &request->facts);
     else if (request->verb == HOOK_DRAIN && request->waits_ms > 0)
         (void)buf_format(out, "waits=%lld\n", (long long)request->waits_ms);
+    else if (request->verb >= HOOK_FAILOVER)
+        append_person(out, &request->person);
     return finish(out, err);
 }
 
@@ -295,8 +306,27 @@ static bool read_field(const struct field *field, struct span value, struct hook
     return true;
 }
 
+/* False if the key is none of a person's; *ret_ok: whether the value is one. */
+static bool read_person_key(struct span key, struct span value, struct hook_person *person,
+                            bool *ret_ok)
+{
+    *ret_ok = true;
+    if (span_is(key, "pod"))
+        *ret_ok = TEXT_COPY(person->pod, value);
+    else if (span_is(key, "look"))
+        person->look = span_is(value, "yes");
+    else if (span_is(key, "reason"))
+        *ret_ok = copy_cut(person->reason, sizeof person->reason, value);
+    else if (span_is(key, "for"))
+        *ret_ok = text_to_i64(value, 0, INT64_MAX, &person->for_ms);
+    else
+        return false;
+    return true;
+}
+
 static bool read_request_key(struct span key, struct span value, void *into)
 {
+    bool ok;
     struct hook_request *request = into;
     struct hook_facts *facts = &request->facts;
     if (span_is(key, "waits"))
@@ -305,6 +335,8 @@ static bool read_request_key(struct span key, struct span value, void *into)
         return read_myself(value, &facts->myself);
     if (span_is(key, "peer"))
         return read_peer(value, facts);
+    if (read_person_key(key, value, &request->person, &ok))
+        return ok;
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (span_is(key, fields[i].key))
             return read_field(&fields[i], value, facts);

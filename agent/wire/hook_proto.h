@@ -15,15 +15,19 @@
  *
  * nodes-conf=aside instead has nodes.conf and the data moved aside, for a start from nothing.
  *
- * Requests are start, drain, ready, alive, open and takeover; verdicts are wait, go, ok, no and
- * error. The number is the version that the writer speaks. Two releases may meet during an upgrade: a reader ignores
- * keys that it does not know, takes an unknown verb or verdict as HOOK_VERB_NONE or
- * HOOK_VERDICT_NONE, and an unknown word in a value as unknown. Values hold no control bytes; the
- * writer turns them into '?'.
+ * What people order: "failover" says pod=<name>, with look=yes only what became of the last such order;
+ * "pause" may say reason=<text> and for=<milliseconds>; "resume" nothing.
+ *
+ * Requests are start, drain, ready, alive, open, takeover, failover, pause and resume; verdicts are wait,
+ * go, ok, no and error. The number is the version that the writer speaks. Two releases may meet during
+ * an upgrade: a reader ignores keys that it does not know, takes an unknown verb or verdict as
+ * HOOK_VERB_NONE or HOOK_VERDICT_NONE, and an unknown word in a value as unknown. Values hold no control
+ * bytes; the writer turns them into '?'.
  *
  * `start` keeps its connection: after "wait" the agent repeats it (a silent agent is a stopped
  * one), after "go" the connection is the life line, left open across exec, on which nothing is
- * said any more. The others get one answer, drain also "wait" before it. Pure: no socket here.
+ * said any more. The others get one answer, drain also "wait" before it; with look=yes "wait" is one,
+ * too. Pure: no socket here.
  */
 #ifndef MUSTER_WIRE_HOOK_PROTO_H
 #define MUSTER_WIRE_HOOK_PROTO_H
@@ -36,6 +40,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "core/ids.h"
+#include "core/record.h"
 #include "core/view.h"
 #include "wire/nodes_conf.h"
 
@@ -52,6 +57,9 @@ enum hook_verb {
     HOOK_ALIVE,
     HOOK_OPEN,     /* `muster gate open`: a person lets start what waits at the gate */
     HOOK_TAKEOVER, /* `muster takeover`: a person gives up primaries that are lost */
+    HOOK_FAILOVER, /* `muster failover POD`, */
+    HOOK_PAUSE,    /* `muster pause` */
+    HOOK_RESUME,   /* and `muster resume`: answered by a turn of the agent */
 };
 
 enum hook_verdict {
@@ -120,11 +128,20 @@ struct hook_facts {
     struct node_id part; /* it owned slots or was followed; "" = nothing is noted */
 };
 
+/* What a person says with an order. */
+struct hook_person {
+    char pod[POD_NAME_SIZE];               /* failover: who is to become its shard's primary */
+    bool look;                             /* likewise: what became of it, nothing is ordered */
+    char reason[RECORD_PAUSE_REASON_SIZE]; /* pause: why; "" = not told */
+    int64_t for_ms;                        /* likewise: until its end; 0 = until "resume" */
+};
+
 struct hook_request {
     int version;
     enum hook_verb verb;
     struct hook_facts facts; /* of start */
     int64_t waits_ms; /* of drain: since when preStop runs, for an agent that was restarted */
+    struct hook_person person; /* of failover and pause */
 };
 
 struct hook_setting {

@@ -28,6 +28,17 @@ static enum hook_verdict on_drain(void *ctx, char reason[HOOK_REASON_SIZE])
     return ((struct hook_fixture *)ctx)->drain;
 }
 
+static enum hook_verdict on_person(void *ctx, const struct hook_request *request,
+                                   char reason[HOOK_REASON_SIZE])
+{
+    struct hook_fixture *f = ctx;
+    text_format(reason, HOOK_REASON_SIZE, "so says the owner");
+    f->persons++;
+    f->person_verb = request->verb;
+    f->person = request->person;
+    return f->person_says;
+}
+
 struct hook_server_config hook_fixture_config(struct hook_fixture *f)
 {
     return (struct hook_server_config){
@@ -39,6 +50,7 @@ struct hook_server_config hook_fixture_config(struct hook_fixture *f)
         .on_start = on_start,
         .on_server_gone = on_server_gone,
         .on_drain = on_drain,
+        .on_person = on_person,
         .ctx = f,
     };
 }

@@ -27,6 +27,10 @@ struct hook_fixture {
     int starts;              /* calls of on_start */
     int gone;                /* calls of on_server_gone */
     enum hook_verdict drain; /* what on_drain answers, "so says the owner" */
+    int persons;             /* calls of on_person, of which the last one ordered this */
+    enum hook_verb person_verb;
+    struct hook_person person;
+    enum hook_verdict person_says; /* what it answers at once */
 };
 
 /* cmocka's; teardown also checks that nothing but the three known files was left behind. */

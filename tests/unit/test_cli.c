@@ -760,6 +760,52 @@ static void test_a_takeover_wants_to_be_confirmed(void **state)
     assert_non_null(strstr(f->err, "muster takeover: no agent answers on /nowhere/agent.sock"));
 }
 
+static void test_who_orders_a_failover_says_of_which_pod(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(RUN(f, "failover"), CLI_USAGE);
+    assert_ptr_equal(strstr(f->err, "usage: muster failover POD"), f->err);
+    assert_int_equal(RUN(f, "failover", "muster-3", "--force"), CLI_USAGE);
+    assert_string_equal(f->err, "muster failover: what is '--force'?\n");
+    assert_int_equal(RUN(f, "failover", "muster-3", "muster-4"), CLI_USAGE);
+    assert_int_equal(RUN(f, "failover", "--help"), CLI_OK);
+    assert_ptr_equal(strstr(f->out, "usage: muster failover POD"), f->out);
+    assert_int_equal(RUN(f, "help", "failover"), CLI_OK);
+    assert_int_equal(RUN(f, "failover", "muster-3", "--wait", "--socket", "/nowhere/agent.sock"),
+                     CLI_FAILED);
+    assert_non_null(strstr(f->err, "muster failover: no agent answers on /nowhere/agent.sock"));
+}
+
+static void test_a_pause_has_an_end_that_is_a_time(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const times[] = {"", "30", "m", "0m", "-1s", "31d", "1y", "1.5h"};
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        assert_int_equal(RUN(f, "pause", "--for", times[i]), CLI_USAGE);
+        assert_string_equal(f->err, "muster pause: what is '--for'? Once, a time: 90s, 30m, 12h or "
+                                    "7d, at most 30d\n");
+    }
+    char longer[RECORD_PAUSE_REASON_SIZE + 1] = "";
+    memset(longer, 'x', sizeof longer - 1);
+    assert_int_equal(RUN(f, "pause", "--reason", longer), CLI_USAGE);
+    assert_string_equal(f->err,
+                        "muster pause: what is '--reason'? Once, a text of at most 95 bytes\n");
+    assert_int_equal(RUN(f, "pause", "--for", "1m", "--for", "2m"), CLI_USAGE);
+    static const char *const good[] = {"90s", "30m", "12h", "30d"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_int_equal(RUN(f, "pause", "--for", good[i], "--reason", "new disks", "--socket",
+                             "/nowhere/agent.sock"),
+                         CLI_FAILED);
+    assert_non_null(strstr(f->err, "muster pause: no agent answers on /nowhere/agent.sock"));
+    assert_int_equal(RUN(f, "pause", "--help"), CLI_OK);
+    assert_non_null(strstr(f->out, "  stopped  moving roles over nodes and zones\n"));
+    assert_non_null(strstr(f->out, "  goes on  handing over before a stop\n"));
+    assert_int_equal(RUN(f, "resume", "now"), CLI_USAGE);
+    assert_int_equal(RUN(f, "resume", "--socket", "/nowhere/agent.sock"), CLI_FAILED);
+    assert_int_equal(RUN(f, "help", "resume"), CLI_OK);
+    assert_ptr_equal(strstr(f->out, "usage: muster resume"), f->out);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -797,6 +843,8 @@ int main(void)
         TEST(test_help_and_version),
         TEST(test_wrong_use_is_told),
         TEST(test_a_takeover_wants_to_be_confirmed),
+        TEST(test_who_orders_a_failover_says_of_which_pod),
+        TEST(test_a_pause_has_an_end_that_is_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

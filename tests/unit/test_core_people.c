@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "base/text.h"
 #include "core/action.h"
 #include "core/handover.h"
@@ -74,6 +76,24 @@ static void test_what_keeps_the_cluster_alive_is_never_stopped(void **state)
             stops = stops || stopped[i] == work;
         assert_int_equal(pause_stops(&w, work), stops);
         assert_string_not_equal(pause_work_text(work), "unknown");
+    }
+}
+
+/* The table in agent/README.md is this one. */
+static void test_people_can_read_what_is_stopped(void **state)
+{
+    (void)state;
+    static char text[KIB(128)];
+    FILE *file = fopen(MUSTER_TESTS_DIR "/../agent/README.md", "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    (void)fclose(file);
+    for (enum pause_work work = 0; work < WORK_COUNT; work++) {
+        char line[160];
+        text_format(line, sizeof line, "\n| %s | %s |\n", pause_work_text(work),
+                    pause_is_for(work) ? "**stopped**" : "goes on");
+        if (!strstr(text, line))
+            fail_msg("agent/README.md does not say: %s", line);
     }
 }
 
@@ -383,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_a_pause_ends_by_itself),
         cmocka_unit_test(test_a_pause_is_known_without_the_record_too),
         cmocka_unit_test(test_what_keeps_the_cluster_alive_is_never_stopped),
+        cmocka_unit_test(test_people_can_read_what_is_stopped),
         cmocka_unit_test(test_a_reason_is_plain_text),
         cmocka_unit_test(test_only_who_leads_is_told),
         cmocka_unit_test(test_a_pause_is_done_once_it_is_in_the_record),

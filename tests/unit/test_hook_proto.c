@@ -151,8 +151,8 @@ static void test_go_says_addresses_and_settings(void **state)
 static void test_every_verb_and_verdict_has_its_word(void **state)
 {
     (void)state;
-    static const char *const verbs[] = {"unknown", "start", "drain",   "ready",
-                                        "alive",   "open",  "takeover"};
+    static const char *const verbs[] = {"unknown", "start",    "drain",    "ready", "alive",
+                                        "open",    "takeover", "failover", "pause", "resume"};
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         struct hook_request request = {.verb = (enum hook_verb)i};
         char line[64];
