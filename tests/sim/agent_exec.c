@@ -81,6 +81,8 @@ static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *p
                           action_failed_quiet_ms(action));
     if (action->placing)
         place_ordered(&agent->place, action, agent_clock_ms(sim, agent));
+    if (action->asked_ms && refused)
+        handover_refused(&agent->handover, action, why);
     if (action->kind == ACTION_FAILOVER)
         failover_ordered(&agent->failovers, &action->node, &action->subject,
                          agent_clock_ms(sim, agent));
@@ -105,7 +107,7 @@ static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *p
         exec_end(sim, agent, peer);
         return;
     }
-    if (!agent_may_replace(sim, agent, action)) {
+    if (!agent_may_replace(sim, agent, action) || !agent_may_order(sim, agent, action)) {
         exec_end(sim, agent, peer);
         return;
     }

@@ -327,7 +327,7 @@ static void on_mate_told(struct sim *sim, const struct event *event)
     const struct gate_word *now = &mate->told.gate;
     if (before.gate.held != now->held || before.gate.data != now->data ||
         !node_id_eq(&before.gate.id, &now->id) || before.leaving != mate->told.leaving ||
-        agent_drains(agent) || agent->place.wanted_ms)
+        agent_drains(agent) || agent->place.wanted_ms || agent->handover.pod[0])
         agent_wake(sim, agent);
 }
 

@@ -234,6 +234,7 @@ static void on_turn(struct sim *sim, const struct event *event)
     agent_remember(sim, agent);
     agent_watch_drain(sim, agent);
     agent_watch_crash(sim, agent);
+    agent_watch_people(sim, agent);
     arena_reset(&sim->turn_arena);
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);
@@ -242,6 +243,7 @@ static void on_turn(struct sim *sim, const struct event *event)
     agent->takeover_verdict = plan.takeover;
     sim->stats->turns++;
     turn_publish(sim, agent, &plan);
+    agent_note_people(sim, agent, &plan);
     agent_answer_crash(sim, agent, &plan);
     agent_answer_gate(sim, agent);
     agent_answer_drain(sim, agent, &plan);

@@ -81,6 +81,7 @@ void check_send(struct sim *sim, const struct agent *agent, const struct action 
         return;
     if (action->placing)
         check_place(sim, agent, text);
+    check_people(sim, agent, action, text);
     if (!agent_may_act(sim, agent))
         sim_violation(sim, "%s sends \"%s\" behind the fence", name, text);
     for (int i = 0; i < PODS_MAX; i++)
@@ -304,6 +305,7 @@ void check_record(struct sim *sim, const struct record *before, const struct rec
     if (before && before->state == RECORD_FORMED && after->state == RECORD_FORMING &&
         sim->setup.volumes && !sim->setup.reform_lost && strcmp(before->set_uid, set_uid) == 0)
         sim_violation(sim, "I1: lost volumes are given up and nobody has said so");
+    check_pause(sim, before, after);
     text_format(c->record_uid, sizeof c->record_uid, "%s", after->uid);
 }
 

@@ -17,6 +17,7 @@
  *   I10  converged within a limit after the last fault, and nothing is sent after that
  *   I13  TAKEOVER and FORCE only of a primary that does not run
  *   I14  only what FACTS 4 allows is forgotten
+ *   PAUSE  nothing is sent that a person's pause stops; and a person's word is one order
  *   F6   roles are moved one at a time, not more often than allowed, and not while a pod stops
  *   and  two agents never may act at once, unless the Lease was deleted by hand; nothing is sent while settling; a record is only ever
  *        replaced by its successor; the formation's settings are given back
@@ -50,6 +51,10 @@ struct checks {
     int64_t placed_us;     /* a role was moved last then; 0 = never */
     bool given_up;         /* what is being executed was ordered by a person, who gives a disk up */
     bool quiet;            /* nothing may be sent any more (I10) */
+    int64_t paused_us;     /* a person's pause was stored last then */
+    int64_t said_us;       /* a person paused or resumed last then; 0 = never */
+    int64_t word_ms[PODS_MAX];   /* the word that an agent's last order of a person's obeyed, */
+    uint64_t word_run[PODS_MAX]; /* by the agent of this run */
     /* A Lease deleted by hand makes two leaders, until the first one's renewal fails: harmlessness is
      * what then must hold (DESIGN 4), and all the other checks. */
     int64_t two_leaders_until_us;
@@ -82,6 +87,11 @@ void check_stops(struct sim *sim, const struct redis *primary);       /* told to
 void check_loses(struct sim *sim, const struct redis *r);             /* what it has, now */
 void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms);
 void check_record(struct sim *sim, const struct record *before, const struct record *after);
+
+/* checks_people.c: what is sent, and written, though a person has paused; and one order for each word. */
+void check_people(struct sim *sim, const struct agent *agent, const struct action *action,
+                  const char *text);
+void check_pause(struct sim *sim, const struct record *before, const struct record *after);
 
 /* Every server of ours up, in sync and content: faults that lose data wait for it. */
 bool check_healthy(struct sim *sim);

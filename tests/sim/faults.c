@@ -289,6 +289,8 @@ static const struct fault_kind {
     {"unsynced-crash", fault_unsynced_crash},
     {"primaries-gone", fault_primaries_gone},
     {"primaries-cut-off", fault_primaries_cut_off},
+    {"person-pauses", fault_person_pauses},
+    {"person-failover", fault_person_failover},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

@@ -111,6 +111,9 @@ struct agent {
     struct failover_history failovers;
     struct drain_watch drain;
     struct place_watch place;
+    struct person_watch person;
+    struct handover_watch handover;
+    int64_t paused_ms; /* since then it sees a person's pause; 0 = it sees none */
     struct crash_watch crash;
     struct crash_verdict crash_verdict; /* of the last plan */
     struct takeover_watch takeover;
@@ -181,6 +184,13 @@ void agent_watch_crash(struct sim *sim, struct agent *agent);
 void agent_answer_crash(struct sim *sim, struct agent *agent, const struct plan *plan);
 bool agent_may_replace(struct sim *sim, struct agent *agent, const struct action *action);
 bool agent_hides_crash(const struct sim *sim, const struct agent *agent);
+
+/* agent_people.c: what people order. */
+int64_t agent_unix_ms(const struct sim *sim, int index);
+void agent_watch_people(struct sim *sim, struct agent *agent);
+void agent_note_people(struct sim *sim, struct agent *agent, const struct plan *plan);
+bool agent_may_order(struct sim *sim, struct agent *agent, const struct action *action);
+bool agent_is_told(struct agent *agent);
 
 /* agent_exec.c */
 void agent_execute(struct sim *sim, struct agent *agent, const struct plan *plan);

@@ -8,7 +8,7 @@
 #include "core/gate.h"
 
 #define STATS_RULES_MAX 48
-#define STATS_FAULTS_MAX 48
+#define STATS_FAULTS_MAX 64
 
 struct stats {
     uint64_t schedules;
