@@ -87,17 +87,19 @@ static void roles_take(struct planner *p, struct placement_shard *shard, struct 
 }
 
 /*
- * Members that are away and have no part in the reference: a former primary comes back as a replica
- * of the shard that took its slots, which no view tells beforehand.
+ * Members that have no part in the reference and are away, or do not know it yet: a former primary
+ * becomes a replica of the shard that took its slots, which no view tells beforehand.
  */
 static size_t roles_away(const struct planner *p)
 {
     size_t away = 0;
     const struct record *record = p->world->record;
     for (size_t i = 0; i < record->member_count; i++) {
-        const struct view_node *n = view_find(p->facts->reference, &record->members[i].id);
+        const struct node_id *id = &record->members[i].id;
+        const struct view_node *n = view_find(p->facts->reference, id);
+        size_t pod = facts_pod_of(p->facts, id);
         away += n && n->flags & NODE_PRIMARY && !n->slot_count &&
-                facts_pod_of(p->facts, &record->members[i].id) == NO_POD;
+                (pod == NO_POD || !roles_is_idle(p, pod));
     }
     return away;
 }
@@ -164,7 +166,9 @@ enum rule_verdict rule_replicate(struct planner *p)
         }
         if (served) {
             planner_say(p, "%s waits for %s, who may be the replica that is lacking", pod->name,
-                        planner_missing(p, f->first_missing_ordinal));
+                        f->first_missing_ordinal < 0
+                            ? "a former primary that does not know it yet"
+                            : planner_missing(p, f->first_missing_ordinal));
             return RULE_PASS;
         }
         struct place place = {pod->node, pod->zone};
