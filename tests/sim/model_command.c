@@ -86,6 +86,16 @@ static const char *command_meet(struct sim *sim, struct redis *r, const char *ip
     return NULL;
 }
 
+/* It follows a replica of that one, whose data it would be given anyway: nobody has chosen that. */
+static bool is_chained(const struct sim *sim, struct redis *r, const struct redis_node *to)
+{
+    const struct redis_node *me = redis_myself(r);
+    for (int i = 0; i < sim->redis_count && me->flags & NODE_REPLICA; i++)
+        if (sim->redis[i].nodes[0].id == me->primary)
+            return sim->redis[i].nodes[0].primary == to->id;
+    return false;
+}
+
 static const char *command_replicate(struct sim *sim, struct redis *r, const char *hex)
 {
     struct redis_node *me = redis_myself(r);
@@ -98,7 +108,7 @@ static const char *command_replicate(struct sim *sim, struct redis *r, const cha
         return "ERR You can only replicate a master, not a replica.";
     if (me->flags & NODE_PRIMARY && (me->slots || redis_has_data(sim, r)))
         return "ERR To set a master the node must be empty and without assigned slots.";
-    redis_set_primary(sim, r, n, true);
+    redis_set_primary(sim, r, n, !is_chained(sim, r, n));
     return NULL;
 }
 
