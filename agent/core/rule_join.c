@@ -49,16 +49,31 @@ static bool join_waits(const struct planner *p, size_t pod)
            pause_stops(p->world, WORK_JOIN);
 }
 
-/* The pod's server has an id that is not the one in the record, and may be judged by it. */
-static bool join_changed(const struct planner *p, size_t pod)
+/* The pod's server has an id that is not the one in the record. */
+static bool join_differs(const struct planner *p, size_t pod)
 {
     const struct pod *candidate = &p->world->pods[pod];
     size_t at = p->facts->member_of[pod];
     return p->facts->fresh[pod] && !candidate->terminating &&
            (size_t)candidate->ordinal < p->facts->expected &&
-           candidate->server.node_timeout_ms > 0 && !join_waits(p, pod) &&
            (at == INDEX_NONE ||
             !node_id_eq(&p->world->record->members[at].id, &candidate->server.id));
+}
+
+/*
+ * What listens at the address that the API tells for a pod may be another's by now, where a list is
+ * shown that is older than that: a stranger's server has none of our agents beside it.
+ */
+static bool join_is_vouched(const struct planner *p, size_t pod)
+{
+    return pod == p->world->me || p->world->pods[pod].agent == AGENT_OK;
+}
+
+/* And may be judged by it. */
+static bool join_changed(const struct planner *p, size_t pod)
+{
+    return join_differs(p, pod) && join_is_vouched(p, pod) && !join_waits(p, pod) &&
+           p->world->pods[pod].server.node_timeout_ms > 0;
 }
 
 static int join_member_cmp(const void *a, const void *b)
@@ -185,6 +200,9 @@ enum rule_verdict rule_members(struct planner *p)
     for (size_t pod = 0; pod < p->world->pod_count && !p->note; pod++)
         if (join_waits(p, pod))
             planner_note(p, "%s is not taken in before `muster resume`", p->world->pods[pod].name);
+        else if (join_differs(p, pod) && !join_is_vouched(p, pod))
+            planner_note(p, "%s is not taken in before the agent beside its server answers",
+                         p->world->pods[pod].name);
     struct record_member *members =
         ARENA_NEW(p->arena, struct record_member, old->member_count + p->world->pod_count);
     struct record *record = ARENA_NEW(p->arena, struct record, 1);
