@@ -148,14 +148,14 @@ static bool place_find(struct planner *p, struct place_found *ret_found)
     }
     if (!place_gather(p, &places, &roles))
         return false;
-    arrange_plan(places, roles, w->pod_count, (unsigned)f->shard_count, p->arena, &a);
+    arrange_plan(places, roles, w->pod_count, (unsigned)f->shard_count, false, p->arena, &a);
     *ret_found =
         (struct place_found){.look = look,
                              .moves = a.move_count,
                              .heir = a.move_count ? a.moves[0].pod : NO_POD,
                              .shard = a.move_count ? a.moves[0].shard : 0,
                              .goal = place_goal(&a),
-                             .same_node = a.then.same_node,
+                             .same_node = a.then.copies.same_node,
                              .node_over = f->shard_count > 1 && a.then.primaries.node_over};
     p->plan->place.found = *ret_found;
     return true;

@@ -173,7 +173,7 @@ static void stay_where_possible(const struct seats *seats)
 {
     for (unsigned s = 0; s < seats->shards; s++) {
         size_t today = seats->today[s];
-        if (seats->node_of[seats->primary[s]] == seats->node_of[today])
+        if (today != SIZE_MAX && seats->node_of[seats->primary[s]] == seats->node_of[today])
             seats->primary[s] = today;
     }
 }

@@ -34,8 +34,8 @@ struct seats {
     const unsigned *node_of;  /* by pod */
     const unsigned *zone_of;  /* by node */
     const unsigned *shard_of; /* by pod */
-    const size_t *today;      /* by shard: the pod that is its primary now */
-    size_t *primary;          /* by shard: in: where to begin; out: where it is best */
+    const size_t *today; /* by shard: the pod that is its primary now; SIZE_MAX = it has left */
+    size_t *primary;     /* by shard: in: where to begin; out: where it is best */
 };
 
 /* How far the primaries are from the goals, most important first. */

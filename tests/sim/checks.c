@@ -444,7 +444,7 @@ static const char *lacks_arrangement(struct sim *sim)
                 roles[i] = (struct role){roles[j].shard, false};
     struct arrangement a;
     arena_reset(&sim->turn_arena);
-    arrange_plan(places, roles, count, shards, &sim->turn_arena, &a);
+    arrange_plan(places, roles, count, shards, false, &sim->turn_arena, &a);
     return a.move_count ? "the roles could be spread better" : NULL;
 }
 
