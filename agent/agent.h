@@ -118,6 +118,7 @@ struct agent {
     struct own_past past;
     struct failover_history *failovers; /* owned */
     struct drain_watch drain;
+    struct own_copy copy;
     struct place_watch place;
     struct {
         bool asked;         /* that preStop asks was told */

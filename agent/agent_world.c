@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "core/election.h"
 #include "core/observe.h"
 #include "io/clock.h"
 
@@ -167,6 +168,8 @@ static void agent_remember(struct agent *agent)
         agent_keep_past(agent, &past);
     }
     w->past = agent->past;
+    election_note(&agent->copy, w);
+    w->copy = agent->copy;
 }
 
 static void agent_observe_kube(struct agent *agent)

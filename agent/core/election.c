@@ -43,18 +43,53 @@ static bool has_all(const struct pod *replica, const struct pod *primary)
            r->primary_port == primary->port && p->offset - r->offset <= FAILOVER_LAG_MAX;
 }
 
+void election_note(struct own_copy *copy, const struct world *world)
+{
+    const struct pod *me = world->me == NO_POD ? NULL : &world->pods[world->me];
+    if (!me || !world_view_fresh(world, me))
+        return;
+    const struct server *s = &me->server;
+    const struct view_node *self = s->view->myself;
+    const struct view_node *n = s->primary ? self : view_find(s->view, &self->primary);
+    if (!node_id_eq(&copy->id, &s->id))
+        *copy = (struct own_copy){.id = s->id};
+    /* Role and view are not of one moment: both name the same server. */
+    if (s->primary
+            ? self->slot_count > 0
+            : n && s->link_up && n->port == s->primary_port && strcmp(n->ip, s->primary_ip) == 0)
+        copy->of = n->id;
+}
+
+bool election_is_strange(const struct world *world, const struct facts *facts, size_t at)
+{
+    const struct server *s = &world->pods[at].server;
+    if (s->primary || s->link_up || !s->view)
+        return false;
+    if (at == world->me && node_id_eq(&world->copy.id, &s->id) && node_id_is_set(&world->copy.of) &&
+        !node_id_eq(&world->copy.of, &s->view->myself->primary))
+        return true; /* whoever answers: the others' servers are not asked by everybody */
+    for (size_t i = 0; s->replid[0] && i < facts->shard_count; i++) {
+        const struct shard *shard = &facts->shards[i];
+        if (shard->primary_pod != NO_POD &&
+            !node_id_eq(&shard->primary, &s->view->myself->primary) &&
+            strcmp(world->pods[shard->primary_pod].server.replid, s->replid) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool election_allows(const struct world *world, const struct facts *facts, size_t at)
 {
     const struct pod *pod = &world->pods[at];
     const struct server *s = &pod->server;
     if (s->primary)
         return s->view && s->view->myself->slot_count;
-    if (!world->set.volumes || world->guards_off & GUARD_KEPT)
-        return s->link_up || s->keys > 0; /* nobody stops with data that would be there again */
-    if (!s->view)
+    if (!s->view || election_is_strange(world, facts, at))
         return false;
     const struct node_id *primary = &s->view->myself->primary;
     size_t primary_at = facts_pod_of(facts, primary);
+    if (!world->set.volumes || world->guards_off & GUARD_KEPT) /* nobody stops with more */
+        return s->link_up || (s->keys > 0 && (primary_at == NO_POD || world->set.volumes));
     if (primary_at != NO_POD)
         return has_all(pod, &world->pods[primary_at]);
     return s->keys > 0 && is_lost(world, facts, primary);

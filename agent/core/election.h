@@ -5,6 +5,8 @@
  *
  *   from each start (agent_hook.c) until a replica has all that its primary has: an empty server would
  *   win as well, and every key would be lost (valkey #4425);
+ *   from the moment in which a replica is to copy another shard until it does: what it has is the data
+ *   of the one that it leaves, and its offset counts in that one's history (core/rule_place.c);
  *   for who lacks some of the data of a primary that stops as the owner of its slots, its data on
  *   disk: with the pod away for longer than cluster-node-timeout he would be elected, and what was
  *   acknowledged would be lost (FAULTS B15).
@@ -23,8 +25,17 @@
 #include "core/facts.h"
 #include "core/world.h"
 
+/* What the own server has a copy of, before each plan. */
+void election_note(struct own_copy *copy, const struct world *world);
+
 /* The pod's server is to take part in elections again, should it not do so now. */
 bool election_allows(const struct world *world, const struct facts *facts, size_t at);
+
+/*
+ * The pod's server was just told to copy another shard (core/rule_place.c), and has the data of the one
+ * that it left: by its history, or by what was seen of the own one, it is no heir of its primary.
+ */
+bool election_is_strange(const struct world *world, const struct facts *facts, size_t at);
 
 /*
  * What becomes of the followers of a primary that stops and keeps its slots. Pods are borrowed from

@@ -20,6 +20,11 @@ static void basis_allow_failover(struct planner *p, const struct server *s)
         return;
     struct action a = planner_action(p, ACTION_CONFIG_SET, p->world->me, AUTHORITY_OWN);
     a.setting = SETTING_NO_FAILOVER;
+    if (!s->primary) { /* who is told to copy another shard meanwhile is not ready for that one */
+        a.require = REQUIRE_SAME;
+        text_format(a.ip, sizeof a.ip, "%s", s->primary_ip);
+        a.port = s->primary_port;
+    }
     (void)planner_add(p, a); /* at every start: what others say matters more */
 }
 

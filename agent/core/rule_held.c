@@ -60,7 +60,8 @@ static size_t held_heir(struct planner *p, const struct shard *shard, const stru
     for (size_t r = 0; r < shard->replica_count; r++) {
         const struct pod *pod = &w->pods[shard->replica_pods[r]];
         if (!world_view_fresh(w, pod) || pod->server.view_outdated || !pod->server.keys ||
-            pod->terminating || !node_id_eq(&pod->server.view->myself->primary, &shard->primary))
+            pod->terminating || !node_id_eq(&pod->server.view->myself->primary, &shard->primary) ||
+            election_is_strange(w, p->facts, shard->replica_pods[r]))
             continue;
         if (heir == NO_POD || pod->server.offset > w->pods[heir].server.offset)
             heir = shard->replica_pods[r];

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "base/text.h"
+#include "core/election.h"
 
 struct takeover {
     const struct world *world;
@@ -83,7 +84,8 @@ static bool ask_heir(struct takeover *t)
         size_t at = t->shard->replica_pods[r];
         const struct server *s = &w->pods[at].server;
         if (!world_view_fresh(w, &w->pods[at]) || s->view_outdated || !s->keys ||
-            w->pods[at].terminating || !node_id_eq(&s->view->myself->primary, &t->shard->primary))
+            w->pods[at].terminating || !node_id_eq(&s->view->myself->primary, &t->shard->primary) ||
+            election_is_strange(w, t->facts, at))
             continue;
         if (heir == NO_POD || s->offset > w->pods[heir].server.offset)
             heir = at;

@@ -161,6 +161,12 @@ struct own_past {
     bool part;         /* it owned slots or was followed */
 };
 
+/* Whose data it has, as was seen last: who owns slots has its own (core/election.h). */
+struct own_copy {
+    struct node_id id; /* "" = nothing was seen */
+    struct node_id of;
+};
+
 #define DRAIN_REFUSED_SIZE 128
 
 /* What is remembered of the own server's drain from turn to turn (core/drain.h). */
@@ -318,7 +324,7 @@ enum guard {
     GUARD_REBIRTH = 1 << 5,  /* a recorded cluster is gone only when every server is virgin */
     GUARD_GATE = 1 << 6,     /* a server starts with the addresses that the gate tells */
     GUARD_DATA = 1 << 7,     /* what had a part does not start without its data */
-    GUARD_UNSYNCED = 1 << 8, /* servers start as replicas that are not elected */
+    GUARD_UNSYNCED = 1 << 8, /* who starts, or is to copy another shard, is not elected */
     GUARD_FAILOVER = 1 << 9, /* no hand-over on the votes of an earlier election */
     GUARD_KEPT = 1 << 10,    /* who lacks data of a primary that keeps its slots is not elected */
     GUARD_PLACE = 1 << 11,   /* roles are moved by the rules of a hand-over, in a quiet cluster */
@@ -364,6 +370,7 @@ struct world {
     const struct pod *pods; /* sorted by ordinal, only ours */
     size_t pod_count;
     struct own_past past;
+    struct own_copy copy;
     struct drain_watch drain; /* of the own server */
     struct crash_watch crash; /* likewise */
     struct takeover_watch takeover;

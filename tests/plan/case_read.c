@@ -60,6 +60,9 @@ static bool read_agent(struct reader *r, struct span words)
     case_copy(words, "leader", w->leader_pod, sizeof w->leader_pod);
     case_copy(words, "ip", w->my_ip, sizeof w->my_ip);
     w->leader = strcmp(w->my_pod, w->leader_pod) == 0 && !case_word(words, "late");
+    struct span copied; /* whom its server was in sync with last */
+    if (case_value(words, "copied", &copied))
+        return case_id(copied, &w->copy.of);
     return true;
 }
 
@@ -452,6 +455,8 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
                                r->later[l].ptr);
         }
     }
+    if (w->me != NO_POD)
+        w->copy.id = w->pods[w->me].server.id;
     if (!case_drain_finish(&r->drain, w, r->truth->derived, r->arena))
         return err_set(err, E_INVALID, "past: not understood");
     if (r->deleted) {

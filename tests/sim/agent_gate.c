@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "core/election.h"
 #include "core/gate.h"
 #include "core/gate_part.h"
 #include "hook/verdict.h"
@@ -250,6 +251,8 @@ void agent_remember(struct sim *sim, struct agent *agent)
     else if (!node_id_is_set(&agent->past.id) && node_id_is_set(part))
         agent->past = (struct own_past){*part, true}; /* as an agent does that begins */
     w->past = agent->past;
+    election_note(&agent->copy, w);
+    w->copy = agent->copy;
 }
 
 /* ---- what waits at the gates of others ---- */

@@ -110,6 +110,7 @@ struct agent {
     struct own_past past;
     struct failover_history failovers;
     struct drain_watch drain;
+    struct own_copy copy;
     struct place_watch place;
     struct person_watch person;
     struct handover_watch handover;
