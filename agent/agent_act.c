@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "core/handover.h"
 #include "core/place.h"
+#include "core/reparent.h"
 #include "io/clock.h"
 
 bool agent_may_send(void *ctx, const struct action *action)
@@ -15,6 +16,8 @@ bool agent_may_send(void *ctx, const struct action *action)
     if (action->authority != AUTHORITY_LEADER)
         return agent_may_replace(agent, action);
     bool leads = agent->hosts ? agent_hosts_may_send(agent) : lease_client_may_act(agent->lease);
+    if (leads && action->placing && action->kind != ACTION_FAILOVER)
+        return reparent_may_send(&agent->world, action);
     return leads && (!action->asked_ms || agent_may_order(agent, action));
 }
 
@@ -63,7 +66,7 @@ static const char *agent_event_reason(const struct action *action)
     case ACTION_RECORD_PUT:
         return action->record->state == RECORD_FORMED ? "ClusterRecorded" : "ClusterForming";
     case ACTION_REPLICATE:
-        return "ReplicaAssigned";
+        return action->placing ? "ReplicaMoved" : "ReplicaAssigned";
     case ACTION_FORGET:
         return "NodeForgotten";
     case ACTION_TAKEOVER:
@@ -92,11 +95,11 @@ static void agent_on_success(struct agent *agent, const struct action *action, c
         kube_state_record_written(agent->state, action->record, why);
     if (action->kind == ACTION_FAILOVER && agent->drain.since_ms)
         agent->drain_tale.ordered_ms = clock_mono_ms();
-    if (action->placing || action->asked_ms)
+    bool planned = action->kind == ACTION_FAILOVER && (action->placing || action->asked_ms);
+    if (planned)
         agent->counters.handovers[HANDOVER_PLANNED]++;
     LOG(agent_action_level(action), "did", LOG_S("cmd", cmd), LOG_S("to", pod));
-    const char *reason =
-        action->placing || action->asked_ms ? "PrimaryMoved" : agent_event_reason(action);
+    const char *reason = planned ? "PrimaryMoved" : agent_event_reason(action);
     if (reason && agent->events) {
         char message[EVENT_MESSAGE_SIZE];
         text_format(message, sizeof message, "%s (%s to %s)", agent->said, cmd, pod);
@@ -131,7 +134,8 @@ void agent_on_outcome(void *ctx, const struct action *action, const char *pod_ui
     agent_note_order(agent, action, pod, outcome, why);
     if (action->asked_ms && outcome == OUTCOME_REFUSED)
         handover_refused(&agent->handover, action, why);
-    if (action->placing && (outcome == OUTCOME_OK || outcome == OUTCOME_FAILED))
+    if (action->placing && action->kind != ACTION_CONFIG_SET &&
+        (outcome == OUTCOME_OK || outcome == OUTCOME_FAILED))
         place_ordered(&agent->place, action, clock_mono_ms());
     switch (outcome) {
     case OUTCOME_OK:

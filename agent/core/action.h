@@ -69,17 +69,19 @@ struct action {
     uint32_t require;    /* of enum require */
 
     struct node_id
-        subject; /* REPLICATE, TAKEOVER, FORCE, FAILOVER: the primary; FORGET, MEET: the other */
-    char ip[IP_SIZE];            /* MEET, SETTING_ANNOUNCE_IP; FAILOVER, HEIR: the primary's */
-    uint16_t port;               /* MEET; FAILOVER, HEIR: the primary's */
+        subject;      /* REPLICATE, TAKEOVER, FORCE, FAILOVER: the primary; FORGET, MEET: the other;
+                    of a CONFIG_SET for a REPLICATE: as there */
+    char ip[IP_SIZE]; /* MEET, SETTING_ANNOUNCE_IP; FOLLOWS, SAME, HEIR: the primary's */
+    uint16_t port;    /* MEET; FOLLOWS, SAME, HEIR: the primary's */
     uint16_t bus_port;           /* MEET; 0 = not known: 10000 above the port */
     struct slot_range slots;     /* ADD_SLOTS */
     uint64_t epoch;              /* SET_CONFIG_EPOCH */
     enum setting setting;        /* CONFIG_SET */
-    int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms; FAILOVER: what
-                                    the candidate's vote_requests were when it was judged */
-    bool placing;                /* FAILOVER: nobody stops, roles are spread (core/place.h) */
-    int64_t asked_ms;            /* likewise: a person has asked for it then (core/handover.h);
+    int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms; FOLLOWS: what
+                                    the server's vote_requests were when it was judged */
+    bool placing;                /* FAILOVER, REPLICATE and the CONFIG_SET before it: roles are
+                                    spread (core/place.h) */
+    int64_t asked_ms;            /* FAILOVER: a person has asked for it then (core/handover.h);
                                     0 = nobody did */
     int64_t offset;              /* REQUIRE_HEIR: at least so much... */
     char replid[RUN_ID_SIZE];    /* ...of this history */

@@ -313,7 +313,7 @@ static bool ask_voters_pause(const struct question *q, const struct voters *v)
                   q->p->name, seconds_left(w, voted_ms, wait_ms));
 }
 
-static bool is_leaving(const struct world *w, const struct pod *pod)
+bool failover_leaves(const struct world *w, const struct pod *pod)
 {
     bool me = w->me != NO_POD && pod == &w->pods[w->me];
     return pod->terminating || pod->told.leaving != LEAVING_NO || (me && w->drain.since_ms);
@@ -323,7 +323,7 @@ static bool is_leaving(const struct world *w, const struct pod *pod)
 static bool ask_goes_not(const struct question *q)
 {
     const struct world *w = q->world;
-    if (is_leaving(w, q->c))
+    if (failover_leaves(w, q->c))
         return refuse(q, "%s is stopping itself", q->c->name);
     if (w->set.known && !w->seats && q->c->ordinal >= w->set.replicas)
         return refuse(q, "%s is above the StatefulSet's size", q->c->name);
@@ -364,8 +364,7 @@ static bool ask_synced(const struct question *q)
     return true;
 }
 
-/* Releases of one minor version read each other's data. */
-static bool is_older(const struct server *a, const struct server *than)
+bool failover_is_older(const struct server *a, const struct server *than)
 {
     if (a->kind != than->kind)
         return a->kind == SERVER_REDIS; /* Redis reads nothing of Valkey's */
@@ -376,20 +375,20 @@ static bool is_older(const struct server *a, const struct server *than)
 static bool ask_versions(const struct question *q)
 {
     const struct world *w = q->world;
-    if (is_older(&q->c->server, &q->p->server))
+    if (failover_is_older(&q->c->server, &q->p->server))
         return refuse(q, "%s runs an older version than %s and cannot read its data", q->c->name,
                       q->p->name);
-    if (is_older(&q->p->server, &q->c->server) && !is_leaving(w, q->p))
+    if (failover_is_older(&q->p->server, &q->c->server) && !failover_leaves(w, q->p))
         return refuse(q, "%s runs a newer version than %s, which could not follow it", q->c->name,
                       q->p->name);
     for (size_t i = 0; i < w->pod_count; i++) {
         const struct pod *other = &w->pods[i];
         const struct server *s = &other->server;
-        if (other == q->c || other == q->p || is_leaving(w, other) ||
+        if (other == q->c || other == q->p || failover_leaves(w, other) ||
             !world_server_fresh(w, other) || s->primary || !s->view ||
             !node_id_eq(&s->view->myself->primary, &q->p->server.id))
             continue;
-        if (is_older(s, &q->c->server))
+        if (failover_is_older(s, &q->c->server))
             return refuse(q, "%s runs a newer version than %s, which could not follow it",
                           q->c->name, other->name);
     }

@@ -98,6 +98,12 @@ int64_t failover_wait_ms(const struct world *world, const struct facts *facts, s
 bool failover_may_replace(const struct world *world, const struct facts *facts, size_t candidate,
                           size_t dead, bool by_vote, char ret_why[FAILOVER_WHY_SIZE]);
 
+/* It is about to stop, by the API's word, its agent's, or ours. */
+bool failover_leaves(const struct world *world, const struct pod *pod);
+
+/* It cannot read the data of the other one. Releases of one minor version read each other's. */
+bool failover_is_older(const struct server *server, const struct server *than);
+
 /* A hand-over of this primary's shard was ordered a moment ago and may still be under way. */
 bool failover_in_flight(const struct world *world, const struct node_id *primary);
 

@@ -31,9 +31,28 @@ int64_t place_interval_ms(const struct place_watch *watch, int64_t interval_ms)
     return (interval_ms > PLACE_RETRY_MS ? interval_ms : PLACE_RETRY_MS) << doubled;
 }
 
-/* The last order is over once its primary is none any more, whoever won. */
+bool place_goes_on(const struct place_watch *watch, const struct place_found *found)
+{
+    return !watch->fruitless && (found->uneven || watch->half);
+}
+
+/* It copies what it was told to, all of it. */
+static bool place_copies(const struct world *world, const struct pod *pod,
+                         const struct node_id *primary)
+{
+    return world_view_fresh(world, pod) && pod->server.link_up &&
+           node_id_eq(&pod->server.view->myself->primary, primary);
+}
+
+/* The last order is over once its primary is none any more, whoever won, or its copy is made. */
 static void place_look(struct place_watch *watch, const struct world *world)
 {
+    for (size_t i = 0; node_id_is_set(&watch->copy) && i < world->pod_count; i++)
+        if (node_id_eq(&world->pods[i].server.id, &watch->copy) &&
+            place_copies(world, &world->pods[i], &watch->to)) {
+            watch->copy = (struct node_id){""};
+            watch->fruitless = 0;
+        }
     for (size_t i = 0; node_id_is_set(&watch->from) && i < world->pod_count; i++) {
         const struct pod *pod = &world->pods[i];
         if (!node_id_eq(&pod->server.id, &watch->from) || !world_server_fresh(world, pod) ||
@@ -75,6 +94,14 @@ void place_ordered(struct place_watch *watch, const struct action *action, int64
     watch->moved_ms = now_ms;
     watch->wanted_ms = 0;
     watch->hurry_ms = 0;
-    watch->from = action->subject;
+    watch->from = watch->copy = watch->to = (struct node_id){""};
+    if (action->kind == ACTION_REPLICATE) {
+        watch->copy = action->node;
+        watch->to = action->subject;
+    } else {
+        watch->from = action->subject;
+    }
+    bool more = watch->found.more && watch->half + 1 < PLACE_CHANGE_MOVES;
+    watch->half = more ? watch->half + 1 : 0;
     watch->fruitless++;
 }

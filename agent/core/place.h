@@ -25,6 +25,8 @@
 /* So long everybody is asked in a hurry for a move that is wanted, and not again before: */
 #define PLACE_HURRY_MS 10000
 #define PLACE_CALM_MS 60000
+/* So many moves are one change at the most: two re-parentings, a hand-over before each. */
+#define PLACE_CHANGE_MOVES 4
 /* An order that relieved nobody is given again after the interval or this, doubled each time. */
 #define PLACE_RETRY_MS 10000
 #define PLACE_RETRY_DOUBLED_MAX 8
@@ -37,6 +39,9 @@ bool place_may_hurry(const struct place_watch *watch, int64_t now_ms);
 
 /* For so long after the last move there is no other one. */
 int64_t place_interval_ms(const struct place_watch *watch, int64_t interval_ms);
+
+/* Unless what was found is the rest of a change, or gives a shard a copy that it lacks. */
+bool place_goes_on(const struct place_watch *watch, const struct place_found *found);
 
 /*
  * After each plan. Whoever does not lead remembers nothing: who leads next cannot know of the last

@@ -171,21 +171,32 @@ struct action planner_failover(const struct planner *p, const struct pod *from, 
     return a;
 }
 
-const char *planner_unheard(struct planner *p, const struct shard *shard, int64_t since_ms)
+static size_t planner_put_pods(const struct shard *shard, size_t *pods)
+{
+    pods[0] = shard->primary_pod;
+    for (size_t r = 0; r < shard->replica_count; r++)
+        pods[1 + r] = shard->replica_pods[r];
+    return 1 + shard->replica_count;
+}
+
+const char *planner_unheard(struct planner *p, const struct shard *shard, const struct shard *other,
+                            int64_t since_ms)
 {
     const struct world *w = p->world;
-    size_t *pods = ARENA_NEW(p->arena, size_t, shard->replica_count + 1);
+    size_t most = shard->replica_count + (other ? other->replica_count : 0) + 2;
+    size_t *pods = ARENA_NEW(p->arena, size_t, most);
+    size_t count = planner_put_pods(shard, pods);
     const char *why = NULL;
-    for (size_t r = 0; r <= shard->replica_count; r++) {
-        size_t at = r ? shard->replica_pods[r - 1] : shard->primary_pod;
-        const struct pod *pod = &w->pods[at];
-        pods[r] = at;
-        if (at != w->me && (!since_ms || pod->told.heard_ms < since_ms ||
-                            w->now_ms - pod->told.heard_ms > PLACE_WORD_MS))
+    if (other)
+        count += planner_put_pods(other, pods + count);
+    for (size_t i = 0; i < count; i++) {
+        const struct pod *pod = &w->pods[pods[i]];
+        if (pods[i] != w->me && (!since_ms || pod->told.heard_ms < since_ms ||
+                                 w->now_ms - pod->told.heard_ms > PLACE_WORD_MS))
             why = why ? why : arena_format(p->arena, "%s is asked whether it stays", pod->name);
     }
     p->plan->stay.pods = pods;
-    p->plan->stay.pod_count = shard->replica_count + 1;
+    p->plan->stay.pod_count = count;
     return why;
 }
 

@@ -42,7 +42,7 @@ static bool failover_is_second(const struct planner *p)
 static const char *failover_order(struct planner *p, const struct handover_verdict *verdict)
 {
     const struct world *w = p->world;
-    const char *unheard = planner_unheard(p, verdict->shard, w->handover.asked_ms);
+    const char *unheard = planner_unheard(p, verdict->shard, NULL, w->handover.asked_ms);
     struct action a = planner_failover(p, &w->pods[verdict->from], verdict->heir, AUTHORITY_LEADER);
     a.asked_ms = w->handover.asked_ms;
     if (unheard)

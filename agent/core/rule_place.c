@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Placement (DESIGN 5.9): roles are moved one at a time until they are spread over nodes and zones as
- * well as hand-overs can spread them. Only in a cluster where nothing else is to be done, where every
- * pod is there and in sync, and by the six rules of core/failover.h. Never while a pod stops or is
+ * Placement (DESIGN 5.9): roles are moved one at a time, by hand-overs and re-parentings, until they are
+ * spread over nodes and zones as well as these can spread them. Only in a cluster where nothing else is to be done, where every
+ * pod is there and in sync, by the six rules of core/failover.h and those of core/reparent.h. Never while a pod stops or is
  * about to be made anew, and never more often than policy.placementMinInterval: the harm that this
  * prevents is one that may come, a hand-over too many is one that does.
  */
@@ -13,6 +13,7 @@
 #include "core/failover.h"
 #include "core/pause.h"
 #include "core/place.h"
+#include "core/reparent.h"
 #include "core/rules.h"
 
 /* What stands against any move just now; NULL if nothing does. */
@@ -95,6 +96,12 @@ static const char *place_goal(const struct arrangement *a)
 {
     const struct seats_cost *now = &a->now.primaries;
     const struct seats_cost *then = &a->then.primaries;
+    if (a->then.copies.uneven < a->now.copies.uneven)
+        return "a shard lacks a copy that another one has too many";
+    if (a->then.copies.same_node < a->now.copies.same_node)
+        return "two copies of a shard share a node";
+    if (a->then.copies.same_zone < a->now.copies.same_zone)
+        return "two copies of a shard share a zone";
     if (then->node_over < now->node_over)
         return "a node holds more than half of the primaries";
     if (then->zone_over < now->zone_over)
@@ -104,14 +111,37 @@ static const char *place_goal(const struct arrangement *a)
     return "the primaries are not even over the nodes";
 }
 
-/* What no hand-over can mend. */
+/* A replica beside another copy of its shard, as things will be, where there is another node; or NO_POD. */
+static size_t place_together(const struct planner *p, const struct role *roles)
+{
+    const struct world *w = p->world;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        bool shares = false;
+        bool elsewhere = false;
+        for (size_t j = 0; j < w->pod_count && !roles[i].primary; j++) {
+            const char *node = w->pods[j].node; /* "" is like none other */
+            bool same = node[0] && strcmp(w->pods[i].node, node) == 0;
+            shares |= same && i != j && roles[i].shard == roles[j].shard;
+            elsewhere |= node[0] && !same;
+        }
+        if (shares && elsewhere)
+            return i;
+    }
+    return NO_POD;
+}
+
+/* What no move can mend. */
 static void place_note_impossible(struct planner *p, const struct place_found *found)
 {
     if (found->same_node)
         planner_note(p,
                      "%s on a node with another copy of the same shard: only the scheduler can "
-                     "part them",
-                     planner_count(p, found->same_node, "replica"));
+                     "part them%s",
+                     planner_count(p, found->same_node, "replica"),
+                     found->together == NO_POD
+                         ? ""
+                         : arena_format(p->arena, " (delete %s, to have it scheduled anew)",
+                                        p->world->pods[found->together].name));
     else if (found->node_over)
         planner_note(p, "a node holds more than half of the primaries, and no replica elsewhere "
                         "can relieve it");
@@ -148,63 +178,120 @@ static bool place_find(struct planner *p, struct place_found *ret_found)
     }
     if (!place_gather(p, &places, &roles))
         return false;
-    arrange_plan(places, roles, w->pod_count, (unsigned)f->shard_count, false, p->arena, &a);
-    *ret_found =
-        (struct place_found){.look = look,
-                             .moves = a.move_count,
-                             .heir = a.move_count ? a.moves[0].pod : NO_POD,
-                             .shard = a.move_count ? a.moves[0].shard : 0,
-                             .goal = place_goal(&a),
-                             .same_node = a.then.copies.same_node,
-                             .node_over = f->shard_count > 1 && a.then.primaries.node_over};
+    arrange_plan(places, roles, w->pod_count, (unsigned)f->shard_count, true, p->arena, &a);
+    const struct arrange_move none = {NO_POD, 0, true, false};
+    const struct arrange_move *first = a.move_count ? a.moves : &none;
+    *ret_found = (struct place_found){
+        .look = look,
+        .moves = a.move_count,
+        .pod = first->pod,
+        .reparents = !first->primary,
+        .shard = first->shard,
+        .more = first->more,
+        .uneven = a.then.copies.uneven < a.now.copies.uneven,
+        .goal = place_goal(&a),
+        .same_node = a.then.copies.same_node,
+        .together = a.then.copies.same_node ? place_together(p, a.roles) : NO_POD,
+        .node_over = f->shard_count > 1 && a.then.primaries.node_over,
+    };
     p->plan->place.found = *ret_found;
     return true;
 }
 
-static bool place_is_early(const struct planner *p)
+/* What is to be done, and by whom. */
+struct place_step {
+    const struct place_found *found;
+    const struct shard *from; /* that the pod is a replica of */
+    const struct shard *to;   /* that it is to copy; NULL = it takes over from its own primary */
+    const char *what;
+};
+
+static bool place_is_early(const struct planner *p, const struct place_found *found)
 {
     const struct world *w = p->world;
     const struct place_watch *watch = &w->place;
     return !watch->quiet_ms || p->plan->place.seen != watch->seen ||
            w->now_ms - watch->quiet_ms < PLACE_QUIET_MS || !watch->moved_ms ||
-           w->now_ms - watch->moved_ms < place_interval_ms(watch, w->placement_interval_ms);
+           (w->now_ms - watch->moved_ms < place_interval_ms(watch, w->placement_interval_ms) &&
+            !place_goes_on(watch, found));
 }
 
-static void place_order(struct planner *p, const struct pod *from, size_t heir, const char *what)
+/*
+ * What it has until it has copied the other shard is no data of that one, and its offset may be higher
+ * than any there: it is told first to stand in no election (core/election.h). Both only while it follows
+ * its primary.
+ */
+static void place_reparent(struct planner *p, const struct place_step *step)
 {
-    struct action a = planner_failover(p, from, heir, AUTHORITY_LEADER);
+    const struct world *w = p->world;
+    size_t pod = step->found->pod;
+    const struct pod *from = &w->pods[step->from->primary_pod];
+    struct action guard = planner_action(p, ACTION_CONFIG_SET, pod, AUTHORITY_LEADER);
+    struct action move = planner_action(p, ACTION_REPLICATE, pod, AUTHORITY_LEADER);
+    text_format(guard.ip, sizeof guard.ip, "%s", from->ip);
+    text_format(move.ip, sizeof move.ip, "%s", from->ip);
+    guard.port = move.port = from->port;
+    guard.require = REQUIRE_SAME;
+    guard.setting = SETTING_NO_FAILOVER;
+    guard.value = 1;
+    guard.subject = step->to->primary;
+    guard.placing = true;
+    move.require = REQUIRE_FOLLOWS;
+    move.subject = step->to->primary;
+    move.value = w->pods[pod].server.vote_requests;
+    move.placing = true;
+    planner_say(p, "%s", step->what);
+    /* Ordered a moment ago: the setting alone would keep it out of elections for nothing. */
+    if (attempts_may(w->attempts, action_key(&move), w->now_ms) && planner_add(p, guard))
+        (void)planner_add(p, move);
+}
+
+static void place_hand_over(struct planner *p, const struct place_step *step)
+{
+    const struct pod *from = &p->world->pods[step->from->primary_pod];
+    struct action a = planner_failover(p, from, step->found->pod, AUTHORITY_LEADER);
     a.placing = true;
     if (planner_add(p, a))
-        planner_say(p, "%s", what);
+        planner_say(p, "%s", step->what);
 }
 
 /* Nothing is in the way: who votes and who might stop are asked now, and then it is ordered. */
-static void place_go(struct planner *p, const struct shard *shard, size_t heir, const char *what)
+static void place_go(struct planner *p, const struct place_step *step)
 {
     const struct world *w = p->world;
-    const struct pod *from = &w->pods[shard->primary_pod];
+    size_t pod = step->found->pod;
+    size_t from = step->from->primary_pod;
+    bool unsafe = w->guards_off & GUARD_PLACE || (step->to && w->guards_off & GUARD_SPARE);
     char why[FAILOVER_WHY_SIZE];
-    bool unsafe = w->guards_off & GUARD_PLACE;
-    const char *unheard = planner_unheard(p, shard, w->place.wanted_ms);
+    const char *unheard = planner_unheard(p, step->from, step->to, w->place.wanted_ms);
     p->plan->place.asks = true;
     p->plan->wants_views |= place_may_hurry(&w->place, w->now_ms);
-    if (!unsafe && !failover_may(w, p->facts, heir, shard->primary_pod, why))
-        planner_say(p, "%s; it waits: %s", what, why);
-    else if (!unsafe && unheard)
-        planner_say(p, "%s; it waits: %s", what, unheard);
+    bool may = step->to ? reparent_may(w, pod, from, step->to->primary_pod, why)
+                        : failover_may(w, p->facts, pod, from, why);
+    if (!unsafe && (!may || unheard))
+        planner_say(p, "%s; it waits: %s", step->what, may ? unheard : why);
+    else if (step->to)
+        place_reparent(p, step);
     else
-        place_order(p, from, heir, what);
+        place_hand_over(p, step);
+}
+
+/* Ordered a moment ago, and not seen in all views yet. */
+static bool place_is_under_way(const struct world *w, const struct place_step *step)
+{
+    if (step->to)
+        return node_id_eq(&w->place.copy, &w->pods[step->found->pod].server.id) &&
+               w->now_ms - w->place.moved_ms < PLACE_RETRY_MS;
+    return failover_in_flight(w, &w->pods[step->from->primary_pod].server.id);
 }
 
 /* The first of the moves: ordered, or what it waits for. */
-static void place_move(struct planner *p, const struct place_found *found)
+static void place_move(struct planner *p, const struct place_step *step)
 {
     const struct world *w = p->world;
-    const struct shard *shard = &p->facts->shards[found->shard];
-    const struct pod *from = &w->pods[shard->primary_pod];
-    const char *what = arena_format(
-        p->arena, "%s is to take the %u slots of %s over (hand-over 1 of %zu): %s",
-        w->pods[found->heir].name, shard->slot_count, from->name, found->moves, found->goal);
+    const char *what = step->what;
+    bool unspared = step->to && w->guards_off & GUARD_SPARE;
+    bool unsafe = unspared || w->guards_off & GUARD_PLACE;
     if (w->placement != PLACE_ENFORCE) {
         planner_note(p, "%s; policy.placement is warn: nobody orders it", what);
         return;
@@ -213,7 +300,7 @@ static void place_move(struct planner *p, const struct place_found *found)
         planner_note(p, "%s, not before `muster resume`", what);
         return;
     }
-    const char *obstacle = place_obstacle(p);
+    const char *obstacle = unspared ? NULL : place_obstacle(p);
     if (obstacle) {
         planner_say(p, "%s; it waits: %s", what, obstacle);
         return;
@@ -221,26 +308,58 @@ static void place_move(struct planner *p, const struct place_found *found)
     p->plan->place.quiet = true;
     p->plan->place.seen = place_seen(w, p->facts);
     /* Without what is left of it: each change of the sentence is a line in the log. */
-    if (failover_in_flight(w, &from->server.id))
+    if (place_is_under_way(w, step))
         planner_say(p, "%s; it is under way", what);
-    else if (place_is_early(p) && !(w->guards_off & GUARD_PLACE))
+    else if (place_is_early(p, step->found) && !unsafe)
         planner_say(p, "%s; not before it is quiet for %d s, %d s after the last move", what,
                     PLACE_QUIET_MS / 1000,
                     (int)(place_interval_ms(&w->place, w->placement_interval_ms) / 1000));
     else
-        place_go(p, shard, found->heir, what);
+        place_go(p, step);
+}
+
+/* The shard that the pod is a replica of; NULL if it is none any more. */
+static const struct shard *place_shard_of(const struct facts *f, size_t pod)
+{
+    for (size_t s = 0; s < f->shard_count; s++)
+        for (size_t r = 0; r < f->shards[s].replica_count; r++)
+            if (f->shards[s].replica_pods[r] == pod && f->shards[s].primary_pod != NO_POD)
+                return &f->shards[s];
+    return NULL;
+}
+
+static const char *place_what(struct planner *p, const struct place_step *step)
+{
+    const struct world *w = p->world;
+    const struct place_found *found = step->found;
+    const char *name = w->pods[found->pod].name;
+    const char *from = w->pods[step->from->primary_pod].name;
+    if (step->to)
+        return arena_format(p->arena,
+                            "%s is to be a replica of %s instead of %s (move 1 of %zu): %s", name,
+                            w->pods[step->to->primary_pod].name, from, found->moves, found->goal);
+    return arena_format(p->arena, "%s is to take the %u slots of %s over (move 1 of %zu): %s", name,
+                        step->from->slot_count, from, found->moves, found->goal);
 }
 
 enum rule_verdict rule_place(struct planner *p)
 {
     const struct world *w = p->world;
+    const struct facts *f = p->facts;
     struct place_found found;
     if (w->placement == PLACE_OFF || p->plan->action_count || p->plan->reason[0] ||
-        !planner_formed(p) || !p->facts->reference || !place_find(p, &found))
+        !planner_formed(p) || !f->reference || !place_find(p, &found))
         return RULE_PASS;
-    if (found.moves && p->facts->shards[found.shard].primary_pod != NO_POD)
-        place_move(p, &found);
-    else if ((found.same_node || found.node_over) && !place_obstacle(p))
+    struct place_step step = {.found = &found};
+    if (found.moves) {
+        step.from = place_shard_of(f, found.pod);
+        step.to = found.reparents ? &f->shards[found.shard] : NULL;
+    }
+    if (step.from && (!step.to || step.to->primary_pod != NO_POD)) {
+        step.what = place_what(p, &step);
+        place_move(p, &step);
+    } else if (!found.moves && (found.same_node || found.node_over) && !place_obstacle(p)) {
         place_note_impossible(p, &found);
+    }
     return RULE_PASS;
 }

@@ -188,12 +188,16 @@ enum placement_policy { PLACE_OFF = 0, PLACE_WARN, PLACE_ENFORCE };
 /* What placement found for one arrangement of pods and roles (core/rule_place.c). */
 struct place_found {
     uint64_t look;      /* what it was found for; 0 = nothing was */
-    size_t moves;       /* hand-overs to the best that can be reached; of the first of them: */
-    size_t heir;        /* the pod that is to take over, by its index then */
-    size_t shard;       /* what, likewise */
+    size_t moves;       /* to the best that can be reached; of the first of them: */
+    size_t pod;         /* who is to take over, by its index then, */
+    bool reparents;     /* or is to copy another shard */
+    size_t shard;       /* which, likewise */
+    bool more;          /* it is half a change, whose next move follows without an interval, */
+    bool uneven;        /* as it does where a shard lacks a copy that another has too many */
     const char *goal;   /* and what for */
     unsigned same_node; /* copies that share a node with another one of their shard, */
-    bool node_over;     /* and a node that holds too much, whatever is handed over */
+    size_t together;    /* such a replica, if there is another node; or NO_POD */
+    bool node_over;     /* and a node that holds too much, whatever is moved */
 };
 
 /* What the leader remembers of placement from turn to turn (core/place.h). */
@@ -206,7 +210,10 @@ struct place_watch {
     int64_t hurry_ms; /* everybody was last begun to be asked in a hurry then; 0 = not lately */
     int64_t moved_ms; /* the last move was ordered then, or this agent began to lead; 0 = never */
     struct node_id from; /* whom it was to relieve; "" = that was seen */
-    unsigned fruitless;  /* moves in a row that relieved nobody */
+    struct node_id copy; /* or who was to copy `to`; "" = it does */
+    struct node_id to;
+    unsigned fruitless; /* moves in a row that came to nothing */
+    unsigned half;      /* moves of one change so far; 0 = none is half done */
 };
 
 /* What may be done for a primary whose process ended (policy.crashHandover). */
@@ -332,6 +339,7 @@ enum guard {
     GUARD_FENCE = 1 << 13,   /* TAKEOVER of a primary that is held or gone, not of a silent one */
     GUARD_LEASE = 1 << 14,   /* a leader sends nothing once its Lease may be another's */
     GUARD_PAUSE = 1 << 15,   /* a person's pause stops what it stops */
+    GUARD_SPARE = 1 << 16,   /* a replica leaves a shard that has another one in sync */
 };
 
 struct world {

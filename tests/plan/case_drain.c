@@ -51,6 +51,7 @@ bool case_drain_place(struct case_drain *drain, struct world *world, struct span
     int64_t wanted_ms = 200;
     int64_t hurry_ms = 200;
     int64_t fruitless = 0;
+    int64_t half = 0;
     struct span policy;
     if (!span_token(&words, &policy))
         return false;
@@ -61,13 +62,15 @@ bool case_drain_place(struct case_drain *drain, struct world *world, struct span
     (void)case_number(words, "wanted", &wanted_ms);
     (void)case_number(words, "hurry", &hurry_ms);
     (void)case_number(words, "fruitless", &fruitless);
+    (void)case_number(words, "half", &half);
     world->placement = span_is(policy, "enforce") ? PLACE_ENFORCE : PLACE_WARN;
     world->placement_interval_ms = interval_ms;
     world->place = (struct place_watch){.moved_ms = world->now_ms - moved_ms,
                                         .quiet_ms = world->now_ms - quiet_ms,
                                         .wanted_ms = wanted_ms ? world->now_ms - wanted_ms : 0,
                                         .hurry_ms = hurry_ms ? world->now_ms - hurry_ms : 0,
-                                        .fruitless = (unsigned)fruitless};
+                                        .fruitless = (unsigned)fruitless,
+                                        .half = (unsigned)half};
     return span_is(policy, "enforce") || span_is(policy, "warn");
 }
 
@@ -116,6 +119,24 @@ static void drain_fill_addresses(const struct world *world, struct pod *pods)
     }
 }
 
+/* A primary lists who is in sync with it, unless the case says otherwise. */
+static void drain_fill_online(const struct world *world, struct pod *pods)
+{
+    for (size_t i = 0; i < world->pod_count; i++) {
+        struct server *s = &pods[i].server;
+        bool none = !s->primary || s->online[0].ip[0];
+        for (size_t k = 0; !none && k < world->pod_count; k++) {
+            const struct server *r = &world->pods[k].server;
+            if (r->primary || !r->link_up || strcmp(r->primary_ip, pods[i].ip) != 0 ||
+                s->online_count == REPLICAS_TOLD_MAX)
+                continue;
+            struct replica_addr *addr = &s->online[s->online_count++];
+            text_format(addr->ip, sizeof addr->ip, "%s", pods[k].ip);
+            addr->port = pods[k].port;
+        }
+    }
+}
+
 /* And agents were heard. */
 static void drain_fill_words(const struct world *world, struct pod *pods)
 {
@@ -153,6 +174,7 @@ bool case_drain_finish(const struct case_drain *drain, struct world *world, stru
     if (!drain->used)
         return true;
     drain_fill_words(world, pods);
+    drain_fill_online(world, pods);
     int64_t seen_ms = world->now_ms - (drain->watched_ms ? drain->watched_ms : WATCHED_MS);
     struct failover_history *history = ARENA_NEW(arena, struct failover_history, 1);
     for (size_t i = 0; i < world->pod_count; i++)

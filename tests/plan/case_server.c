@@ -118,7 +118,7 @@ static bool server_word(struct server *s, struct span key, struct span value)
     else if (span_is(key, "replid"))
         text_format(s->replid, sizeof s->replid, "%.*s", (int)value.len, value.ptr);
     else if (span_is(key, "online"))
-        s->online_count = 0; /* "online=none" */
+        text_format(s->online[0].ip, sizeof s->online[0].ip, "-"); /* "online=none" */
     else if (span_is(key, "link")) {
         s->link_up = span_is(value, "up");
         s->link_down_ms = span_is(value, "never") ? -1 : 0;

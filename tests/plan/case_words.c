@@ -81,8 +81,8 @@ bool case_flags(struct span words, uint32_t *ret_flags)
 bool case_guards(struct span words, uint32_t *ret_guards)
 {
     static const char *const names[] = {
-        "virgin",   "record",   "member", "restore", "forget", "rebirth", "gate",  "data",
-        "unsynced", "failover", "kept",   "place",   "heir",   "fence",   "lease", "pause"};
+        "virgin",   "record", "member", "restore", "forget", "rebirth", "gate",  "data", "unsynced",
+        "failover", "kept",   "place",  "heir",    "fence",  "lease",   "pause", "spare"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (case_word(words, names[i]))
             *ret_guards |= UINT32_C(1) << i;

@@ -257,6 +257,52 @@ static const char *check_crash(const struct world *world, const struct pod *pod,
     return check_is_known(world, a, dead->server.view) ? NULL : "by a server that most do not know";
 }
 
+/* A replica that Redis would elect as well, with all of it. */
+static bool check_has_spare(const struct world *world, const struct pod *but,
+                            const struct pod *primary)
+{
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct server *s = &world->pods[i].server;
+        if (&world->pods[i] != but && world_view_fresh(world, &world->pods[i]) && s->link_up &&
+            !s->primary && node_id_eq(&s->view->myself->primary, &primary->server.id) &&
+            s->no_failover == 0 && !world->pods[i].terminating)
+            return true;
+    }
+    return false;
+}
+
+/* A replica leaves a shard that has another one, for one that lives; nobody stops (DESIGN 5.9). */
+static const char *check_reparent(const struct world *world, const struct pod *pod,
+                                  const struct action *a)
+{
+    const struct pod *from = NULL;
+    const struct pod *to = NULL;
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *p = &world->pods[i];
+        to = node_id_eq(&p->server.id, &a->subject) ? p : to;
+        from = strcmp(p->ip, a->ip) == 0 && p->port == a->port ? p : from;
+        if (world->guards_off & GUARD_SPARE)
+            return NULL;
+        if (p->terminating || p->told.leaving != LEAVING_NO)
+            return "for another shard while a pod stops";
+    }
+    if (a->authority != AUTHORITY_LEADER || world->placement != PLACE_ENFORCE ||
+        world->drain.since_ms)
+        return "for another shard on nobody's word";
+    if (!from || !to || from == to || !world_view_fresh(world, from) ||
+        !world_view_fresh(world, to) || !from->server.primary || !to->server.primary)
+        return "from or for a primary that does not answer";
+    if (pod->server.primary || !pod->server.link_up || !check_has_spare(world, pod, from))
+        return "of a shard that has no other replica";
+    if (!(a->require & (REQUIRE_FOLLOWS | REQUIRE_SAME)))
+        return "for another shard whomever it follows";
+    int64_t wanted_ms = world->place.wanted_ms;
+    return check_is_heard(world, pod, wanted_ms) && check_is_heard(world, from, wanted_ms) &&
+                   check_is_heard(world, to, wanted_ms)
+               ? NULL
+               : "for another shard of one that may stop";
+}
+
 /* Who lacks something of a primary that stops is told to wait for it, by whoever hands it over. */
 static const char *check_wait_order(const struct world *world, const struct pod *pod,
                                     const struct action *a)
@@ -281,7 +327,7 @@ static const char *check_replicate(const struct pod *pod, const struct action *a
     if (!n || n->flags & NODE_HANDSHAKE)
         return "somebody whom the server does not know";
     bool as_empty = a->require & REQUIRE_EMPTY && a->require & REQUIRE_PRIMARY;
-    if (!as_empty && !(a->require & REQUIRE_REPLICA))
+    if (!as_empty && !(a->require & (REQUIRE_REPLICA | REQUIRE_FOLLOWS)))
         return "without a condition on what the server holds";
     if (pod->server.view->myself->slot_count)
         return "by an owner of slots";
@@ -312,6 +358,8 @@ static const char *check_command(const struct world *world, const struct action 
         return "without the server's id as its condition";
     if (a->kind == ACTION_FAILOVER)
         return check_failover(world, pod, a);
+    if (a->placing)
+        return check_reparent(world, pod, a);
     if (a->kind == ACTION_CONFIG_SET && a->setting == SETTING_NO_FAILOVER && a->value)
         return check_wait_order(world, pod, a);
     if (a->authority == AUTHORITY_OWN && (a->kind == ACTION_FORCE || a->kind == ACTION_TAKEOVER))
@@ -361,6 +409,17 @@ static const char *check_action(const struct world *world, const struct action *
     return a->kind == ACTION_RECORD_PUT ? check_record(world, a) : check_command(world, a);
 }
 
+/* Who is to copy another shard is told first to stand in no election. */
+static bool check_is_guarded(const struct plan *plan, size_t at)
+{
+    const struct action *a = &plan->actions[at];
+    if (a->kind != ACTION_REPLICATE || !a->placing)
+        return true;
+    const struct action *before = at ? a - 1 : a;
+    return before->kind == ACTION_CONFIG_SET && before->setting == SETTING_NO_FAILOVER &&
+           before->value && before->pod == a->pod;
+}
+
 const char *plan_check(const struct world *world, const struct plan *plan, struct arena *arena)
 {
     if (!plan->rule || plan_check_rule(plan->rule) == SIZE_MAX)
@@ -378,7 +437,7 @@ const char *plan_check(const struct world *world, const struct plan *plan, struc
         return "something is done while settling";
     for (size_t i = 0; i < plan->action_count; i++) {
         const struct action *a = &plan->actions[i];
-        const char *why = check_action(world, a);
+        const char *why = check_is_guarded(plan, i) ? check_action(world, a) : "unguarded";
         for (size_t j = 0; !why && plan->action_count <= 64 && j < i; j++)
             if (action_key(&plan->actions[j]) == action_key(a))
                 why = "twice in one plan";

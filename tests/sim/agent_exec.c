@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "core/reparent.h"
 #include "sim.h"
 
 #define EXECUTOR_PROBE_MS 1000
@@ -79,7 +80,7 @@ static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *p
               sim->redis[peer - agent->peers].name, why);
     (void)attempts_failed(&agent->attempts, action_key(action), agent_clock_ms(sim, agent),
                           action_failed_quiet_ms(action));
-    if (action->placing)
+    if (action->placing && action->kind != ACTION_CONFIG_SET)
         place_ordered(&agent->place, action, agent_clock_ms(sim, agent));
     if (action->asked_ms && refused)
         handover_refused(&agent->handover, action, why);
@@ -107,7 +108,9 @@ static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *p
         exec_end(sim, agent, peer);
         return;
     }
-    if (!agent_may_replace(sim, agent, action) || !agent_may_order(sim, agent, action)) {
+    bool reparents = action->placing && action->kind != ACTION_FAILOVER;
+    if (!agent_may_replace(sim, agent, action) || !agent_may_order(sim, agent, action) ||
+        (reparents && !reparent_may_send(&agent->world, action))) {
         exec_end(sim, agent, peer);
         return;
     }
@@ -243,7 +246,7 @@ static void on_reply(struct sim *sim, const struct event *event)
     } else {
         attempts_succeeded(&agent->attempts, action_key(&x->action), now_ms,
                            action_quiet_ms(&x->action));
-        if (x->action.placing)
+        if (x->action.placing && x->action.kind != ACTION_CONFIG_SET)
             place_ordered(&agent->place, &x->action, now_ms);
         if (x->action.kind == ACTION_FAILOVER)
             failover_ordered(&agent->failovers, &x->action.node, &x->action.subject, now_ms);

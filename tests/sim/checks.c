@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/arrange.h"
-#include "core/placement.h"
 #include "sim.h"
 
 void check_is_foreign(struct sim *sim, uint32_t id)
@@ -40,21 +38,6 @@ static uint64_t claims(const struct redis *r)
     return r->nodes[0].flags & NODE_PRIMARY ? r->nodes[0].slots : 0;
 }
 
-/* FAULTS F6: whoever leads, and however often that changes. */
-static void check_place(struct sim *sim, const struct agent *agent, const char *text)
-{
-    int64_t since_us = sim->now_us - sim->checks.placed_us;
-    sim_trace(sim, sim->redis[agent->index].name, "moves a role: %s", text);
-    if (sim->checks.placed_us && since_us < MS(PLACEMENT_INTERVAL_MS) * 8 / 10) /* clocks differ */
-        sim_violation(sim, "F6: %s moves a role %lld ms after the last one",
-                      sim->redis[agent->index].name, (long long)(since_us / 1000));
-    for (size_t i = 0; i < agent->world.pod_count; i++)
-        if (agent->world.pods[i].terminating)
-            sim_violation(sim, "F6: %s moves a role while %s stops", sim->redis[agent->index].name,
-                          agent->world.pods[i].name);
-    sim->checks.placed_us = sim->now_us;
-}
-
 /* M4: a second one would disturb the first. */
 static void check_crash_order(struct sim *sim, const struct agent *agent, const char *text)
 {
@@ -80,7 +63,7 @@ void check_send(struct sim *sim, const struct agent *agent, const struct action 
     if (action->authority != AUTHORITY_LEADER)
         return;
     if (action->placing)
-        check_place(sim, agent, text);
+        check_place(sim, agent, action, text);
     check_people(sim, agent, action, text);
     if (!agent_may_act(sim, agent))
         sim_violation(sim, "%s sends \"%s\" behind the fence", name, text);
@@ -146,13 +129,24 @@ void check_node_added(struct sim *sim, const struct redis *r, uint32_t id)
                   redis_name_of(sim, id));
 }
 
+/* Of a shard that it has left, or its new primary has never had: and others have it. */
+static bool is_kept_elsewhere(const struct sim *sim, const struct redis *r,
+                              const struct redis *primary, int atom)
+{
+    bool kept = false;
+    for (int i = 0; i < sim->redis_count; i++)
+        kept |=
+            &sim->redis[i] != r && sim->redis[i].ours && sim->redis[i].data[atom] >= r->data[atom];
+    return kept && !(claims(primary) >> atom & 1);
+}
+
 void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary)
 {
     if (r->ours && !primary->ours)
         sim_violation(sim, "I8: %s takes the data of %s, which is none of ours", r->name,
                       primary->name);
     for (int k = 0; k < sim->atom_count; k++) {
-        if (!r->data[k] || primary->data[k])
+        if (!r->data[k] || primary->data[k] || is_kept_elsewhere(sim, r, primary, k))
             continue;
         sim->stats->wipes++;
         if (r->repl.by_command)
@@ -421,33 +415,6 @@ static const char *lacks_replicas(struct sim *sim)
     return NULL;
 }
 
-/* By the truth, and by hand-overs alone (core/rule_place.c). */
-static const char *lacks_arrangement(struct sim *sim)
-{
-    struct place places[PODS_MAX];
-    struct role roles[PODS_MAX];
-    char nodes[PODS_MAX][8];
-    char zones[PODS_MAX][8];
-    unsigned shards = 0;
-    size_t count = (size_t)sim->api.now.replicas;
-    for (size_t i = 0; i < count; i++) {
-        text_format(nodes[i], sizeof nodes[i], "n%d", sim->api.now.pods[i].node);
-        text_format(zones[i], sizeof zones[i], "z%d", sim->api.now.pods[i].zone);
-        places[i] = (struct place){nodes[i], zones[i]};
-        if (claims(&sim->redis[i]))
-            roles[i] = (struct role){(uint16_t)shards++, true};
-    }
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; !claims(&sim->redis[i]) && j < count; j++)
-            if (claims(&sim->redis[j]) &&
-                sim->redis[j].nodes[0].id == sim->redis[i].nodes[0].primary)
-                roles[i] = (struct role){roles[j].shard, false};
-    struct arrangement a;
-    arena_reset(&sim->turn_arena);
-    arrange_plan(places, roles, count, shards, false, &sim->turn_arena, &a);
-    return a.move_count ? "the roles could be spread better" : NULL;
-}
-
 const char *check_converged(struct sim *sim)
 {
     if (!pods_all_running(sim))
@@ -473,5 +440,5 @@ const char *check_converged(struct sim *sim)
         }
     }
     what = sim->faults.uneven ? NULL : lacks_replicas(sim);
-    return !what && sim->setup.placement ? lacks_arrangement(sim) : what;
+    return !what && sim->setup.placement ? check_arrangement(sim) : what;
 }

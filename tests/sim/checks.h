@@ -18,7 +18,8 @@
  *   I13  TAKEOVER and FORCE only of a primary that does not run
  *   I14  only what FACTS 4 allows is forgotten
  *   PAUSE  nothing is sent that a person's pause stops; and a person's word is one order
- *   F6   roles are moved one at a time, not more often than allowed, and not while a pod stops
+ *   F6   roles are moved one at a time, not more often than allowed, and not while a pod stops; none of it
+ *        leaves a shard without a replica in sync
  *   and  two agents never may act at once, unless the Lease was deleted by hand; nothing is sent while settling; a record is only ever
  *        replaced by its successor; the formation's settings are given back
  */
@@ -87,6 +88,11 @@ void check_stops(struct sim *sim, const struct redis *primary);       /* told to
 void check_loses(struct sim *sim, const struct redis *r);             /* what it has, now */
 void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms);
 void check_record(struct sim *sim, const struct record *before, const struct record *after);
+
+/* checks_place.c: what is sent to move roles; NULL, or what they lack, by the truth. */
+void check_place(struct sim *sim, const struct agent *agent, const struct action *action,
+                 const char *text);
+const char *check_arrangement(struct sim *sim);
 
 /* checks_people.c: what is sent, and written, though a person has paused; and one order for each word. */
 void check_people(struct sim *sim, const struct agent *agent, const struct action *action,

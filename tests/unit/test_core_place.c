@@ -129,6 +129,53 @@ static void test_orders_that_relieve_nobody_become_rare(void **state)
     assert_int_equal(place_interval_ms(&watch, 5000), 5000);
 }
 
+/* It is over when the copy is made, whatever the server said. */
+static void test_a_copy_that_is_not_made_is_no_move(void **state)
+{
+    (void)state;
+    struct action ordered = {
+        .kind = ACTION_REPLICATE, .node = {"aa"}, .subject = {"cc"}, .placing = true};
+    struct pod *pod = put_pod("aa", false);
+    struct view_node self = {.id = {"aa"}, .primary = {"bb"}};
+    const struct view view = {.myself = &self};
+    place_note(&watch, &world, &plan);
+    place_ordered(&watch, &ordered, 1000);
+    pod->server.view = &view;
+    pod->server.view_ms = world.now_ms;
+    pod->server.link_up = true;
+    place_note(&watch, &world, &plan);
+    assert_int_equal(watch.fruitless, 1);
+    self.primary = (struct node_id){"cc"};
+    pod->server.link_up = false;
+    place_note(&watch, &world, &plan);
+    assert_int_equal(watch.fruitless, 1);
+    pod->server.link_up = true;
+    place_note(&watch, &world, &plan);
+    assert_int_equal(watch.fruitless, 0);
+    assert_int_equal(place_interval_ms(&watch, 5000), 5000);
+}
+
+/* The rest of a change waits for no interval, once what was done of it is done; but there is an end. */
+static void test_half_a_change_goes_on(void **state)
+{
+    (void)state;
+    struct action ordered = {
+        .kind = ACTION_REPLICATE, .node = {"aa"}, .subject = {"cc"}, .placing = true};
+    watch.found = (struct place_found){.look = 3, .moves = 2, .more = true};
+    assert_false(place_goes_on(&watch, &watch.found));
+    place_ordered(&watch, &ordered, 1000);
+    assert_false(place_goes_on(&watch, &watch.found));
+    for (int i = 0; i < PLACE_CHANGE_MOVES - 1; i++) {
+        watch.fruitless = 0;
+        assert_true(place_goes_on(&watch, &watch.found));
+        place_ordered(&watch, &ordered, 2000);
+    }
+    watch.fruitless = 0;
+    assert_false(place_goes_on(&watch, &watch.found));
+    watch.found.uneven = true; /* which ends by itself */
+    assert_true(place_goes_on(&watch, &watch.found));
+}
+
 /* What was found stands until the pods or the roles are others. */
 static void test_what_was_found_is_remembered(void **state)
 {
@@ -161,6 +208,8 @@ int main(void)
         cmocka_unit_test_setup(test_everybody_is_hurried_for_a_while_only, setup),
         cmocka_unit_test_setup(test_an_order_is_a_move_of_its_own, setup),
         cmocka_unit_test_setup(test_orders_that_relieve_nobody_become_rare, setup),
+        cmocka_unit_test_setup(test_a_copy_that_is_not_made_is_no_move, setup),
+        cmocka_unit_test_setup(test_half_a_change_goes_on, setup),
         cmocka_unit_test_setup(test_what_was_found_is_remembered, setup),
         cmocka_unit_test_setup(test_only_the_shards_agents_are_asked, setup),
     };
