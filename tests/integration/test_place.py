@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from drain_case import SWIFT, DrainTestCase, orders  # noqa: E402
+from drain_case import SWIFT, DrainTestCase, orders, told  # noqa: E402
 from keyed import Cluster  # noqa: E402
-from muster_test import Lab, main, on_servers  # noqa: E402
+from muster_test import Lab, main, on_servers, resp  # noqa: E402
 
 NODE_TIMEOUT = 2000         # a busy machine keeps a server from answering for a second
 PLACING = {**SWIFT, "policy.placement": "enforce", "policy.placementMinInterval": 5}
@@ -52,6 +52,24 @@ class Place(DrainTestCase):
             self.wait_until(lambda: any("only the scheduler can part them" in lab.log(pod)
                                         for pod in lab.pods()), 20, "it is said")
 
+    @on_servers("redis-7.0", "valkey-9", first=0)
+    def test_copies_of_a_shard_are_parted_and_stay(self, server: str) -> None:
+        with Lab(pods=9, replicas_per_primary=2, server=server, node_timeout=NODE_TIMEOUT,
+                 settings=PLACING) as lab:
+            cluster = self.formed(lab)
+            lab.load_start()
+            self.parted(cluster, "formed")
+            self.crossed(cluster)
+            self.assertLess(min(self.apart(cluster)), 3)
+            ordered = self.replicated(cluster)
+            print(f"\n{server}: {self.parted(cluster, 'crossed by hand')}", end="")
+            self.assertEqual(self.replicated(cluster), ordered + 2)
+            self.whole(lab)
+            print(f"; {self.spread(cluster, 'parted')}", end="")
+            self.still(cluster)
+            lab.load_stop()
+            self.nothing_lost(lab, f"F6 copies {server}")
+
     # -- what piles primaries up
 
     def by_hand(self, cluster: Cluster) -> None:
@@ -84,11 +102,43 @@ class Place(DrainTestCase):
                 crowded.setdefault(self.node(lab, pod), pod)
         lab.delete(*sorted(crowded.values()), timeout=90)
 
+    def crossed(self, cluster: Cluster) -> None:
+        """Two shards get a replica of each other, each where one of its copies is already."""
+        lab = cluster.lab
+        (one, ours), (two, theirs) = sorted(cluster.shards().items())[:2]
+        left, right = next((a, b) for a in ours for b in theirs
+                           if self.node(lab, a) != self.node(lab, b))
+        for pod, primary in ((left, two), (right, one)):
+            lab.redis(pod, "CLUSTER", "REPLICATE", resp.text(lab.redis(primary, "CLUSTER", "MYID")))
+
     # -- what must come of it
 
     def node(self, lab: Lab, pod: str) -> str:
         node: str = lab.get("pods", pod)["spec"].get("nodeName", "")
         return node
+
+    def apart(self, cluster: Cluster) -> list[int]:
+        """On how many nodes the copies of each shard are."""
+        return [len({self.node(cluster.lab, pod) for pod in (primary, *replicas)})
+                for primary, replicas in cluster.shards().items()]
+
+    def parted(self, cluster: Cluster, what: str) -> str:
+        """Three nodes for three copies of each shard, and every replica in sync."""
+        def done() -> bool:
+            try:
+                return self.apart(cluster) == [3, 3, 3] and all(
+                    role[3] == b"connected" for role in cluster.roles().values() if role[0] == b"slave")
+            except resp.RespError:
+                return False  # somebody follows who has just become a replica
+        before, began, ordered = self.apart(cluster), time.monotonic(), self.replicated(cluster)
+        self.wait_until(done, SPREAD_SECONDS, f"{what}: the copies are parted")
+        return (f"{what}: nodes of each shard's copies {before}, now {self.apart(cluster)} after "
+                f"{time.monotonic() - began:.1f} s and {self.replicated(cluster) - ordered} orders")
+
+    def replicated(self, cluster: Cluster) -> int:
+        """Orders of it. (What was done is not logged again within a minute of the formation's.)"""
+        return sum("is to be a replica of" in line and "actions=2" in line
+                   for line in told(cluster.lab, "turn"))
 
     def held(self, cluster: Cluster) -> list[int]:
         """How many primaries each node holds that holds any."""
