@@ -242,7 +242,8 @@ static void place_reparent(struct planner *p, const struct place_step *step)
     move.placing = true;
     planner_say(p, "%s", step->what);
     /* Ordered a moment ago: the setting alone would keep it out of elections for nothing. */
-    if (attempts_may(w->attempts, action_key(&move), w->now_ms) && planner_add(p, guard))
+    if (attempts_may(w->attempts, action_key(&move), w->now_ms) &&
+        (w->guards_off & GUARD_UNSYNCED || planner_add(p, guard)))
         (void)planner_add(p, move);
 }
 

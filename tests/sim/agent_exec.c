@@ -209,6 +209,8 @@ static void on_command(struct sim *sim, const struct event *event)
     struct action_args args;
     action_command(&x->action, &args);
     sim->commands++;
+    if (x->action.placing && x->action.kind == ACTION_REPLICATE)
+        faults_on_reparent(sim, r, x->action.subject.hex);
     x->error = check_and_command(sim, agent, r, &x->action, &args);
     x->answered = true;
     char text[128];

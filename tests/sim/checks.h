@@ -89,6 +89,9 @@ void check_loses(struct sim *sim, const struct redis *r);             /* what it
 void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms);
 void check_record(struct sim *sim, const struct record *before, const struct record *after);
 
+/* Who takes over has copied its primary, if we have told it to. */
+void check_copied(struct sim *sim, const struct redis *r, uint32_t primary);
+
 /* checks_place.c: what is sent to move roles; NULL, or what they lack, by the truth. */
 void check_place(struct sim *sim, const struct agent *agent, const struct action *action,
                  const char *text);

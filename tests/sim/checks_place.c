@@ -54,6 +54,26 @@ void check_place(struct sim *sim, const struct agent *agent, const struct action
     sim->checks.placed_us = sim->now_us;
 }
 
+/* What the other one has of its own slots, and it has nothing of. */
+static bool lacks(const struct sim *sim, const struct redis *r, const struct redis *primary)
+{
+    for (int k = 0; k < sim->atom_count; k++)
+        if (primary->nodes[0].slots >> k & 1 && primary->data[k] && !r->data[k])
+            return true;
+    return false;
+}
+
+void check_copied(struct sim *sim, const struct redis *r, uint32_t primary)
+{
+    for (int i = 0; r->repl.by_command && i < sim->redis_count; i++) {
+        const struct redis *old = &sim->redis[i];
+        if (old != r && old->ours && old->nodes[0].id == primary && redis_has_data(sim, r) &&
+            lacks(sim, r, old))
+            sim_violation(sim, "I8: %s takes over from %s, which it was told to copy and did not",
+                          r->name, old->name);
+    }
+}
+
 static bool owns(const struct redis *r)
 {
     return r->nodes[0].flags & NODE_PRIMARY && r->nodes[0].slots;

@@ -61,6 +61,7 @@ bool fault_kept_away(struct sim *sim);
 bool fault_node_lost(struct sim *sim);
 bool fault_lagging_crash(struct sim *sim);
 bool fault_unsynced_crash(struct sim *sim);
+bool fault_copies_crossed(struct sim *sim);
 bool fault_primaries_gone(struct sim *sim);
 bool fault_primaries_cut_off(struct sim *sim);
 bool fault_person_pauses(struct sim *sim);

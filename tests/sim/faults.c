@@ -291,6 +291,7 @@ static const struct fault_kind {
     {"primaries-cut-off", fault_primaries_cut_off},
     {"person-pauses", fault_person_pauses},
     {"person-failover", fault_person_failover},
+    {"copies-crossed", fault_copies_crossed},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");

@@ -18,6 +18,7 @@
 
 struct sim;
 struct agent;
+struct redis;
 
 #define RELEASED_MAX 64
 
@@ -29,6 +30,7 @@ struct faults {
     int injected;
     uint64_t kinds; /* mask by index: what this schedule may inject */
     size_t drawn;   /* kinds that are drawn from */
+    bool strike;    /* at the primary that the leader's next re-parenting is for */
     bool uneven;    /* roles may end unevenly: shards lost copies for good */
 
     unsigned act_at_send; /* counts down with each send of a leader; then it crashes or stalls */
@@ -58,6 +60,7 @@ bool faults_inject(struct sim *sim, size_t kind);
 
 /* Where the other parts tell what faults build on. */
 void faults_on_send(struct sim *sim, struct agent *agent);
+void faults_on_reparent(struct sim *sim, const struct redis *r, const char *primary);
 void faults_addr_released(struct sim *sim, int addr);
 void faults_volume_swapped(struct sim *sim, int pod);
 

@@ -259,3 +259,50 @@ bool fault_unsynced_crash(struct sim *sim)
 {
     return heir_has_nothing(sim, HEIR_CRASH);
 }
+
+/* In sync, beside another one that is. */
+static bool has_mate(const struct sim *sim, const struct redis *r)
+{
+    for (int i = 0; i < sim->api.now.replicas; i++)
+        if (&sim->redis[i] != r && sim->redis[i].nodes[0].flags & NODE_REPLICA &&
+            sim->redis[i].nodes[0].primary == r->nodes[0].primary)
+            return r->nodes[0].flags & NODE_REPLICA;
+    return false;
+}
+
+/*
+ * A person has a replica copy another shard, and takes care that it is not elected meanwhile. Where that
+ * brings copies together, or leaves a shard without, the leader gives replicas to other shards.
+ */
+bool fault_copies_crossed(struct sim *sim)
+{
+    struct redis *r = &sim->redis[fault_any_pod(sim)];
+    const struct redis *to = &sim->redis[fault_any_pod(sim)];
+    struct redis_node *n = redis_find(r, to->nodes[0].id);
+    if (!loss_possible(sim) || !sim->setup.placement || !has_mate(sim, r) || !n || !n->slots ||
+        n->id == r->nodes[0].primary || r->set.no_failover)
+        return false;
+    r->set.no_failover = true;
+    redis_set_primary(sim, r, n, true);
+    sim->faults.strike = sim_chance(sim, 700);
+    sim->faults.hold_us = sim->now_us + SECONDS(40);
+    fault_lasts(sim, SECONDS(10));
+    return true;
+}
+
+/* Armed by that: the primary is gone before the replica that our leader gives to it has copied anything. */
+void faults_on_reparent(struct sim *sim, const struct redis *r, const char *primary)
+{
+    uint32_t id = redis_id_parse(primary);
+    if (!sim->faults.strike || !loss_possible(sim) || r->size < 3)
+        return;
+    for (int i = 0; i < sim->api.now.replicas; i++) {
+        if (sim->redis[i].nodes[0].id != id)
+            continue;
+        sim->faults.strike = false;
+        sim->faults.hold_us = sim->now_us + SECONDS(10);
+        fault_lasts(sim, SECONDS(10));
+        sim_after(sim, MS(5), on_heir, r->index, i, (HEIR_LOOKS - 50) << 1, NULL);
+        return;
+    }
+}

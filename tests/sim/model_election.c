@@ -104,6 +104,7 @@ void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old
         me->epoch = epoch;
     uint64_t slots = old->slots;
     check_heir(sim, r, slots);
+    check_copied(sim, r, old->id);
     redis_set_primary_flag(r, me);
     repl_unset(sim, r);
     for (int k = 0; k < sim->atom_count; k++)
