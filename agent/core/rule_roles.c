@@ -32,11 +32,44 @@ static const struct view_node *roles_end_of_chain(const struct view *view, const
     return NULL;
 }
 
-/* By shard: who follows a replica of it and will be pointed to its primary, rule_chain(). */
-static unsigned *roles_chained(const struct planner *p)
+/* A replica that is away, of which the reference does not tell whose: gossip names no primary. */
+static bool roles_is_untold(const struct planner *p, const struct node_id *id)
+{
+    const struct view_node *n = view_find(p->facts->reference, id);
+    return n && n->flags & NODE_REPLICA && !node_id_is_set(&n->primary) &&
+           facts_pod_of(p->facts, id) == NO_POD;
+}
+
+/* Whom it follows, by whoever knew it before it was away; NULL if nobody did. */
+static const struct node_id *roles_followed(const struct planner *p, const struct node_id *id)
+{
+    for (size_t i = 0; i < p->world->pod_count; i++) {
+        const struct pod *pod = &p->world->pods[i];
+        const struct view_node *n = planner_belongs(p, i) && world_view_fresh(p->world, pod)
+                                        ? view_find(pod->server.view, id)
+                                        : NULL;
+        if (n && n->flags & NODE_REPLICA && node_id_is_set(&n->primary))
+            return &n->primary;
+    }
+    return NULL;
+}
+
+/*
+ * By shard: its replicas that the reference does not show as such. Who follows another replica of it will
+ * be pointed to its primary, rule_chain().
+ */
+static unsigned *roles_unseen(const struct planner *p)
 {
     const struct facts *f = p->facts;
-    unsigned *chained = ARENA_NEW(p->arena, unsigned, f->shard_count);
+    const struct record *record = p->world->record;
+    unsigned *unseen = ARENA_NEW(p->arena, unsigned, f->shard_count);
+    for (size_t i = 0; i < record->member_count; i++) {
+        const struct node_id *primary = roles_is_untold(p, &record->members[i].id)
+                                            ? roles_followed(p, &record->members[i].id)
+                                            : NULL;
+        for (size_t s = 0; primary && s < f->shard_count; s++)
+            unseen[s] += node_id_eq(primary, &f->shards[s].primary);
+    }
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
         if (!planner_belongs(p, i) || !world_view_fresh(p->world, pod) || pod->server.primary)
@@ -44,9 +77,9 @@ static unsigned *roles_chained(const struct planner *p)
         const struct view_node *end =
             roles_end_of_chain(f->reference, &pod->server.view->myself->primary);
         for (size_t s = 0; end && s < f->shard_count; s++)
-            chained[s] += node_id_eq(&end->id, &f->shards[s].primary);
+            unseen[s] += node_id_eq(&end->id, &f->shards[s].primary);
     }
-    return chained;
+    return unseen;
 }
 
 /* The shards as placement sees them: where their copies run. */
@@ -55,9 +88,9 @@ static struct placement_shard *roles_shards(const struct planner *p)
     const struct facts *f = p->facts;
     struct placement_shard *shards = ARENA_NEW(p->arena, struct placement_shard, f->shard_count);
     struct place *places = ARENA_NEW(p->arena, struct place, p->world->pod_count + f->shard_count);
-    const unsigned *chained = roles_chained(p);
+    const unsigned *unseen = roles_unseen(p);
     for (size_t s = 0; s < f->shard_count; s++) {
-        unsigned replicas = f->shards[s].replicas_known + chained[s];
+        unsigned replicas = f->shards[s].replicas_known + unseen[s];
         /* Without its primary the shard is about to promote one of its replicas. */
         if (f->shards[s].primary_pod == NO_POD && replicas)
             replicas--;
@@ -100,6 +133,7 @@ static size_t roles_away(const struct planner *p)
         size_t pod = facts_pod_of(p->facts, id);
         away += n && n->flags & NODE_PRIMARY && !n->slot_count &&
                 (pod == NO_POD || !roles_is_idle(p, pod));
+        away += roles_is_untold(p, id) && !roles_followed(p, id);
     }
     return away;
 }

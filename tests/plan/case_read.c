@@ -290,6 +290,7 @@ static bool read_view(struct reader *r, size_t pod, struct span words)
         return false;
     struct truth_edit *edit = truth_edit(r->truth, pod, id);
     edit->missing = case_word(words, "missing");
+    edit->untold = case_word(words, "untold");
     edit->changes_flags = case_flags(words, &edit->flags) || edit->changes_flags;
     case_copy(words, "ip", edit->ip, sizeof edit->ip);
     int64_t epoch;

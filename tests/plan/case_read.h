@@ -23,7 +23,8 @@
  *     new-id NAME @N                      the pod's server lost its volume: alone, under this id
  *     node @N [pod=NAME|-] [component=N] [role=primary|@N] [epoch=N] [flags=a,b] [slots=1-2,3|-]
  *             [ip=IP]                     the truth of one node, also of one that is nobody's
- *     view NAME @N [missing] [flags=a,b] [ip=IP] [epoch=N]   what this server thinks of that node
+ *     view NAME @N [missing] [untold] [flags=a,b] [ip=IP] [epoch=N]   what this server thinks of that
+ *             node; untold: not whom it follows
  *     nodes NAME                          its CLUSTER NODES instead, in the indented lines that follow
  *     server NAME [reach=R] [age=MS] [view-age=MS] [view=none] [id=@N] [role=R] [keys=N] [offset=N] [nt=MS]
  *            [delay=S] [migration=yes|no|unknown] [no-failover=yes|no|unknown] [announce=IP|-] [cluster=no] [link=down] [asks=IP] [state=fail]

@@ -42,6 +42,7 @@ struct truth_edit {
     size_t viewer; /* pod */
     struct node_id id;
     bool missing;       /* it does not list the node */
+    bool untold;        /* it does not know whom the node follows */
     bool changes_flags; /* `flags` instead of the node's */
     uint32_t flags;
     char ip[IP_SIZE]; /* "" = the node's */

@@ -82,6 +82,8 @@ static struct view_node truth_seen(const struct truth *t, size_t i, size_t viewe
         v.connected = !(edit->flags & (NODE_FAIL | NODE_PFAIL | NODE_NOADDR | NODE_HANDSHAKE));
     if (edit && edit->epoch)
         v.epoch = edit->epoch;
+    if (edit && edit->untold)
+        v.primary = (struct node_id){""};
     if (!(v.flags & NODE_NOADDR))
         text_format(v.ip, sizeof v.ip, "%s", edit && edit->ip[0] ? edit->ip : n->ip);
     return v;
