@@ -5,6 +5,8 @@
 #   formation_kill_points   the agent that forms dies after its first, second, ... command; another finishes each time
 #   rolls                   ten rolling restarts in a row under load, on each server: 0 lost, and how long clients waited
 #   hand_overs              a thousand under load, on Redis 7.0 and Valkey 9, 4 shards at the same time: 0 lost, and how long likewise
+#   placing                 a hundred random faults in clusters of 6, 9 and 12 pods under load: in the end primaries are spread, 0 lost by
+#                           what was planned, no order too early; an hour
 #   schedules               50,000 of the simulator, none of which may break an invariant
 #
 # A campaign prints what it saw and writes it to tests/soak/results/NAME.json, which is committed with the release that
