@@ -295,7 +295,7 @@ real_servers() {
 # Tests of what the other tests stand on.
 tools=(lab lab_pods load model_vs_real)
 # Tests that are for `versions` alone: they load a processor for a minute.
-late=(crash cut disk drain_doomed drain_lag drain_net frozen majority people place place_faults skew slow split)
+late=(crash cut disk drain_doomed drain_lag drain_net frozen majority people place place_faults skew slow split survives)
 
 tier_tools() {
     local files=("${tools[@]/#/tests/integration/test_}")

@@ -27,15 +27,15 @@ class Cluster:
 
     # -- keys
 
-    def write(self) -> None:
-        """Each key to the primary that the servers name."""
-        entry = self.lab.address("muster-0")
+    def write(self, entry: str = "muster-0") -> None:
+        """Each key to the primary that the servers name, this pod's first."""
+        entry = self.lab.address(entry)
         for number in range(self.keys):
             self._follow(entry, "SET", f"key:{number}", f"value:{number}")
 
-    def lost(self) -> int:
+    def lost(self, entry: str = "muster-0") -> int:
         """How many of them are not there any more."""
-        entry = self.lab.address("muster-0")
+        entry = self.lab.address(entry)
         return sum(self._follow(entry, "GET", f"key:{n}") != f"value:{n}".encode()
                    for n in range(self.keys))
 
