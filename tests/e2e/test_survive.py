@@ -8,16 +8,15 @@ Only on the cluster that tests/e2e/cluster started (E2E_STATE). E2E_API_DOWN: so
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 import unittest
-from contextlib import contextmanager
-from typing import Any, Callable, ClassVar, Iterator
+from typing import Any, Callable, ClassVar
 
-from release import KUBECTL, SLOTS, Refused, call, comeback, figure, wait_until
-from witness import Loads, Server, Witnessed, cluster, gap_between, when
+from outage import Outage
+from release import Refused, comeback, figure, wait_until
+from witness import Server, cluster, when
 
 API_DOWN = int(os.environ.get("E2E_API_DOWN", "90"))
 # seconds; promised for a crash is 1.0 as a median of many on a machine that does nothing else
@@ -39,7 +38,7 @@ OWN = re.compile(r'cmd="CONFIG SET cluster-replica-no-failover ')
 
 
 @unittest.skipUnless(os.environ.get("E2E_STATE"), "the nodes and processes of a given cluster are not ours to end")
-class Survive(Witnessed):
+class Survive(Outage):
     """One release for all. Each test goes on from where the last one ended."""
 
     # debug: every command that changes something is in the logs
@@ -58,19 +57,10 @@ class Survive(Witnessed):
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    def pods(self) -> dict[str, dict[str, Any]]:
-        """The API's pods by name."""
-        return {one["metadata"]["name"]: one
-                for one in json.loads(self.release.kubectl("get", "pods", "-o", "json"))["items"]}
-
     def ready_since(self, names: set[str]) -> dict[str, tuple[str, str]]:
         """Of these pods: whether they are ready, and since when."""
         return {name: (one["status"], one["lastTransitionTime"]) for name, pod in self.pods().items() if name in names
                 for one in pod["status"]["conditions"] if one["type"] == "Ready"}
-
-    def shards(self) -> dict[str, str]:
-        """Primary -> its replica, of a cluster that is whole."""
-        return {one["primary"]: "".join(one["replicas"]) for one in self.release.wait_formed()["shards"]}
 
     def follows(self, server: Server) -> bool:
         """Whether it is a replica in sync, as it says itself."""
@@ -84,67 +74,11 @@ class Survive(Witnessed):
         except AssertionError:
             self.assertEqual(ask(), wanted)
 
-    # -- judging -------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def load(self, what: str, unsent: int = 0) -> Iterator[dict[str, Any]]:
-        """Writes inside it; its report is filled in afterwards. At most `unsent` acknowledged writes are lost."""
-        report: dict[str, Any] = {}
-        with Loads(self.release) as loads:
-            loads.start()
-            yield report
-            report.update(loads.stop())
-        figure(f"Survive, {what}: acknowledged {report['acknowledged']} ({report['acknowledgedPerSecond']}/s), "
-               f"lost {report['lost']}, stale {report['stale']}; a client tried every {report['attemptGapP99Ms']} ms "
-               f"(99 of 100 times, {report['attemptGapMaxMs']:.0f} ms at most)")
-        self.assertLessEqual(max(report["lost"], report["stale"]), unsent, report)
-        self.assertEqual(report["unreadable"], 0, report)
-        self.no_old_votes()
-
-    def paused(self, what: str, report: dict[str, Any], begin: float, end: float, limit: float) -> None:
-        """Writes paused between these two for `limit` seconds at most."""
-        ms = gap_between(report, begin, end)
-        figure(f"Survive, {what}: writes paused for {ms:.0f} ms")
-        self.assertLess(ms, 1000 * limit, report)
-
     def orders(self, since: float) -> list[str]:
         """The commands to servers since then, but for that setting."""
         return [line.split('cmd="')[1].split('"')[0] for line in self.logs.acts(since) if not OWN.search(line)]
 
     # -- a node --------------------------------------------------------------------------------------------------------
-
-    def node_is_ready(self, node: str) -> bool:
-        """By the API."""
-        conditions = json.loads(call(KUBECTL, "get", "node", node, "-o", "json"))["status"]["conditions"]
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-    def choose_node(self) -> tuple[str, list[str], str]:
-        """A node with one primary, so that most are left: its name, its pods, one that is elsewhere."""
-        shards, pods = self.shards(), self.pods()
-        on = {name: pod["spec"]["nodeName"] for name, pod in pods.items()}
-        node = next(node for node in sorted(set(on.values())) if sum(on[one] == node for one in shards) == 1)
-        return node, sorted(name for name in on if on[name] == node), next(name for name in on if on[name] != node)
-
-    def served_without(self, gone: list[str], witness: str) -> bool:
-        """Whether every slot is served by pods that are left, as the leader has it."""
-        status = self.release.status(witness)
-        return status["cluster"]["slotsCovered"] == SLOTS and status["leader"] not in gone \
-            and not {one["primary"] for one in status["shards"]} & set(gone)
-
-    def missed(self, gone: list[str], witness: str) -> None:
-        """It works, and people are told what is missing."""
-        words = f"{len(gone)} of {len(self.release.pods)} are missing: {gone[0]} "
-        wait_until(lambda: (lambda code, said: code == 1 and words in said)(*self.release.check(witness)), 60,
-                   f"muster check exits 1 and says '{words}'")
-        status = self.release.muster("status", pod=witness)
-        for one in gone:
-            self.assertRegex(status, rf"{one} .*(not ready|silent|seen \d+s ago)")
-
-    def whole_again(self) -> bool:
-        """Nothing is missing; that roles lie together in a zone now is said, too."""
-        found = re.findall(r"^(\S+) +([a-z-]+) ", self.release.check()[1], re.MULTILINE)
-        return ("ok", "slots") in found and \
-            {key for held, key in found if held in ("NOT", "?")} <= {"node-loss", "zone-loss"}
 
     def test_1_a_kubelet_stops_for_good_and_then_its_containers(self) -> None:
         node, gone, witness = self.choose_node()
