@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from release import REPO, Release, call
+from release import REPO, Refused, Release, call
 from test_install import Installed
 
 sys.path.append(str(REPO / "tests/lab"))
@@ -125,6 +125,12 @@ class Logs:
         for container in ("redis", "agent"):
             for run, log in self.of(container).items():
                 (folder / f"{run} {container}.log".replace(" ", "-")).write_text(log)
+        # an agent that hangs or burns a processor says nothing of it
+        for node in sorted(path.name for path in STATE.glob("node-*")):
+            try:
+                (folder / f"{node}-ps.log").write_text(cluster("run", node, "ps", "axo", "pid,stat,time,etime,wchan:24,args"))
+            except Refused:
+                pass  # it is the lost one
         print(f"the logs of all pods, of those that are gone too: {folder}", file=sys.stderr)
 
     def hand_overs(self) -> list[tuple[float, int]]:
