@@ -120,7 +120,7 @@ const struct config_key config_keys[] = {
      .max = INT64_C(1) << 40,
      .fallback = "0"},
     WORD("policy.lostCluster", policy.lost_cluster, lost_words, "wait"),
-    WORD("policy.placement", policy.placement, placement_words, "warn"),
+    WORD("policy.placement", policy.placement, placement_words, "enforce"),
     INT("policy.placementMinInterval", policy.placement_min_interval, 0, 86400, "600"),
 };
 

@@ -82,7 +82,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.policy.crash_handover, HANDOVER_AUTO);
     assert_int_equal(config.policy.handover_max_lag, 0);
     assert_int_equal(config.policy.lost_cluster, LOST_WAIT);
-    assert_int_equal(config.policy.placement, PLACEMENT_WARN);
+    assert_int_equal(config.policy.placement, PLACEMENT_ENFORCE);
     assert_int_equal(config.policy.placement_min_interval, 600);
     assert_int_equal(config_check(&config, &err), 0);
 }
