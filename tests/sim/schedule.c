@@ -11,7 +11,7 @@
 /* A hand-over after the other, each after the pauses of core/failover.h and core/place.h. */
 #define PLACE_US SECONDS(240)
 #define STILL_SECONDS 5
-#define QUIET_US SECONDS(120)
+#define QUIET_US SECONDS(600)
 
 static void on_write(struct sim *sim, const struct event *event)
 {
