@@ -47,14 +47,25 @@ void agent_mate_told(const struct agent *agent, const char *uid, struct told *re
     *ret_told = mate ? mate->told : (struct told){0};
 }
 
+/*
+ * What a list tells of a pod may be older than its end, and its address that of another pod by now, whose
+ * agent, of another cluster, does not speak for it. An agent of a release before this one does not say.
+ */
+static bool mate_spoke(const struct agent_mate *mate, const struct http_response *response,
+                       struct digest *ret_digest)
+{
+    struct err err = {0};
+    return response->err.code == E_OK && response->status == 200 &&
+           digest_parse(response->body, ret_digest, &err) == 0 &&
+           (!ret_digest->pod || ret_digest->pod == digest_pod(mate->uid));
+}
+
 static void mate_on_done(void *ctx, const struct http_response *response)
 {
     struct agent_mate *mate = ctx;
     struct digest digest;
-    struct err err = {0};
     mate->request = NULL;
-    if (response->err.code == E_OK && response->status == 200 &&
-        digest_parse(response->body, &digest, &err) == 0) {
+    if (mate_spoke(mate, response, &digest)) {
         mate->failures = 0;
         mate->state = AGENT_OK;
         mate->seen_ms = clock_mono_ms();

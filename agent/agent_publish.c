@@ -115,6 +115,8 @@ static void publish_digest(struct agent *agent)
     const struct pod *me = w->me == NO_POD ? NULL : &w->pods[w->me];
     struct digest digest = {
         .offset = -1, .waits_ms = -1, .moves = -1, .quiet_ms = -1, .age_ms = -1};
+    if (me && !agent->hosts)
+        digest.pod = digest_pod(me->uid);
     if (!agent_gate_digest(agent, &digest) && me && me->server.seen_ms) {
         const struct server *s = &me->server;
         memcpy(digest.run_id, s->run_id, sizeof digest.run_id);

@@ -64,6 +64,8 @@ static void put_why(struct buf *out, const char *why)
 int digest_format(struct buf *out, const struct digest *digest)
 {
     (void)buf_format(out, "v=%d", DIGEST_VERSION);
+    if (digest->pod)
+        (void)buf_format(out, " pod=%016" PRIx64, digest->pod);
     put_text(out, "run", digest->run_id);
     put_text(out, "id", digest->id.hex);
     put_name(out, "role", ROLES[digest->role]);
@@ -88,6 +90,11 @@ int digest_format(struct buf *out, const struct digest *digest)
         put_why(out, digest->why);
     (void)buf_append_str(out, "\n");
     return out->failed ? E_LIMIT : 0;
+}
+
+uint64_t digest_pod(const char *uid)
+{
+    return text_hash(TEXT_HASH_SEED, uid, strlen(uid));
 }
 
 enum leaving digest_leaving(const struct digest *digest)
@@ -175,6 +182,32 @@ static bool read_link(struct span value, struct digest *d)
     return ok;
 }
 
+/* Exactly 16 lower-case hex digits, not all of them 0. */
+static bool read_hash(struct span value, uint64_t *ret_hash)
+{
+    uint64_t hash = 0;
+    if (value.len != 16)
+        return false;
+    for (size_t i = 0; i < value.len; i++) {
+        char c = value.ptr[i];
+        unsigned digit;
+        if (c >= '0' && c <= '9')
+            digit = (unsigned)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            digit = (unsigned)(c - 'a') + 10;
+        else
+            return false;
+        hash = hash << 4 | digit;
+    }
+    *ret_hash = hash;
+    return hash != 0;
+}
+
+static bool read_pod(struct span value, struct digest *d)
+{
+    return read_hash(value, &d->pod);
+}
+
 static bool read_run(struct span value, struct digest *d)
 {
     return value.len == RUN_ID_SIZE - 1 && text_is_plain(value) && TEXT_COPY(d->run_id, value);
@@ -198,27 +231,6 @@ static bool read_offset(struct span value, struct digest *d)
 static bool read_epoch(struct span value, struct digest *d)
 {
     return text_to_u64(value, UINT64_MAX, &d->epoch);
-}
-
-/* Exactly 16 lower-case hex digits, not all of them 0. */
-static bool read_hash(struct span value, uint64_t *ret_hash)
-{
-    uint64_t hash = 0;
-    if (value.len != 16)
-        return false;
-    for (size_t i = 0; i < value.len; i++) {
-        char c = value.ptr[i];
-        unsigned digit;
-        if (c >= '0' && c <= '9')
-            digit = (unsigned)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            digit = (unsigned)(c - 'a') + 10;
-        else
-            return false;
-        hash = hash << 4 | digit;
-    }
-    *ret_hash = hash;
-    return hash != 0;
 }
 
 static bool read_view(struct span value, struct digest *d)
@@ -292,7 +304,7 @@ static const struct {
     {"gate", read_gate},       {"drain", read_drain},   {"quiet", read_quiet},
     {"age", read_age},         {"set", read_set},       {"rec", read_record},
     {"zone", read_zone},       {"volume", read_volume}, {"waits", read_waits},
-    {"moves", read_moves},
+    {"moves", read_moves},     {"pod", read_pod},
 };
 
 static int read_field(struct span word, struct digest *d, uint32_t *seen, struct err *err)

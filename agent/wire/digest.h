@@ -41,6 +41,7 @@ enum digest_drain {
 };
 
 struct digest {
+    uint64_t pod;             /* digest_pod() of the pod that it speaks for; 0 = not told */
     char run_id[RUN_ID_SIZE]; /* "" = unknown */
     struct node_id id;        /* of a server at the gate: its nodes.conf's; "" = unknown or none */
     enum digest_role role;
@@ -70,6 +71,9 @@ struct digest {
 
 /* Appends the line with its newline. 0, or E_LIMIT past the buffer's ceiling. */
 int digest_format(struct buf *out, const struct digest *digest);
+
+/* By which an agent is known for that of the pod it was asked as: metadata.uid, in short. */
+uint64_t digest_pod(const char *uid);
 
 /* What it says of a server at the agent's gate. */
 struct gate_word digest_gate_word(const struct digest *digest);

@@ -19,6 +19,7 @@ static const struct digest UNKNOWN = {.offset = -1, .moves = -1, .quiet_ms = -1,
 static struct digest full_digest(void)
 {
     struct digest d = {
+        .pod = UINT64_C(0x00000000000000fe),
         .role = DIGEST_REPLICA,
         .link_up = true,
         .offset = 4096,
@@ -52,7 +53,8 @@ static void test_format_is_one_line_of_pairs(void **state)
     buf_init(&out, DIGEST_TEXT_MAX);
     assert_int_equal(digest_format(&out, &d), 0);
     assert_string_equal(buf_str(&out),
-                        "v=1 run=" RUN " id=" ID " role=replica primary=" PRIMARY
+                        "v=1 pod=00000000000000fe run=" RUN " id=" ID
+                        " role=replica primary=" PRIMARY
                         " link=up offset=4096 epoch=7 view=00c0ffee00c0ffee open=2 gate=open"
                         " drain=none quiet=12345 age=80 moves=7\n");
 }
@@ -68,6 +70,7 @@ static void test_what_is_unknown_is_left_out(void **state)
 
 static void assert_digest_equal(const struct digest *a, const struct digest *b)
 {
+    assert_true(a->pod == b->pod);
     assert_string_equal(a->run_id, b->run_id);
     assert_string_equal(a->id.hex, b->id.hex);
     assert_string_equal(a->primary.hex, b->primary.hex);
@@ -166,6 +169,13 @@ static void test_a_held_server_says_why(void **state)
     assert_int_equal(parse("v=1 why=a\tb\n", &read, &err), E_PROTO);
 }
 
+static void test_a_pod_is_told_from_another_one_at_its_address(void **state)
+{
+    (void)state;
+    assert_true(digest_pod("6f1c9a52-0001") == digest_pod("6f1c9a52-0001"));
+    assert_true(digest_pod("6f1c9a52-0001") != digest_pod("6f1c9a52-0002"));
+}
+
 static void test_a_host_tells_its_list_and_its_record(void **state)
 {
     (void)state;
@@ -189,7 +199,7 @@ static void test_a_host_tells_its_list_and_its_record(void **state)
     assert_int_equal(read.record, 0);
     static const char *const malformed[] = {
         "rec=formed", "rec=formed.0.00000000000000ab", "rec=formed.1", "rec=formed.1.ab",
-        "set=1",      "set=0000000000000000",          "zone="};
+        "set=1",      "set=0000000000000000",          "zone=",        "pod=fe"};
     for (size_t i = 0; i < ARRAY_LEN(malformed); i++) {
         char line[80];
         text_format(line, sizeof line, "v=1 %s\n", malformed[i]);
@@ -214,6 +224,7 @@ static void test_the_longest_digest_of_a_host_fits(void **state)
     (void)state;
     struct digest d = full_digest();
     d.offset = d.quiet_ms = d.age_ms = d.generation = INT64_MAX;
+    d.pod = 0; /* no pod */
     d.moves = -1;
     d.epoch = d.view_hash = d.set = d.record = UINT64_MAX;
     d.record_state = RECORD_FORMING;
@@ -331,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_round_trip_of_every_state),
         cmocka_unit_test(test_the_longest_digest_fits),
         cmocka_unit_test(test_a_held_server_says_why),
+        cmocka_unit_test(test_a_pod_is_told_from_another_one_at_its_address),
         cmocka_unit_test(test_a_host_tells_its_list_and_its_record),
         cmocka_unit_test(test_a_drain_is_told),
         cmocka_unit_test(test_the_longest_digest_of_a_host_fits),
