@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/copies.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define NONE SIZE_MAX
@@ -49,6 +50,7 @@ static void count_shared(const struct copies *c, unsigned shard, struct copies_c
 
 static unsigned sum_squares_least(size_t units, size_t over)
 {
+    assert(over > 0);
     size_t low = units / over;
     size_t extra = units % over;
     return (unsigned)(extra * (low + 1) * (low + 1) + (over - extra) * low * low);

@@ -153,6 +153,7 @@ static void test_a_copy_that_is_not_made_is_no_move(void **state)
     place_note(&watch, &world, &plan);
     assert_int_equal(watch.fruitless, 0);
     assert_int_equal(place_interval_ms(&watch, 5000), 5000);
+    pod->server.view = NULL;
 }
 
 /* The rest of a change waits for no interval, once what was done of it is done; but there is an end. */
