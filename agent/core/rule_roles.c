@@ -40,16 +40,23 @@ static bool roles_is_untold(const struct planner *p, const struct node_id *id)
            facts_pod_of(p->facts, id) == NO_POD;
 }
 
-/* Whom it follows, by whoever knew it before it was away; NULL if nobody did. */
-static const struct node_id *roles_followed(const struct planner *p, const struct node_id *id)
+/*
+ * The primary of whom it follows, by whoever knew that before it was away: it may have become a replica
+ * since. NULL if nobody did, or none is.
+ */
+static const struct view_node *roles_followed(const struct planner *p, const struct node_id *id)
 {
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
         const struct view_node *n = planner_belongs(p, i) && world_view_fresh(p->world, pod)
                                         ? view_find(pod->server.view, id)
                                         : NULL;
-        if (n && n->flags & NODE_REPLICA && node_id_is_set(&n->primary))
-            return &n->primary;
+        const struct view_node *primary =
+            n && n->flags & NODE_REPLICA ? view_find(p->facts->reference, &n->primary) : NULL;
+        if (primary && primary->flags & NODE_REPLICA)
+            primary = roles_end_of_chain(p->facts->reference, &primary->id);
+        if (primary)
+            return primary;
     }
     return NULL;
 }
@@ -64,11 +71,11 @@ static unsigned *roles_unseen(const struct planner *p)
     const struct record *record = p->world->record;
     unsigned *unseen = ARENA_NEW(p->arena, unsigned, f->shard_count);
     for (size_t i = 0; i < record->member_count; i++) {
-        const struct node_id *primary = roles_is_untold(p, &record->members[i].id)
-                                            ? roles_followed(p, &record->members[i].id)
-                                            : NULL;
+        const struct view_node *primary = roles_is_untold(p, &record->members[i].id)
+                                              ? roles_followed(p, &record->members[i].id)
+                                              : NULL;
         for (size_t s = 0; primary && s < f->shard_count; s++)
-            unseen[s] += node_id_eq(primary, &f->shards[s].primary);
+            unseen[s] += node_id_eq(&primary->id, &f->shards[s].primary);
     }
     for (size_t i = 0; i < p->world->pod_count; i++) {
         const struct pod *pod = &p->world->pods[i];
@@ -237,8 +244,14 @@ enum rule_verdict rule_replicate(struct planner *p)
 /*
  * A replica keeps asking the address that it was given: when gossip corrects its primary's address
  * before the primary's own PING does, Redis 7.0 does not re-point the replication (FACTS 2). The
- * same REPLICATE again does.
+ * same REPLICATE again does. INFO tells whom it asks and CLUSTER NODES whom it follows: of two moments they
+ * may be of two primaries, when it was just told to follow another one.
  */
+static bool follow_is_settled(const struct server *s)
+{
+    return s->beat_ms <= s->view_ms && !s->view_outdated;
+}
+
 enum rule_verdict rule_follow(struct planner *p)
 {
     const struct world *w = p->world;
@@ -247,7 +260,7 @@ enum rule_verdict rule_follow(struct planner *p)
     for (size_t i = 0; i < w->pod_count; i++) {
         const struct server *s = &w->pods[i].server;
         if (!planner_belongs(p, i) || !world_view_fresh(w, &w->pods[i]) || s->primary ||
-            s->link_up || !s->primary_ip[0])
+            s->link_up || !s->primary_ip[0] || !follow_is_settled(s))
             continue;
         size_t primary = facts_pod_of(p->facts, &s->view->myself->primary);
         if (primary == NO_POD || !planner_belongs(p, primary) ||
