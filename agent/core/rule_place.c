@@ -17,6 +17,15 @@
 #include "core/rules.h"
 
 /* What stands against any move just now; NULL if nothing does. */
+/* Somebody's zone is known; one that is not may be the same. */
+static bool place_knows_zones(const struct world *w)
+{
+    for (size_t i = 0; i < w->pod_count; i++)
+        if (w->pods[i].zone[0])
+            return true;
+    return false;
+}
+
 static const char *place_pod_obstacle(struct planner *p, size_t at)
 {
     const struct world *w = p->world;
@@ -38,6 +47,8 @@ static const char *place_pod_obstacle(struct planner *p, size_t at)
         why = "has a silent agent";
     else if (pod->zone_pending)
         why = "is in a zone that is not known yet";
+    else if (!pod->zone[0] && place_knows_zones(w))
+        why = "is in a zone that is not known, as those of others are";
     else if (s->slot_jobs)
         why = "moves slots";
     else if (!s->primary && !s->link_up)
@@ -178,7 +189,8 @@ static bool place_find(struct planner *p, struct place_found *ret_found)
     }
     if (!place_gather(p, &places, &roles))
         return false;
-    arrange_plan(places, roles, w->pod_count, (unsigned)f->shard_count, true, p->arena, &a);
+    arrange_plan(places, roles, w->pod_count, (unsigned)f->shard_count, w->arbiter == ARBITER_LEASE,
+                 p->arena, &a);
     const struct arrange_move none = {NO_POD, 0, true, false};
     const struct arrange_move *first = a.move_count ? a.moves : &none;
     *ret_found = (struct place_found){

@@ -65,9 +65,13 @@ static struct verdict judge_shard(const struct judge *j, const struct domain *do
     }
     const struct pod *primary = &j->world->pods[shard->primary_pod];
     size_t in_sync = 0;
+    size_t kept_out = 0; /* of elections: in sync, and yet nobody who takes over */
     for (size_t i = 0; i < shard->replica_count; i++) {
         size_t pod = shard->replica_pods[i];
         if (roster_in_sync(j->world, j->facts, j->roster, pod) != HELD_YES)
+            continue;
+        kept_out += j->world->pods[pod].server.no_failover == 1;
+        if (j->world->pods[pod].server.no_failover == 1)
             continue;
         if (!domain_shares(domain, primary, &j->world->pods[pod]))
             return (struct verdict){HELD_YES, ""};
@@ -76,8 +80,9 @@ static struct verdict judge_shard(const struct judge *j, const struct domain *do
     if (!j->roster->complete)
         return (struct verdict){HELD_UNKNOWN, "this agent does not ask every server"};
     if (in_sync == 0)
-        return (struct verdict){
-            HELD_NO, arena_format(j->arena, "%s has no replica in sync", shard_name(j, shard))};
+        return (struct verdict){HELD_NO, arena_format(j->arena, "%s has no replica in sync%s",
+                                                      shard_name(j, shard),
+                                                      kept_out ? " that may be elected" : "")};
     return (struct verdict){HELD_NO,
                             arena_format(j->arena, "%s has all its copies in sync %s %s",
                                          shard_name(j, shard), domain->in, domain->of(primary))};
@@ -146,6 +151,15 @@ static struct verdict judge_domain(const struct judge *j, const struct domain *d
     return result.held == HELD_YES ? judge_votes(j, domain) : result;
 }
 
+/* A zone that is not known may be any of those that are; NULL if there is none. */
+static const struct pod *find_without_zone(const struct world *world)
+{
+    for (size_t i = 0; i < world->pod_count; i++)
+        if (world->pods[i].node[0] && !world->pods[i].zone[0])
+            return &world->pods[i];
+    return NULL;
+}
+
 static unsigned count_zones(const struct judge *j)
 {
     struct index zones;
@@ -169,6 +183,10 @@ void survival_judge(const struct world *world, const struct facts *facts,
     struct verdict zone = {HELD_NOT_APPLICABLE, "no zone is known"};
     if (zones)
         zone = judge_domain(&j, &DOMAIN_ZONE);
+    const struct pod *lacks = find_without_zone(world);
+    if (zone.held == HELD_YES && lacks)
+        zone = (struct verdict){HELD_UNKNOWN,
+                                arena_format(arena, "the zone of %s is not known", lacks->name)};
     const char *weakest = "";
     if (node.held == HELD_NO)
         weakest = node.why;

@@ -242,7 +242,7 @@ static void zones_take_node(struct kube_zones *zones, struct zones_node *node, s
     arena_init(&arena, ZONES_NODE_ARENA_MAX);
     if (kube_object_parse(body, KUBE_NODE, &arena, &object, NULL) == 0) {
         memcpy(node->zone, object.node.zone, sizeof node->zone);
-        node->known = true;
+        node->known = node->zone[0]; /* its label may come later than the node */
         zones->on_change(zones->ctx);
     }
     arena_deinit(&arena);

@@ -596,6 +596,29 @@ static void test_unknown_places_are_not_shared(void **state)
     assert_int_equal(s->check, CHECK_HEALTHY);
 }
 
+static void test_a_zone_that_is_not_known_may_be_any_of_the_others(void **state)
+{
+    struct fixture *f = *state;
+    struct world_build *b = world_build_formed(&f->arena, 3, 6);
+    b->pods[4].zone[0] = '\0';
+    const struct status *s = look(f, b);
+    assert_int_equal(s->survives_node, HELD_YES);
+    assert_int_equal(s->survives_zone, HELD_UNKNOWN);
+    assert_promise(s, PROMISE_ZONE_LOSS, HELD_UNKNOWN, "the zone of muster-4 is not known");
+}
+
+/* As an agent leaves its server until that is in sync, and one that died before that for ever. */
+static void test_who_is_kept_out_of_elections_saves_no_shard(void **state)
+{
+    struct fixture *f = *state;
+    struct world_build *b = world_build_formed(&f->arena, 3, 6);
+    b->pods[4].server.no_failover = 1;
+    const struct status *s = look(f, b);
+    assert_int_equal(s->survives_node, HELD_NO);
+    assert_string_equal(s->weakest,
+                        "shard 10923-16383 (muster-2) has no replica in sync that may be elected");
+}
+
 static void test_one_zone_is_no_broken_promise(void **state)
 {
     struct fixture *f = *state;
@@ -752,6 +775,8 @@ int main(void)
         TEST(test_half_of_the_primaries_on_one_node_is_too_many),
         TEST(test_one_or_two_primaries_survive_no_loss),
         TEST(test_unknown_places_are_not_shared),
+        TEST(test_a_zone_that_is_not_known_may_be_any_of_the_others),
+        TEST(test_who_is_kept_out_of_elections_saves_no_shard),
         TEST(test_one_zone_is_no_broken_promise),
         TEST(test_a_follower_knows_slots_but_not_survival),
         TEST(test_without_record_addresses_tell_who_is_who),
