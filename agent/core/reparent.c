@@ -32,7 +32,7 @@ static bool is_spare(const struct world *w, const struct pod *replica, const str
 {
     const struct server *s = &replica->server;
     return answers(w, replica) && follows(s, primary) && is_online(&primary->server, replica) &&
-           primary->server.offset - s->offset <= FAILOVER_LAG_MAX && s->no_failover == 0 &&
+           primary->server.offset - s->offset <= FAILOVER_LAG_NONE && s->no_failover == 0 &&
            !failover_leaves(w, replica);
 }
 
