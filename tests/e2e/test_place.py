@@ -65,7 +65,6 @@ class Place(Outage):
             self.missed(gone, witness)
             call(KUBECTL, "uncordon", node)
             piled = self.held()
-            self.assertEqual(sorted(piled.values()), [1, 2], "whole again, and nothing moved yet")
             whole = time.time()
             wait_until(self.is_spread, SPREAD_MAX, "spread again")
             spread = time.time()

@@ -63,7 +63,8 @@ class Place(DrainTestCase):
             self.assertLess(min(self.apart(cluster)), 3)
             ordered = self.replicated(cluster)
             print(f"\n{server}: {self.parted(cluster, 'crossed by hand')}", end="")
-            self.assertEqual(self.replicated(cluster), ordered + 2)
+            # two are needed; one that a busy machine delays is not sent, and planned again
+            self.assertIn(self.replicated(cluster) - ordered, (2, 3, 4))
             self.whole(lab)
             print(f"; {self.spread(cluster, 'parted')}", end="")
             self.still(cluster)
@@ -160,12 +161,15 @@ class Place(DrainTestCase):
         return (f"{what}: primaries by node {before}, now {self.held(cluster)} after "
                 f"{time.monotonic() - began:.1f} s and {orders(cluster.lab) - ordered} orders")
 
+    def ordered(self, cluster: Cluster) -> tuple[int, int]:
+        return orders(cluster.lab), self.replicated(cluster)
+
     def still(self, cluster: Cluster) -> None:
         """No order where nothing happens: a role that Redis moved by itself begins the time anew."""
         for again in (True, True, False):
-            ordered, roles = orders(cluster.lab), sorted(cluster.masters())
+            ordered, roles = self.ordered(cluster), sorted(cluster.masters())
             time.sleep(STILL_SECONDS)
-            if orders(cluster.lab) == ordered:
+            if self.ordered(cluster) == ordered:
                 return
             self.assertTrue(again and sorted(cluster.masters()) != roles, "an order for nothing")
 
