@@ -319,6 +319,12 @@ bool failover_leaves(const struct world *w, const struct pod *pod)
     return pod->terminating || pod->told.leaving != LEAVING_NO || (me && w->drain.since_ms);
 }
 
+bool failover_is_mute(const struct world *world, const struct pod *pod)
+{
+    return world->arbiter == ARBITER_LEASE && world_api_fresh(world) &&
+           pod->agent == AGENT_SILENT && world->now_ms - pod->agent_seen_ms > ACTION_FAILOVER_MS;
+}
+
 /* Rule 4, of the pods: nobody says that it goes. */
 static bool ask_goes_not(const struct question *q)
 {

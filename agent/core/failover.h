@@ -98,6 +98,12 @@ int64_t failover_wait_ms(const struct world *world, const struct facts *facts, s
 bool failover_may_replace(const struct world *world, const struct facts *facts, size_t candidate,
                           size_t dead, bool by_vote, char ret_why[FAILOVER_WHY_SIZE]);
 
+/*
+ * The agent beside has been silent for longer than an order of its could still be under way, and the API
+ * would tell if the pod were to stop: the leader orders for it (DESIGN 4). Never without Kubernetes.
+ */
+bool failover_is_mute(const struct world *world, const struct pod *pod);
+
 /* It is about to stop, by the API's word, its agent's, or ours. */
 bool failover_leaves(const struct world *world, const struct pod *pod);
 

@@ -71,12 +71,12 @@ static const char *heir_obstacle(const struct world *w, const struct pod *heir)
     return NULL;
 }
 
-/* An agent that is silent cannot say that its server stays. */
+/* An agent that fell silent cannot say that its server stays; one that is mute orders nothing. */
 static const struct pod *silent_in(const struct world *w, const struct shard *shard)
 {
     for (size_t r = 0; r <= shard->replica_count; r++) {
         size_t at = r ? shard->replica_pods[r - 1] : shard->primary_pod;
-        if (at != w->me && w->pods[at].agent == AGENT_SILENT)
+        if (at != w->me && w->pods[at].agent == AGENT_SILENT && !failover_is_mute(w, &w->pods[at]))
             return &w->pods[at];
     }
     return NULL;
@@ -110,8 +110,9 @@ static bool ask_shard(const struct question *q, const struct shard *shard, const
         answer(q, HANDOVER_REFUSED, "%s is stopping: ask again when its pod is back", leaves->name);
     else if (silent)
         answer(q, HANDOVER_REFUSED,
-               "the agent of %s is silent and cannot say whether its server stays: see to it first",
-               silent->name);
+               "the agent of %s is silent and cannot say whether its server stays: %s",
+               silent->name,
+               w->arbiter == ARBITER_LEASE ? "ask again in a moment" : "see to it first");
     else if (why)
         answer(q, HANDOVER_REFUSED, "%s %s", heir->name, why);
     return !leaves && !silent && !why;

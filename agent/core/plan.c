@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "core/failover.h"
 #include "core/pause.h"
 #include "core/place.h"
 #include "core/rules.h"
@@ -191,8 +192,9 @@ const char *planner_unheard(struct planner *p, const struct shard *shard, const 
         count += planner_put_pods(other, pods + count);
     for (size_t i = 0; i < count; i++) {
         const struct pod *pod = &w->pods[pods[i]];
-        if (pods[i] != w->me && (!since_ms || pod->told.heard_ms < since_ms ||
-                                 w->now_ms - pod->told.heard_ms > PLACE_WORD_MS))
+        bool heard = since_ms && pod->told.heard_ms >= since_ms &&
+                     w->now_ms - pod->told.heard_ms <= PLACE_WORD_MS;
+        if (pods[i] != w->me && !heard && !failover_is_mute(w, pod))
             why = why ? why : arena_format(p->arena, "%s is asked whether it stays", pod->name);
     }
     p->plan->stay.pods = pods;

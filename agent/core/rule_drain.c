@@ -50,13 +50,6 @@ enum rule_verdict rule_drain(struct planner *p)
     return RULE_PASS;
 }
 
-/* Its own agent cannot have ordered anything that is still under way, and will not. */
-static bool drain_is_orphaned(const struct world *w, const struct pod *pod)
-{
-    return pod->terminating && pod->agent == AGENT_SILENT &&
-           w->now_ms - pod->agent_seen_ms > ACTION_FAILOVER_MS;
-}
-
 /*
  * Whether it stops, and when, is its hook's to say: what can be done is done now. `before`: whose slots
  * are handed over in this moment, NULL = nobody's. Returns whose are then.
@@ -96,8 +89,8 @@ enum rule_verdict rule_drain_silent(struct planner *p)
     const struct pod *handed = NULL;
     for (size_t s = 0; s < p->facts->shard_count; s++) {
         size_t at = p->facts->shards[s].primary_pod;
-        if (at == NO_POD || at == w->me || !drain_is_orphaned(w, &w->pods[at]) ||
-            !world_view_fresh(w, &w->pods[at]))
+        if (at == NO_POD || at == w->me || !w->pods[at].terminating ||
+            !failover_is_mute(w, &w->pods[at]) || !world_view_fresh(w, &w->pods[at]))
             continue;
         handed = drain_orphan(p, &p->facts->shards[s], handed);
     }

@@ -61,7 +61,7 @@ struct action planner_failover(const struct planner *p, const struct pod *from, 
 /*
  * An agent orders hand-overs for its own server as soon as that is to stop, which nobody else may know
  * yet: each of the shard's, and of the other one's (NULL = none), must have been asked since `since_ms` (0 = not yet), and have said a moment
- * ago that it stays. NULL if so, else who is asked. The plan says that they are.
+ * ago that it stays, unless it is mute (core/failover.h). NULL if so, else who is asked. The plan says that they are.
  */
 const char *planner_unheard(struct planner *p, const struct shard *shard, const struct shard *other,
                             int64_t since_ms);

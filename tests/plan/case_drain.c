@@ -91,7 +91,9 @@ void case_drain_pod(struct pod *pod, int64_t now_ms, struct span words)
     case_copy(words, "agent", word, sizeof word);
     if (word[0]) {
         pod->agent = AGENT_SILENT;
-        pod->agent_seen_ms = now_ms - 7000;
+        int64_t seen_ms = 7000;
+        (void)case_number(words, "seen", &seen_ms);
+        pod->agent_seen_ms = now_ms - seen_ms;
     }
     (void)case_number(words, "grace", &pod->grace_ms);
     pod->updated = !case_word(words, "outdated");

@@ -5,7 +5,7 @@
  *     drain since=200 [epoch=1 slots=5461 handed=50] [tells=50] [told]    preStop asks for so many ms
  *     watched 120000                                           all servers were seen for so long
  *     past muster-3 [first=4000] [attempt=4000] [voted=4000]   what was seen of one, and how long ago
- *     pod muster-3 [agent=silent] [leaving=asked|goes] [unheard] [heard=0] [grace=30000] [outdated]
+ *     pod muster-3 [agent=silent [seen=7000]] [leaving=asked|goes] [unheard] [heard=0] [grace=30000] [outdated]
  * and of placement:
  *     place enforce|warn [interval=600000] [moved=3600000] [quiet=3600000] [wanted=200] [hurry=200] [fruitless=0]
  *                       how long ago each; wanted, hurry: 0 = never

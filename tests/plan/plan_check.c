@@ -161,6 +161,8 @@ static bool check_is_known(const struct world *world, const struct action *a,
 static bool check_is_heard(const struct world *world, const struct pod *pod, int64_t wanted_ms)
 {
     return pod == &world->pods[world->me] || world->guards_off & GUARD_PLACE ||
+           (pod->agent == AGENT_SILENT && world->arbiter == ARBITER_LEASE &&
+            world->now_ms - pod->agent_seen_ms > ACTION_FAILOVER_MS) ||
            (wanted_ms && pod->told.heard_ms >= wanted_ms &&
             world->now_ms - pod->told.heard_ms <= PLACE_WORD_MS);
 }
