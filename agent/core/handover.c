@@ -38,18 +38,33 @@ static const struct shard *shard_of(const struct facts *facts, size_t pod, bool 
     return NULL;
 }
 
+/* By its agent's word, or ours. Who neither answers nor was heard for long has stopped. */
+static bool is_stopping(const struct world *w, const struct pod *pod)
+{
+    bool heard =
+        world_server_fresh(w, pod) || w->now_ms - pod->told.heard_ms <= WORLD_TOLD_FRESH_MS;
+    bool me = w->me != NO_POD && pod == &w->pods[w->me];
+    return (pod->told.leaving != LEAVING_NO && heard) || (me && w->drain.since_ms);
+}
+
 /*
- * Whoever is about to stop, anywhere: its agent may order a hand-over at any moment. Who neither answers
- * nor was heard for long has stopped, though its pod may be there for ever.
+ * Deleted, and nobody has begun to stop it: where no kubelet lives its pod stays so for ever, and its
+ * server serves on. To be sure its agent must have said so a while after the order.
  */
+static bool is_left_alone(const struct world *w, const struct pod *pod)
+{
+    bool me = w->me != NO_POD && pod == &w->pods[w->me];
+    int64_t said_ms = me ? w->now_ms : pod->told.heard_ms;
+    return failover_is_mute(w, pod) || said_ms - w->handover.asked_ms >= HANDOVER_STOP_MS;
+}
+
+/* Whoever is about to stop, anywhere: its agent may order a hand-over at any moment. */
 static const struct pod *stopping(const struct world *w)
 {
     for (size_t i = 0; i < w->pod_count; i++) {
         const struct pod *pod = &w->pods[i];
-        bool answers = world_server_fresh(w, pod);
-        bool heard = answers || w->now_ms - pod->told.heard_ms <= WORLD_TOLD_FRESH_MS;
-        if ((pod->terminating && answers) || (pod->told.leaving != LEAVING_NO && heard) ||
-            (i == w->me && w->drain.since_ms))
+        bool deleted = pod->terminating && world_server_fresh(w, pod);
+        if (is_stopping(w, pod) || (deleted && !is_left_alone(w, pod)))
             return pod;
     }
     return NULL;
@@ -99,15 +114,18 @@ static const struct shard *unserved(const struct question *q)
     return NULL;
 }
 
-/* What does not pass by itself in a moment. */
+/* What does not pass by itself in a moment, and who may stop. */
 static bool ask_shard(const struct question *q, const struct shard *shard, const struct pod *heir)
 {
     const struct world *w = q->world;
     const struct pod *leaves = stopping(w);
     const struct pod *silent = silent_in(w, shard);
     const char *why = heir_obstacle(w, heir);
-    if (leaves)
+    if (leaves && is_stopping(w, leaves))
         answer(q, HANDOVER_REFUSED, "%s is stopping: ask again when its pod is back", leaves->name);
+    else if (leaves)
+        answer(q, HANDOVER_UNSURE, "%s is deleted, and its agent has not said yet that it stays",
+               leaves->name);
     else if (silent)
         answer(q, HANDOVER_REFUSED,
                "the agent of %s is silent and cannot say whether its server stays: %s",

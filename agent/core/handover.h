@@ -4,7 +4,8 @@
  * that leads hears of it, and its planner looks at it in each turn until it is sent or refused:
  *
  *   the six rules of core/failover.h;
- *   no server of the cluster is about to stop: a drain orders hand-overs by itself;
+ *   no server of the cluster is about to stop: a drain orders hand-overs by itself. A pod that is deleted
+ *   and not stopped by anybody, as on a node without a kubelet, does not count;
  *   every shard's primary answers: where one is lost, its heir needs the same votes;
  *   the shard's own agents were asked since, and said a moment ago that their servers stay;
  *   the replica is ready, takes part in elections, and its pod is not about to be made anew: else it
@@ -25,6 +26,8 @@
 
 /* So long a first look may need until all that must be known was asked for. */
 #define HANDOVER_LOOK_MS 1500
+/* So long preStop is waited for in a pod that is deleted: less, so that its agent can say so in time. */
+#define HANDOVER_STOP_MS 700
 /* Longer than that an accepted order does not wait: the person sees what stands against it. */
 #define HANDOVER_WORD_MS 10000
 /* By then a hand-over that was sent is won and seen, or is not. */

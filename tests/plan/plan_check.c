@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "core/handover.h"
 #include "core/pause.h"
 #include "core/place.h"
 
@@ -167,6 +168,14 @@ static bool check_is_heard(const struct world *world, const struct pod *pod, int
             world->now_ms - pod->told.heard_ms <= PLACE_WORD_MS);
 }
 
+/* A pod that is deleted, unless its agent has said a while later that nobody stops it, or cannot. */
+static bool check_is_stopped(const struct world *world, const struct pod *pod)
+{
+    int64_t said_ms = pod == &world->pods[world->me] ? world->now_ms : pod->told.heard_ms;
+    return pod->terminating && pod->agent != AGENT_SILENT &&
+           said_ms - world->handover.asked_ms < HANDOVER_STOP_MS;
+}
+
 /* By placement, or a person's word: nobody stops, so that no other agent orders anything. */
 static bool check_is_calm(const struct world *world, const struct pod *primary,
                           const struct pod *heir, const struct action *a)
@@ -178,7 +187,8 @@ static bool check_is_calm(const struct world *world, const struct pod *primary,
         bool heard = world->now_ms - pod->told.heard_ms <= WORLD_TOLD_FRESH_MS;
         bool answers = world_server_fresh(world, pod);
         bool gone = a->asked_ms && !answers && (pod->told.leaving == LEAVING_NO || !heard);
-        stays &= gone || (!pod->terminating && pod->told.leaving == LEAVING_NO);
+        bool left = a->asked_ms && !check_is_stopped(world, pod);
+        stays &= gone || ((left || !pod->terminating) && pod->told.leaving == LEAVING_NO);
     }
     if (a->asked_ms && (strcmp(world->handover.pod, heir->name) != 0 || world->handover.ordered_ms))
         return false;
@@ -221,9 +231,10 @@ static const char *check_failover(const struct world *world, const struct pod *p
         return "of a primary that does not answer";
     if (a->authority == AUTHORITY_OWN && primary != &world->pods[world->me])
         return "of another pod's primary without the leader's authority";
-    if ((a->placing || a->asked_ms != 0) !=
-            (a->authority == AUTHORITY_LEADER && !primary->terminating) ||
-        (a->placing && a->asked_ms))
+    bool leaders = a->authority == AUTHORITY_LEADER;
+    bool booked = a->placing || a->asked_ms;
+    if ((booked && !leaders) || (leaders && !booked && !primary->terminating) ||
+        (a->placing && (a->asked_ms || primary->terminating)))
         return "that is booked as what it is not";
     if (a->authority == AUTHORITY_LEADER && primary->agent != AGENT_SILENT &&
         !check_is_calm(world, primary, pod, a))
