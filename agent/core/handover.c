@@ -71,18 +71,35 @@ static const struct pod *stopping(const struct world *w)
 }
 
 /* What stands against the replica itself; NULL if nothing does. */
-static const char *heir_obstacle(const struct world *w, const struct pod *heir)
+static const char *heir_obstacle(const struct pod *heir)
 {
-    bool kube = w->arbiter == ARBITER_LEASE;
-    if (kube && !heir->updated)
-        return "is not made from the StatefulSet's present template and would have to hand over "
-               "again: ask when the update is through";
     if (!heir->ready)
         return "is not ready: ask when it is";
     if (heir->server.no_failover != 0)
         return "does not take part in elections until it has its primary's data";
     if (heir->server.slot_jobs)
         return "moves slots: ask when that is done";
+    return NULL;
+}
+
+/* Its pod is about to be made anew, or would be if the update went on. */
+static bool is_outdated(const struct world *w, const struct pod *heir)
+{
+    return w->arbiter == ARBITER_LEASE && !heir->updated;
+}
+
+/* Another replica, made from the present template, that may take over now; NULL = none. */
+static const struct pod *newer_heir(const struct question *q, const struct shard *shard)
+{
+    const struct world *w = q->world;
+    char why[FAILOVER_WHY_SIZE];
+    for (size_t r = 0; r < shard->replica_count; r++) {
+        size_t at = shard->replica_pods[r];
+        const struct pod *pod = &w->pods[at];
+        if (at != q->verdict->heir && !is_outdated(w, pod) && !heir_obstacle(pod) &&
+            failover_may(w, q->facts, at, shard->primary_pod, why))
+            return pod;
+    }
     return NULL;
 }
 
@@ -120,7 +137,8 @@ static bool ask_shard(const struct question *q, const struct shard *shard, const
     const struct world *w = q->world;
     const struct pod *leaves = stopping(w);
     const struct pod *silent = silent_in(w, shard);
-    const char *why = heir_obstacle(w, heir);
+    const char *why = heir_obstacle(heir);
+    const struct pod *newer = is_outdated(w, heir) ? newer_heir(q, shard) : NULL;
     if (leaves && is_stopping(w, leaves))
         answer(q, HANDOVER_REFUSED, "%s is stopping: ask again when its pod is back", leaves->name);
     else if (leaves)
@@ -133,7 +151,11 @@ static bool ask_shard(const struct question *q, const struct shard *shard, const
                w->arbiter == ARBITER_LEASE ? "ask again in a moment" : "see to it first");
     else if (why)
         answer(q, HANDOVER_REFUSED, "%s %s", heir->name, why);
-    return !leaves && !silent && !why;
+    else if (newer)
+        answer(q, HANDOVER_REFUSED,
+               "%s is not made from the StatefulSet's present template, and %s is: take that one",
+               heir->name, newer->name);
+    return !leaves && !silent && !why && !newer;
 }
 
 /* And what the servers say now. */
@@ -158,8 +180,11 @@ static void ask_servers(const struct question *q, const struct shard *shard)
     else if (failover_wait_ms(w, q->facts, from, FAILOVER_TURN_MS, true, &other))
         answer(q, HANDOVER_UNSURE, "the slots of %s are just being handed over", other->name);
     else
-        answer(q, HANDOVER_MAY, "%s is to take the %u slots of %s over", w->pods[heir].name,
-               shard->slot_count, w->pods[from].name);
+        answer(q, HANDOVER_MAY, "%s is to take the %u slots of %s over%s", w->pods[heir].name,
+               shard->slot_count, w->pods[from].name,
+               is_outdated(w, &w->pods[heir])
+                   ? " (it is of an old template, and hands over again when its pod is made anew)"
+                   : "");
 }
 
 /* What was sent is not judged again, but looked for. */

@@ -8,8 +8,9 @@
  *   and not stopped by anybody, as on a node without a kubelet, does not count;
  *   every shard's primary answers: where one is lost, its heir needs the same votes;
  *   the shard's own agents were asked since, and said a moment ago that their servers stay;
- *   the replica is ready, takes part in elections, and its pod is not about to be made anew: else it
- *   would have to hand over again while its voters pause.
+ *   the replica is ready, takes part in elections, and no other one is fit that would not have to hand over
+ *   again when its pod is made anew. With none it goes, and the answer says so: an update may stand still
+ *   for ever, or be what the person wants to go back from.
  *
  * What only needs a moment (views, votes of others) is waited for; all else is refused in words. It is
  * sent once. What came of it is remembered by this agent only: another one that leads has no order.
