@@ -114,9 +114,26 @@ static const struct pod *silent_in(const struct world *w, const struct shard *sh
     return NULL;
 }
 
+/* A replica of the shard lives, as far as is known, and was not told to wait for its primary's data. */
+static bool may_elect(const struct question *q, const struct shard *shard)
+{
+    const struct view *view = q->facts->reference;
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct view_node *n = &view->nodes[i];
+        size_t at = facts_pod_of(q->facts, &n->id);
+        if (!node_id_eq(&n->primary, &shard->primary))
+            continue;
+        if (at == NO_POD ? !(n->flags & (NODE_FAIL | NODE_PFAIL | NODE_NOADDR))
+                         : q->world->pods[at].server.no_failover != 1)
+            return true;
+    }
+    return false;
+}
+
 /*
  * Its heir needs the votes of the same servers, and a voter votes once in an epoch. NULL if every shard's
- * primary answers and nobody holds it for failed; else of which shard that is not so.
+ * primary answers and nobody holds it for failed, or nobody is left who could be elected; else of which
+ * shard that is not so.
  */
 static const struct shard *unserved(const struct question *q)
 {
@@ -124,8 +141,9 @@ static const struct shard *unserved(const struct question *q)
     for (size_t s = 0; s < f->shard_count; s++) {
         const struct shard *shard = &f->shards[s];
         const struct view_node *n = view_find(f->reference, &shard->primary);
-        if (shard->primary_pod == NO_POD || !f->belongs[shard->primary_pod] ||
-            (n && n->flags & (NODE_FAIL | NODE_PFAIL)))
+        bool away = shard->primary_pod == NO_POD || !f->belongs[shard->primary_pod] ||
+                    (n && n->flags & (NODE_FAIL | NODE_PFAIL));
+        if (away && may_elect(q, shard))
             return shard;
     }
     return NULL;

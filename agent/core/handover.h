@@ -6,7 +6,7 @@
  *   the six rules of core/failover.h;
  *   no server of the cluster is about to stop: a drain orders hand-overs by itself. A pod that is deleted
  *   and not stopped by anybody, as on a node without a kubelet, does not count;
- *   every shard's primary answers: where one is lost, its heir needs the same votes;
+ *   every shard's primary answers, or it has no heir left: one that is elected needs the same votes;
  *   the shard's own agents were asked since, and said a moment ago that their servers stay;
  *   the replica is ready, takes part in elections, and no other one is fit that would not have to hand over
  *   again when its pod is made anew. With none it goes, and the answer says so: an update may stand still
