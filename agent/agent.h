@@ -179,7 +179,7 @@ void agent_follow_pods(struct agent *agent);
 
 /* agent_act.c */
 void agent_execute(struct agent *agent);
-bool agent_may_send(void *ctx, const struct action *action);
+bool agent_may_send(void *ctx, const struct action *action, const char **ret_why);
 void agent_on_outcome(void *ctx, const struct action *action, const char *pod_uid,
                       enum outcome outcome, const char *why);
 

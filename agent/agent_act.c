@@ -10,15 +10,20 @@
 #include "core/reparent.h"
 #include "io/clock.h"
 
-bool agent_may_send(void *ctx, const struct action *action)
+bool agent_may_send(void *ctx, const struct action *action, const char **ret_why)
 {
     struct agent *agent = ctx;
+    *ret_why = "it was ordered already, or others may act by now";
     if (action->authority != AUTHORITY_LEADER)
         return agent_may_replace(agent, action);
-    bool leads = agent->hosts ? agent_hosts_may_send(agent) : lease_client_may_act(agent->lease);
-    if (leads && action->placing && action->kind != ACTION_FAILOVER)
+    *ret_why = "this agent is not surely the leader any more";
+    if (!(agent->hosts ? agent_hosts_may_send(agent) : lease_client_may_act(agent->lease)))
+        return false;
+    *ret_why = "the replica may be needed where it is";
+    if (action->placing && action->kind != ACTION_FAILOVER)
         return reparent_may_send(&agent->world, action);
-    return leads && (!action->asked_ms || agent_may_order(agent, action));
+    *ret_why = "it was given up, or sent already";
+    return !action->asked_ms || agent_may_order(agent, action);
 }
 
 void agent_execute(struct agent *agent)

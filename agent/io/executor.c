@@ -14,8 +14,6 @@
 #include "io/record_copy.h"
 
 #define EXECUTOR_RECORD_ARENA_MAX MIB(16)
-#define LANE_FENCED "this agent is not surely the leader any more"
-#define LANE_LATE "it was ordered already, or others may act by now"
 
 /* The actions of one plan to one target, in order. */
 struct exec_lane {
@@ -202,9 +200,8 @@ static void lane_step(struct exec_lane *lane)
     const char *why = NULL;
     if (!action_still_valid(action, &lane->probe, &why))
         lane_stop(lane, OUTCOME_SUPERSEDED, why);
-    else if (!config->may_send(config->ctx, action))
-        lane_stop(lane, OUTCOME_FENCED,
-                  action->authority == AUTHORITY_LEADER ? LANE_FENCED : LANE_LATE);
+    else if (!config->may_send(config->ctx, action, &why))
+        lane_stop(lane, OUTCOME_FENCED, why);
     else
         lane_send_action(lane, action);
 }
@@ -261,9 +258,10 @@ static void lane_put_record(struct exec_lane *lane)
 {
     const struct executor_config *config = &lane->executor->config;
     const struct action *action = &lane->actions[lane->at];
+    const char *why = NULL;
     struct err err = {0};
-    if (!config->may_send(config->ctx, action)) {
-        lane_stop(lane, OUTCOME_FENCED, LANE_FENCED);
+    if (!config->may_send(config->ctx, action, &why)) {
+        lane_stop(lane, OUTCOME_FENCED, why);
         return;
     }
     int r = config->copy ? host_record_put(config->copy, action->record, lane->version,

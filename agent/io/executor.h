@@ -43,8 +43,8 @@ struct executor_config {
     struct host_record *copy;      /* then this instead; borrowed for good */
     uint64_t seed;
 
-    /* The fence, asked in the callback that sends (DESIGN 4). */
-    bool (*may_send)(void *ctx, const struct action *action);
+    /* The fence, asked in the callback that sends (DESIGN 4); false with a fixed sentence. */
+    bool (*may_send)(void *ctx, const struct action *action, const char **ret_why);
 
     /*
      * Once for each action of a plan; `pod_uid` is its target ("" for the record). `why` is a

@@ -47,10 +47,11 @@ static void stage_on_change(void *ctx)
     (void)ctx;
 }
 
-static bool stage_may_send(void *ctx, const struct action *action)
+static bool stage_may_send(void *ctx, const struct action *action, const char **ret_why)
 {
     struct stage *stage = ctx;
     (void)action;
+    *ret_why = "because";
     return stage->asked++ < stage->fence_after;
 }
 
@@ -277,6 +278,7 @@ static void test_the_fence_is_asked_before_each_send(void **state)
     run(&stage, actions, 3);
     expect(&stage, 0, ACTION_CONFIG_SET, OUTCOME_OK);
     expect(&stage, 1, ACTION_CONFIG_SET, OUTCOME_FENCED);
+    assert_string_equal(stage.notes[1].why, "because");
     expect(&stage, 2, ACTION_CONFIG_SET, OUTCOME_DROPPED);
     peers_hurry(stage.peers, NULL, 20, clock_mono_ms() + 1000);
     assert_int_equal(seen(&stage, 0)->node_timeout_ms, 700);
