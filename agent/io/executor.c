@@ -145,6 +145,13 @@ static void lane_stop(struct exec_lane *lane, enum outcome outcome, const char *
     lane_finish(lane);
 }
 
+/* What was not sent has not begun: nobody need wait for its end, as for that of an order that was. */
+static enum outcome lane_failure(const struct exec_lane *lane)
+{
+    bool may_run = lane->sent || !action_failed_quiet_ms(&lane->actions[lane->at]);
+    return may_run ? OUTCOME_FAILED : OUTCOME_DROPPED;
+}
+
 static void lane_on_replies(void *ctx, const struct reply *replies, size_t count,
                             const struct err *err);
 
@@ -156,7 +163,7 @@ static struct peer *lane_send(struct exec_lane *lane, struct peer_exchange *exch
     exchange->ctx = lane;
     if (peer && peer_send(peer, exchange, &err) == 0)
         return peer;
-    lane_stop(lane, OUTCOME_FAILED, peer ? err.msg : "no longer a target");
+    lane_stop(lane, lane_failure(lane), peer ? err.msg : "no longer a target");
     return NULL;
 }
 
@@ -226,7 +233,7 @@ static void lane_on_replies(void *ctx, const struct reply *replies, size_t count
     if (lane->done)
         return;
     if (err->code != E_OK) {
-        lane_stop(lane, OUTCOME_FAILED, err->msg);
+        lane_stop(lane, lane_failure(lane), err->msg);
         return;
     }
     if (lane->sent) {
@@ -235,7 +242,7 @@ static void lane_on_replies(void *ctx, const struct reply *replies, size_t count
     }
     struct err why = {0};
     if (probe_take(replies, count, &lane->probe, &why) < 0)
-        lane_stop(lane, OUTCOME_FAILED, why.msg);
+        lane_stop(lane, lane_failure(lane), why.msg);
     else
         lane_step(lane);
 }

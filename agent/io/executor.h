@@ -32,7 +32,8 @@ enum outcome {
     OUTCOME_FENCED,     /* may_send said no */
     OUTCOME_REFUSED,    /* by the server, which did nothing */
     OUTCOME_FAILED,     /* it may have been done all the same */
-    OUTCOME_DROPPED,    /* an earlier action to the same server ended the run: never tried */
+    OUTCOME_DROPPED, /* never sent: an earlier action to the same server ended the run, or the probe
+                           of an order failed that another server can be given at once */
 };
 
 const char *outcome_name(enum outcome outcome);

@@ -93,6 +93,16 @@ static void exec_fail(struct sim *sim, struct agent *agent, struct agent_peer *p
     exec_end(sim, agent, peer);
 }
 
+/* An order that was not sent has not begun (io/executor.c). */
+static void exec_not_sent(struct sim *sim, struct agent *agent, struct agent_peer *peer,
+                          const struct action *action)
+{
+    if (action_failed_quiet_ms(action))
+        exec_end(sim, agent, peer);
+    else
+        exec_fail(sim, agent, peer, action, false, "no answer to the probe");
+}
+
 static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *peer)
 {
     struct agent_run *run = &peer->run;
@@ -167,7 +177,7 @@ static void on_probe(struct sim *sim, const struct event *event)
     bool late = agent_clock_ms(sim, agent) - x->sent_ms > EXCHANGE_MS;
     if (!x->answered || late || !exec_reachable(sim, agent, x) ||
         sim->redis[x->host].run != x->server_run || !redis_running(sim, &sim->redis[x->host])) {
-        exec_fail(sim, agent, peer, &run->actions[run->next], false, "no answer to the probe");
+        exec_not_sent(sim, agent, peer, &run->actions[run->next]);
     } else {
         redis_probe(sim, &sim->redis[x->host], &run->probe);
         run->probe_ms = x->sent_ms;

@@ -333,6 +333,20 @@ static void test_a_silent_server_fails_within_its_deadline(void **state)
     stage_stop(&stage);
 }
 
+/* It is not under way, and another candidate need not wait for its end. */
+static void test_an_order_that_was_not_sent_has_not_failed(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_start(&stage);
+    (void)kill(stage.redis[0].pid, SIGSTOP);
+    struct action order[] = {act(&stage, 0, ACTION_FAILOVER, 0)};
+    run(&stage, order, 1);
+    expect(&stage, 0, ACTION_FAILOVER, OUTCOME_DROPPED);
+    assert_int_equal(stage.asked, 0);
+    stage_stop(&stage);
+}
+
 static void test_a_target_that_vanishes_fails_and_frees_nothing_twice(void **state)
 {
     (void)state;
@@ -493,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_a_busy_server_is_left_to_its_earlier_plan),
         cmocka_unit_test(test_the_same_is_not_begun_again_at_another_server),
         cmocka_unit_test(test_a_silent_server_fails_within_its_deadline),
+        cmocka_unit_test(test_an_order_that_was_not_sent_has_not_failed),
         cmocka_unit_test(test_a_target_that_vanishes_fails_and_frees_nothing_twice),
         cmocka_unit_test(test_what_is_in_flight_may_be_forgotten),
         cmocka_unit_test(test_the_record_is_written_by_compare_and_swap),
