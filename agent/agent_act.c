@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/handover.h"
+#include "core/pause.h"
 #include "core/place.h"
 #include "core/reparent.h"
 #include "io/clock.h"
@@ -18,6 +19,9 @@ bool agent_may_send(void *ctx, const struct action *action, const char **ret_why
         return agent_may_replace(agent, action);
     *ret_why = "this agent is not surely the leader any more";
     if (!(agent->hosts ? agent_hosts_may_send(agent) : lease_client_may_act(agent->lease)))
+        return false;
+    *ret_why = "a person has paused Muster";
+    if (!pause_may_send(&agent->world, agent->person.wish, action))
         return false;
     *ret_why = "the replica may be needed where it is";
     if (action->placing && action->kind != ACTION_FAILOVER)

@@ -36,6 +36,15 @@ bool pause_stops(const struct world *world, enum pause_work work)
     return pause_is_for(work) && !(world->guards_off & GUARD_PAUSE) && (wished || pause_of(world));
 }
 
+bool pause_may_send(const struct world *world, enum person_wish wish, const struct action *action)
+{
+    if (!action->placing && action->kind != ACTION_FORGET)
+        return true;
+    bool unguarded = world->guards_off & GUARD_PAUSE;
+    return (unguarded || wish != PERSON_PAUSE) &&
+           !pause_stops(world, action->placing ? WORK_PLACE : WORK_FORGET);
+}
+
 const char *pause_work_text(enum pause_work work)
 {
     switch (work) {

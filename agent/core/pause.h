@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/action.h"
 #include "core/plan.h"
 #include "core/world.h"
 
@@ -50,6 +51,12 @@ const struct record_pause *pause_of(const struct world *world);
 
 /* Whether this is not to be done now. */
 bool pause_stops(const struct world *world, enum pause_work work);
+
+/*
+ * Asked in the callback that sends: what a pause stops and was planned before it is not sent any more.
+ * `wish`: what a person has said since the world was made.
+ */
+bool pause_may_send(const struct world *world, enum person_wish wish, const struct action *action);
 
 /* Whether a pause stops this. */
 bool pause_is_for(enum pause_work work);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "core/pause.h"
 #include "core/reparent.h"
 #include "sim.h"
 
@@ -119,7 +120,8 @@ static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *p
         return;
     }
     bool reparents = action->placing && action->kind != ACTION_FAILOVER;
-    if (!agent_may_replace(sim, agent, action) || !agent_may_order(sim, agent, action) ||
+    if (!pause_may_send(&agent->world, agent->person.wish, action) ||
+        !agent_may_replace(sim, agent, action) || !agent_may_order(sim, agent, action) ||
         (reparents && !reparent_may_send(&agent->world, action))) {
         exec_end(sim, agent, peer);
         return;

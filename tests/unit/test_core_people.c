@@ -79,6 +79,24 @@ static void test_what_keeps_the_cluster_alive_is_never_stopped(void **state)
     }
 }
 
+/* The person is told that nothing else is done, and begins his own work. */
+static void test_what_was_planned_before_a_pause_is_not_sent(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    struct action stopped[] = {{.kind = ACTION_FORGET},
+                               {.kind = ACTION_FAILOVER, .placing = true},
+                               {.kind = ACTION_REPLICATE, .placing = true}};
+    struct action goes_on[] = {{.kind = ACTION_REPLICATE}, {.kind = ACTION_FAILOVER}};
+    for (size_t i = 0; i < sizeof stopped / sizeof stopped[0]; i++)
+        assert_false(pause_may_send(&w, PERSON_NONE, &stopped[i]));
+    for (size_t i = 0; i < sizeof goes_on / sizeof goes_on[0]; i++)
+        assert_true(pause_may_send(&w, PERSON_PAUSE, &goes_on[i]));
+    record.pause = (struct record_pause){0};
+    assert_true(pause_may_send(&w, PERSON_NONE, &stopped[0]));
+    assert_false(pause_may_send(&w, PERSON_PAUSE, &stopped[0])); /* it is just being written */
+}
+
 /* The table in agent/README.md is this one. */
 static void test_people_can_read_what_is_stopped(void **state)
 {
@@ -403,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_a_pause_ends_by_itself),
         cmocka_unit_test(test_a_pause_is_known_without_the_record_too),
         cmocka_unit_test(test_what_keeps_the_cluster_alive_is_never_stopped),
+        cmocka_unit_test(test_what_was_planned_before_a_pause_is_not_sent),
         cmocka_unit_test(test_people_can_read_what_is_stopped),
         cmocka_unit_test(test_a_reason_is_plain_text),
         cmocka_unit_test(test_only_who_leads_is_told),
