@@ -23,6 +23,9 @@ bool agent_may_send(void *ctx, const struct action *action, const char **ret_why
     *ret_why = "a person has paused Muster";
     if (!pause_may_send(&agent->world, agent->person.wish, action))
         return false;
+    *ret_why = "others may be about to order since it was planned, or the server beside is to stop";
+    if (!place_may_send(&agent->world, action, agent->drain.since_ms != 0, clock_mono_ms()))
+        return false;
     *ret_why = "the replica may be needed where it is";
     if (action->placing && action->kind != ACTION_FAILOVER)
         return reparent_may_send(&agent->world, action);

@@ -73,17 +73,18 @@ struct action {
                     of a CONFIG_SET for a REPLICATE: as there */
     char ip[IP_SIZE]; /* MEET, SETTING_ANNOUNCE_IP; FOLLOWS, SAME, HEIR: the primary's */
     uint16_t port;    /* MEET; FOLLOWS, SAME, HEIR: the primary's */
-    uint16_t bus_port;           /* MEET; 0 = not known: 10000 above the port */
-    struct slot_range slots;     /* ADD_SLOTS */
-    uint64_t epoch;              /* SET_CONFIG_EPOCH */
-    enum setting setting;        /* CONFIG_SET */
-    int64_t value;               /* CONFIG_SET; FORCE: not again for so many ms; FOLLOWS: what
+    uint16_t bus_port;       /* MEET; 0 = not known: 10000 above the port */
+    struct slot_range slots; /* ADD_SLOTS */
+    uint64_t epoch;          /* SET_CONFIG_EPOCH */
+    enum setting setting;    /* CONFIG_SET */
+    int64_t value;           /* CONFIG_SET; FORCE: not again for so many ms; FOLLOWS: what
                                     the server's vote_requests were when it was judged */
-    bool placing;                /* FAILOVER, REPLICATE and the CONFIG_SET before it: roles are
+    bool placing;            /* FAILOVER, REPLICATE and the CONFIG_SET before it: roles are
                                     spread (core/place.h) */
-    int64_t asked_ms;            /* FAILOVER: a person has asked for it then (core/handover.h);
+    int64_t asked_ms;        /* FAILOVER: a person has asked for it then (core/handover.h);
                                     0 = nobody did */
-    int64_t offset;              /* REQUIRE_HEIR: at least so much... */
+    int64_t planned_ms;      /* what others said then it relies on (core/place.h); 0 = on nothing */
+    int64_t offset;          /* REQUIRE_HEIR: at least so much... */
     char replid[RUN_ID_SIZE];    /* ...of this history */
     const struct record *record; /* RECORD_PUT: what to write; lives as long as the plan */
 };

@@ -89,6 +89,14 @@ void place_note(struct place_watch *watch, const struct world *world, const stru
         watch->hurry_ms = now_ms;
 }
 
+bool place_may_send(const struct world *world, const struct action *action, bool drains,
+                    int64_t now_ms)
+{
+    if (!action->planned_ms || world->guards_off & GUARD_PLACE)
+        return true;
+    return !drains && now_ms - action->planned_ms <= PLACE_SEND_MS;
+}
+
 void place_ordered(struct place_watch *watch, const struct action *action, int64_t now_ms)
 {
     watch->moved_ms = now_ms;

@@ -22,6 +22,8 @@
  * whose server is to stop waits for longer before it orders anything: by then the move is under way.
  */
 #define PLACE_WORD_MS (DRAIN_TOGETHER_MS - 50)
+/* So an order that relies on such words is not sent later than that after it was planned. */
+#define PLACE_SEND_MS (DRAIN_TOGETHER_MS - PLACE_WORD_MS)
 /* So long everybody is asked in a hurry for a move that is wanted, and not again before: */
 #define PLACE_HURRY_MS 10000
 #define PLACE_CALM_MS 60000
@@ -48,6 +50,13 @@ bool place_goes_on(const struct place_watch *watch, const struct place_found *fo
  * move, and counts from when he began to.
  */
 void place_note(struct place_watch *watch, const struct world *world, const struct plan *plan);
+
+/*
+ * Asked in the callback that sends, of what a leader orders in the place of others' agents: their words
+ * are not too old yet, and its own server is not to stop (`drains`).
+ */
+bool place_may_send(const struct world *world, const struct action *action, bool drains,
+                    int64_t now_ms);
 
 /* A move was ordered, or may have been: the time counts from here. */
 void place_ordered(struct place_watch *watch, const struct action *action, int64_t now_ms);

@@ -45,6 +45,7 @@ static const char *failover_order(struct planner *p, const struct handover_verdi
     const char *unheard = planner_unheard(p, verdict->shard, NULL, w->handover.asked_ms);
     struct action a = planner_failover(p, &w->pods[verdict->from], verdict->heir, AUTHORITY_LEADER);
     a.asked_ms = w->handover.asked_ms;
+    a.planned_ms = w->now_ms;
     if (unheard)
         return unheard;
     if (failover_is_second(p))

@@ -248,6 +248,7 @@ static void place_reparent(struct planner *p, const struct place_step *step)
     guard.value = 1;
     guard.subject = step->to->primary;
     guard.placing = true;
+    guard.planned_ms = move.planned_ms = w->now_ms;
     move.require = REQUIRE_FOLLOWS;
     move.subject = step->to->primary;
     move.value = w->pods[pod].server.vote_requests;
@@ -264,6 +265,7 @@ static void place_hand_over(struct planner *p, const struct place_step *step)
     const struct pod *from = &p->world->pods[step->from->primary_pod];
     struct action a = planner_failover(p, from, step->found->pod, AUTHORITY_LEADER);
     a.placing = true;
+    a.planned_ms = p->world->now_ms;
     if (planner_add(p, a))
         planner_say(p, "%s", step->what);
 }

@@ -233,6 +233,8 @@ static const char *check_failover(const struct world *world, const struct pod *p
         return "of another pod's primary without the leader's authority";
     bool leaders = a->authority == AUTHORITY_LEADER;
     bool booked = a->placing || a->asked_ms;
+    if (booked != (a->planned_ms == world->now_ms))
+        return "that may be sent at any time";
     if ((booked && !leaders) || (leaders && !booked && !primary->terminating) ||
         (a->placing && (a->asked_ms || primary->terminating)))
         return "that is booked as what it is not";

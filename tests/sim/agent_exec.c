@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "core/pause.h"
+#include "core/place.h"
 #include "core/reparent.h"
 #include "sim.h"
 
@@ -120,7 +121,9 @@ static void exec_send(struct sim *sim, struct agent *agent, struct agent_peer *p
         return;
     }
     bool reparents = action->placing && action->kind != ACTION_FAILOVER;
-    if (!pause_may_send(&agent->world, agent->person.wish, action) ||
+    if (!place_may_send(&agent->world, action, agent->drain.since_ms != 0,
+                        agent_clock_ms(sim, agent)) ||
+        !pause_may_send(&agent->world, agent->person.wish, action) ||
         !agent_may_replace(sim, agent, action) || !agent_may_order(sim, agent, action) ||
         (reparents && !reparent_may_send(&agent->world, action))) {
         exec_end(sim, agent, peer);

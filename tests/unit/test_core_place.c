@@ -177,6 +177,18 @@ static void test_half_a_change_goes_on(void **state)
     assert_true(place_goes_on(&watch, &watch.found));
 }
 
+/* A server may be told to stop right after its agent said that it stays: it waits for so long itself. */
+static void test_what_relies_on_words_is_not_sent_late(void **state)
+{
+    (void)state;
+    struct action own = {.kind = ACTION_FAILOVER};
+    struct action move = {.kind = ACTION_FAILOVER, .placing = true, .planned_ms = 1000};
+    assert_true(place_may_send(&world, &move, false, 1000 + PLACE_SEND_MS));
+    assert_false(place_may_send(&world, &move, false, 1001 + PLACE_SEND_MS));
+    assert_false(place_may_send(&world, &move, true, 1000));
+    assert_true(place_may_send(&world, &own, true, 9000));
+}
+
 /* What was found stands until the pods or the roles are others. */
 static void test_what_was_found_is_remembered(void **state)
 {
@@ -211,6 +223,7 @@ int main(void)
         cmocka_unit_test_setup(test_orders_that_relieve_nobody_become_rare, setup),
         cmocka_unit_test_setup(test_a_copy_that_is_not_made_is_no_move, setup),
         cmocka_unit_test_setup(test_half_a_change_goes_on, setup),
+        cmocka_unit_test_setup(test_what_relies_on_words_is_not_sent_late, setup),
         cmocka_unit_test_setup(test_what_was_found_is_remembered, setup),
         cmocka_unit_test_setup(test_only_the_shards_agents_are_asked, setup),
     };
