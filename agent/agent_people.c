@@ -8,6 +8,7 @@
 #include "core/handover.h"
 #include "core/pause.h"
 #include "core/people.h"
+#include "core/place.h"
 #include "io/clock.h"
 
 _Static_assert(HOOK_REASON_SIZE >= PEOPLE_SAID_SIZE, "an answer is said as it is");
@@ -97,7 +98,7 @@ bool agent_may_order(struct agent *agent, const struct action *action)
 {
     if (!handover_may_send(&agent->handover, action, clock_mono_ms()))
         return false;
-    agent->place.moved_ms = clock_mono_ms(); /* placement leaves it so for its interval */
+    place_leave(&agent->place, clock_mono_ms());
     return true;
 }
 

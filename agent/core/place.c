@@ -97,6 +97,12 @@ bool place_may_send(const struct world *world, const struct action *action, bool
     return !drains && now_ms - action->planned_ms <= PLACE_SEND_MS;
 }
 
+void place_leave(struct place_watch *watch, int64_t now_ms)
+{
+    watch->moved_ms = now_ms;
+    watch->half = 0;
+}
+
 void place_ordered(struct place_watch *watch, const struct action *action, int64_t now_ms)
 {
     watch->moved_ms = now_ms;

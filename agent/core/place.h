@@ -58,6 +58,9 @@ void place_note(struct place_watch *watch, const struct world *world, const stru
 bool place_may_send(const struct world *world, const struct action *action, bool drains,
                     int64_t now_ms);
 
+/* A person has moved a role: it stays so for the interval, also if half a change is done. */
+void place_leave(struct place_watch *watch, int64_t now_ms);
+
 /* A move was ordered, or may have been: the time counts from here. */
 void place_ordered(struct place_watch *watch, const struct action *action, int64_t now_ms);
 

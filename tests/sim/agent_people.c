@@ -2,6 +2,7 @@
 /* What people order of an agent, and what it remembers of it (agent/agent_people.c). */
 #include "core/pause.h"
 #include "core/people.h"
+#include "core/place.h"
 #include "sim.h"
 
 /* What time the API tells, to each agent up to two seconds differently, and when that begins. */
@@ -47,7 +48,7 @@ bool agent_may_order(struct sim *sim, struct agent *agent, const struct action *
         return true;
     if (!handover_may_send(&agent->handover, action, now_ms))
         return false;
-    agent->place.moved_ms = now_ms;
+    place_leave(&agent->place, now_ms);
     return true;
 }
 

@@ -177,6 +177,20 @@ static void test_half_a_change_goes_on(void **state)
     assert_true(place_goes_on(&watch, &watch.found));
 }
 
+/* Nor the rest of a change, once a person has moved a role. */
+static void test_what_a_person_moves_is_left_for_the_interval(void **state)
+{
+    (void)state;
+    struct action ordered = {.kind = ACTION_FAILOVER, .subject = {"aa"}, .placing = true};
+    watch.found = (struct place_found){.look = 3, .moves = 2, .more = true};
+    place_ordered(&watch, &ordered, 1000);
+    watch.fruitless = 0;
+    assert_true(place_goes_on(&watch, &watch.found));
+    place_leave(&watch, 2000);
+    assert_false(place_goes_on(&watch, &watch.found));
+    assert_int_equal(watch.moved_ms, 2000);
+}
+
 /* A server may be told to stop right after its agent said that it stays: it waits for so long itself. */
 static void test_what_relies_on_words_is_not_sent_late(void **state)
 {
@@ -223,6 +237,7 @@ int main(void)
         cmocka_unit_test_setup(test_orders_that_relieve_nobody_become_rare, setup),
         cmocka_unit_test_setup(test_a_copy_that_is_not_made_is_no_move, setup),
         cmocka_unit_test_setup(test_half_a_change_goes_on, setup),
+        cmocka_unit_test_setup(test_what_a_person_moves_is_left_for_the_interval, setup),
         cmocka_unit_test_setup(test_what_relies_on_words_is_not_sent_late, setup),
         cmocka_unit_test_setup(test_what_was_found_is_remembered, setup),
         cmocka_unit_test_setup(test_only_the_shards_agents_are_asked, setup),
