@@ -78,7 +78,8 @@ enum hook_verdict agent_on_person(void *ctx, const struct hook_request *request,
     }
     if (failover && person->look)
         return people_look(agent, person->pod, said);
-    if (!people_may_order(&agent->world, command, said))
+    bool more = person->reason[0] || person->for_ms;
+    if (!people_may_order(&agent->world, command, more, said))
         return HOOK_NO;
     if (failover)
         return people_failover(agent, person->pod, said);

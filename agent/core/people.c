@@ -49,21 +49,24 @@ void people_ask(struct person_watch *watch, enum person_wish wish, const char *r
     pause_put_reason(&watch->pause, reason);
 }
 
-bool people_may_order(const struct world *world, const char *command,
+bool people_may_order(const struct world *world, const char *command, bool more,
                       char ret_said[PEOPLE_SAID_SIZE])
 {
     const char *leader = world->leader_pod;
+    const char *rest = more ? " ... (and the rest of what you said)" : "";
     if (world->leader)
         return true;
-    if (strcmp(leader, world->my_pod) == 0)
+    if (!leader[0])
+        text_format(ret_said, PEOPLE_SAID_SIZE, "nobody leads just now: try again");
+    else if (strcmp(leader, world->my_pod) == 0)
         text_format(ret_said, PEOPLE_SAID_SIZE,
                     "this agent holds the Lease but could not renew it in time: try again");
-    else if (world->arbiter == ARBITER_LEASE && leader[0])
-        text_format(ret_said, PEOPLE_SAID_SIZE, "%s leads: kubectl exec %s -c agent -- muster %s",
-                    leader, leader, command);
+    else if (world->arbiter == ARBITER_LEASE)
+        text_format(ret_said, PEOPLE_SAID_SIZE, "%s leads: kubectl exec %s -c agent -- muster %s%s",
+                    leader, leader, command, rest);
     else
-        text_format(ret_said, PEOPLE_SAID_SIZE, "%s leads: run `muster %s` there",
-                    leader[0] ? leader : "nobody", command);
+        text_format(ret_said, PEOPLE_SAID_SIZE, "%s leads: run `muster %s%s` there", leader,
+                    command, rest);
     return false;
 }
 

@@ -28,8 +28,11 @@ bool people_wanted_pause(const struct world *world, struct record_pause *ret_pau
 void people_ask(struct person_watch *watch, enum person_wish wish, const char *reason,
                 int64_t for_ms, int64_t now_ms, int64_t now_unix_ms);
 
-/* Whether this agent is the one that must be told: it leads. Else the answer says who does. */
-bool people_may_order(const struct world *world, const char *command,
+/*
+ * Whether this agent is the one that must be told: it leads. Else the answer says who does, and what is to be
+ * said there. `more`: that is not all, so it cannot be copied as it stands.
+ */
+bool people_may_order(const struct world *world, const char *command, bool more,
                       char ret_said[PEOPLE_SAID_SIZE]);
 
 /* What the person is told after this turn, whose sentence is `said`. */

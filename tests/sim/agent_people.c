@@ -56,5 +56,5 @@ bool agent_may_order(struct sim *sim, struct agent *agent, const struct action *
 bool agent_is_told(struct agent *agent)
 {
     char said[PEOPLE_SAID_SIZE];
-    return agent->alive && !agent->person.wish && people_may_order(&agent->world, "", said);
+    return agent->alive && !agent->person.wish && people_may_order(&agent->world, "", false, said);
 }

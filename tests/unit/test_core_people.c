@@ -132,18 +132,24 @@ static void test_only_who_leads_is_told(void **state)
 {
     (void)state;
     struct world w = paused_world(0);
-    assert_true(people_may_order(&w, "pause", said));
+    assert_true(people_may_order(&w, "pause", false, said));
     w.leader = false;
-    assert_false(people_may_order(&w, "pause", said));
+    assert_false(people_may_order(&w, "pause", false, said));
     assert_string_equal(said,
                         "this agent holds the Lease but could not renew it in time: try again");
     text_format(w.leader_pod, sizeof w.leader_pod, "muster-2");
-    assert_false(people_may_order(&w, "failover muster-3", said));
+    assert_false(people_may_order(&w, "failover muster-3", false, said));
     assert_string_equal(
         said, "muster-2 leads: kubectl exec muster-2 -c agent -- muster failover muster-3");
+    assert_false(people_may_order(&w, "pause", true, said)); /* without its end it is another one */
+    assert_string_equal(said, "muster-2 leads: kubectl exec muster-2 -c agent -- muster pause ... "
+                              "(and the rest of what you said)");
     w.arbiter = ARBITER_HOSTS;
-    assert_false(people_may_order(&w, "resume", said));
+    assert_false(people_may_order(&w, "resume", false, said));
     assert_string_equal(said, "muster-2 leads: run `muster resume` there");
+    w.leader_pod[0] = '\0';
+    assert_false(people_may_order(&w, "resume", false, said));
+    assert_string_equal(said, "nobody leads just now: try again");
 }
 
 static void test_a_pause_is_done_once_it_is_in_the_record(void **state)
