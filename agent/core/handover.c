@@ -368,8 +368,7 @@ enum handover_answer handover_first_answer(const struct handover_watch *watch, c
     if (!watch->accepted && !watch->ordered_ms)
         return HANDOVER_ANSWER_WAITS;
     text_format(ret_said, HANDOVER_SAID_SIZE,
-                "%s: begun; the same with --wait, or the log of this agent, says what comes of it",
-                watch->said);
+                "%s: begun; the log of this agent says what comes of it", watch->said);
     return HANDOVER_ANSWER_YES;
 }
 

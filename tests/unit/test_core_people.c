@@ -302,7 +302,7 @@ static void test_an_order_is_begun_won_and_remembered(void **state)
     assert_int_equal(first(&watch), HANDOVER_ANSWER_WAITS);
     note(&watch, HANDOVER_MAY, T0 + 100);
     assert_int_equal(first(&watch), HANDOVER_ANSWER_YES);
-    assert_non_null(strstr(said, "5 slots over: begun; the same with --wait"));
+    assert_non_null(strstr(said, "5 slots over: begun; the log of this agent says what"));
     assert_true(handover_may_send(&watch, &sent, T0 + 200));
     assert_false(handover_may_send(&watch, &sent, T0 + 210)); /* once for each word */
     assert_int_equal(last(&watch), HANDOVER_ANSWER_WAITS);
