@@ -81,12 +81,15 @@ static bool is_written(const struct world *w)
 }
 
 /*
- * Whether what is known of the record is what holds: a write that has no outcome may change it, and without
- * Kubernetes it is one host's own file, until most have it (core/hosts.h: then one leads again).
+ * Whether what is known of the record is what holds: a write that has no outcome may change it, a watch that
+ * is silent may not have told of the last one, and without Kubernetes it is one host's own file, until most
+ * have it (core/hosts.h: then one leads again).
  */
 static bool is_settled(const struct world *w)
 {
-    return !w->record_writing && (w->arbiter != ARBITER_HOSTS || w->leader);
+    if (w->record_writing)
+        return false;
+    return w->arbiter == ARBITER_HOSTS ? w->leader : world_api_fresh(w) && !w->api_broken;
 }
 
 static void say_late(const struct world *w, const char *plan, char ret_said[PEOPLE_SAID_SIZE])
@@ -97,6 +100,10 @@ static void say_late(const struct world *w, const char *plan, char ret_said[PEOP
                     "a write of the record has no answer after %d s and may still come to pass: "
                     "`muster check` says what holds, then say it again",
                     seconds);
+    else if (w->arbiter == ARBITER_LEASE && (!world_api_fresh(w) || w->api_broken))
+        text_format(ret_said, PEOPLE_SAID_SIZE,
+                    "what the record says is not known, since the Kubernetes API does not tell of "
+                    "changes: say it again once it does");
     else if (w->record && is_written(w))
         text_format(ret_said, PEOPLE_SAID_SIZE,
                     "it is written here, and after %d s most hosts do not have it: "

@@ -35,6 +35,8 @@ static struct world paused_world(int64_t until_unix_ms)
                           .leader = true,
                           .my_pod = "muster-0",
                           .leader_pod = "muster-0",
+                          .api_seen_ms = T0,
+                          .set = {.known = true},
                           .record = &record};
 }
 
@@ -190,6 +192,27 @@ static void test_nothing_is_done_while_the_record_is_being_written(void **state)
     w.record_writing = false;
     assert_int_equal(people_judge(&w, "no access", said), PEOPLE_REFUSED);
     assert_string_equal(said, "the record was not written in 4 s: no access");
+}
+
+/* A pause that was written by who led before may not have been told of yet. */
+static void test_what_a_silent_watch_shows_is_no_answer(void **state)
+{
+    (void)state;
+    struct world w = paused_world(0);
+    record.pause = (struct record_pause){0};
+    people_ask(&w.person, PERSON_RESUME, "", 0, T0, UNIX0);
+    w.api_broken = true;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_WAIT);
+    w.now_ms = T0 + PEOPLE_PATIENCE_MS;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_REFUSED);
+    assert_string_equal(said,
+                        "what the record says is not known, since the Kubernetes API does not "
+                        "tell of changes: say it again once it does");
+    w.api_broken = false;
+    w.now_ms = T0 + WORLD_API_FRESH_MS + 1;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_REFUSED);
+    w.api_seen_ms = w.now_ms;
+    assert_int_equal(people_judge(&w, "", said), PEOPLE_DONE);
 }
 
 /* One host's own file is not the record yet. */
@@ -433,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_only_who_leads_is_told),
         cmocka_unit_test(test_a_pause_is_done_once_it_is_in_the_record),
         cmocka_unit_test(test_nothing_is_done_while_the_record_is_being_written),
+        cmocka_unit_test(test_what_a_silent_watch_shows_is_no_answer),
         cmocka_unit_test(test_without_kubernetes_most_hosts_must_have_it),
         cmocka_unit_test(test_a_pause_that_has_ended_stays_in_the_record_for_a_while),
         cmocka_unit_test(test_an_end_is_never_told_as_less_than_a_minute),
