@@ -205,10 +205,11 @@ static void ask_servers(const struct question *q, const struct shard *shard)
                    : "");
 }
 
-/* What was sent is not judged again, but looked for. */
-static void look_for(const struct question *q, bool primary)
+/* What was sent is not judged again, but looked for. Who is seen in no shard may be a primary by now. */
+static void look_for(const struct question *q, const struct shard *shard, bool primary)
 {
     const char *name = q->world->handover.pod;
+    q->verdict->shard = shard;
     if (primary)
         answer(q, HANDOVER_DONE, "%s has taken its shard over", name);
     else
@@ -229,7 +230,7 @@ void handover_judge(const struct world *world, const struct facts *facts,
     const struct shard *shard = heir ? shard_of(facts, at, &primary) : NULL;
     ret_verdict->heir = at;
     if (watch->ordered_ms)
-        look_for(&q, primary);
+        look_for(&q, shard, primary);
     else if (!heir)
         answer(&q, HANDOVER_REFUSED, "%s is no pod of %s: `muster status` lists them", watch->pod,
                world->set.name);
@@ -337,7 +338,10 @@ void handover_note(struct handover_watch *watch, const struct world *world,
     else if (verdict->step == HANDOVER_DONE)
         end(watch, true, "%s", verdict->reason);
     else if (world->now_ms - watch->ordered_ms >= HANDOVER_WON_MS)
-        end(watch, false, "%s was told to take its shard over and did not: its log says why",
+        end(watch, false,
+            verdict->shard ? "%s was told to take its shard over and did not: its log says why"
+                           : "%s was told to take its shard over, and whether it did is not known: "
+                             "`muster status` shows its role",
             watch->pod);
 }
 

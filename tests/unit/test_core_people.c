@@ -290,7 +290,9 @@ static void test_a_second_pause_changes_the_first(void **state)
 
 static struct handover_verdict verdict(enum handover_step step, const char *reason)
 {
+    static const struct shard shard = {.primary_pod = 1};
     struct handover_verdict v = {.step = step, .heir = 3, .from = 1};
+    v.shard = step == HANDOVER_NONE ? NULL : &shard;
     text_format(v.reason, sizeof v.reason, "%s", reason);
     return v;
 }
@@ -379,12 +381,29 @@ static void test_an_order_that_won_nothing_is_told(void **state)
     assert_int_equal(last(&watch), HANDOVER_ANSWER_WAITS);
     note(&watch, HANDOVER_SENT, T0 + HANDOVER_WON_MS);
     assert_int_equal(last(&watch), HANDOVER_ANSWER_NO);
+    assert_string_equal(said,
+                        "muster-3 was told to take its shard over and did not: its log says why");
     assert_true(handover_ask(&watch, "muster-3", T0, said));
     handover_refused(&watch, &sent, "ERR you should");
     assert_int_equal(last(&watch), HANDOVER_ANSWER_NO);
     assert_string_equal(said, "muster-3 refuses: ERR you should");
     assert_false(handover_may_send(&watch, &sent, T0)); /* of an order that is over */
     assert_int_equal(watch.ordered_ms, 0);
+}
+
+/* A rule above has the last word, or the server does not answer: it may have won all the same. */
+static void test_what_came_of_an_order_may_not_be_known(void **state)
+{
+    (void)state;
+    struct handover_watch watch = {0};
+    struct action sent = {.kind = ACTION_FAILOVER, .asked_ms = T0};
+    assert_true(handover_ask(&watch, "muster-3", T0, said));
+    note(&watch, HANDOVER_MAY, T0);
+    assert_true(handover_may_send(&watch, &sent, T0));
+    note(&watch, HANDOVER_NONE, T0 + HANDOVER_WON_MS);
+    assert_int_equal(last(&watch), HANDOVER_ANSWER_NO);
+    assert_string_equal(said, "muster-3 was told to take its shard over, and whether it did is not "
+                              "known: `muster status` shows its role");
 }
 
 /* What waits for a slow server when its word is over is not sent, nor booked for the next one. */
@@ -466,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_what_stands_against_it_is_said_at_once_or_after_a_look),
         cmocka_unit_test(test_a_word_does_not_wait_for_ever),
         cmocka_unit_test(test_an_order_that_won_nothing_is_told),
+        cmocka_unit_test(test_what_came_of_an_order_may_not_be_known),
         cmocka_unit_test(test_an_order_that_was_given_up_is_never_sent),
         cmocka_unit_test(test_an_order_that_no_rule_looks_at_is_refused_while_somebody_listens),
         cmocka_unit_test(test_who_ceases_to_lead_gives_it_up),
