@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/drain.h"
 #include "core/people.h"
 #include "sim.h"
 
-/* By then what was planned before a drain has been sent. */
-#define PLANNED_MS 2500
+/* By then an order that relies on the word of a server's agent has been sent, on clocks that drift. */
+#define PLANNED_MS (DRAIN_TOGETHER_MS + 50)
 /* And by then who leads next has read it, however late its watch is. */
 #define UNREAD_US SECONDS(30)
 /* A word that was given up may still be written for so long (a request and its deadline). */
