@@ -49,7 +49,7 @@
 /* A former primary is in sync with its successor within a second (FACTS 3); then it stops anyhow. */
 #define DRAIN_RESYNC_MS 5000
 /* So long after preStop asked those that are to stop at the same moment know of each other, */
-#define DRAIN_TOGETHER_MS 250
+#define DRAIN_TOGETHER_MS 300
 /* and so long each that still is to hand over before is waited for. */
 #define DRAIN_TURN_MS 1000
 /* A setting is read again within a fraction of a second; a follower that does not answer has so long. */

@@ -21,9 +21,12 @@
  * The word of an agent that its server stays is not older than that, and was asked for the move. An agent
  * whose server is to stop waits for longer before it orders anything: by then the move is under way.
  */
-#define PLACE_WORD_MS (DRAIN_TOGETHER_MS - 50)
-/* So an order that relies on such words is not sent later than that after it was planned. */
-#define PLACE_SEND_MS (DRAIN_TOGETHER_MS - PLACE_WORD_MS)
+#define PLACE_WORD_MS (DRAIN_TOGETHER_MS - PLACE_SEND_MS)
+/*
+ * So an order that relies on such words is not sent later than that after it was planned: between zones, and
+ * on a busy machine, there are up to four round trips in it.
+ */
+#define PLACE_SEND_MS 100
 /* So long everybody is asked in a hurry for a move that is wanted, and not again before: */
 #define PLACE_HURRY_MS 10000
 #define PLACE_CALM_MS 60000
