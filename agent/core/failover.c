@@ -417,6 +417,19 @@ static bool ask_quiet(const struct question *q)
     return true;
 }
 
+/*
+ * Who is asked to pause its writes does so for those that it knows as its replicas, and does not answer others
+ * (MFSTART, clusterProcessPacket of Redis 7.0 to Valkey 9.1): nothing would happen for 5 s. A former
+ * primary is known to be one only by its next PING, up to a second later.
+ */
+static bool ask_known(const struct question *q)
+{
+    const struct view_node *n = view_find(q->p->server.view, &q->c->server.id);
+    if (n && n->flags & NODE_REPLICA && node_id_eq(&n->primary, &q->p->server.id))
+        return true;
+    return refuse(q, "%s does not know yet that %s is its replica", q->p->name, q->c->name);
+}
+
 bool failover_in_flight(const struct world *world, const struct node_id *primary)
 {
     struct action ordered = {.kind = ACTION_FAILOVER, .subject = *primary};
@@ -448,7 +461,7 @@ bool failover_may(const struct world *world, const struct facts *facts, size_t c
     ret_why[0] = '\0';
     if (!world_view_fresh(world, q.p) || !q.p->server.primary)
         return refuse(&q, "%s does not answer as a primary", q.p->name);
-    if (!ask_quiet(&q) || !ask_stays(&q) || !ask_synced(&q) || !ask_versions(&q))
+    if (!ask_quiet(&q) || !ask_stays(&q) || !ask_synced(&q) || !ask_versions(&q) || !ask_known(&q))
         return false;
     struct voters voters = count_voters(&q);
     if (voters.importer)

@@ -189,14 +189,20 @@ static const char *command_force(struct sim *sim, struct redis *r)
 static void on_writes_paused(struct sim *sim, const struct event *event);
 static void on_paused_offset(struct sim *sim, const struct event *event);
 
-/* MFSTART has arrived: the primary holds its writes back and says how far it has come. */
+/* MFSTART is heard from those that the primary knows as its replicas (FACTS 3). */
+static bool is_known_replica(struct redis *primary, struct redis *r)
+{
+    const struct redis_node *n = redis_find(primary, redis_myself(r)->id);
+    return n && n->flags & NODE_REPLICA && n->primary == redis_myself(primary)->id;
+}
+
+/* It has arrived: the primary holds its writes back and says how far it has come. */
 static void on_writes_paused(struct sim *sim, const struct event *event)
 {
     struct redis *primary = &sim->redis[event->other];
     struct redis *r = &sim->redis[event->who];
     if (r->run != event->run || !redis_running(sim, primary) || !redis_myself(primary)->slots ||
-        !sim_linked(sim, event->who, event->other) ||
-        redis_myself(r)->primary != redis_myself(primary)->id)
+        !sim_linked(sim, event->who, event->other) || !is_known_replica(primary, r))
         return;
     primary->writes_paused_until_us = sim->now_us + SECONDS(5);
     sim_after(sim, sim->latency_us[event->other][event->who], on_paused_offset, event->who,
