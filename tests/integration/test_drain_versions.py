@@ -29,6 +29,20 @@ def version(lab: Lab, pod: str) -> str:
     return told_by.get("valkey_version") or told_by["redis_version"]
 
 
+def owners(lab: Lab) -> dict[str, str]:
+    """The versions of those that own slots, as each says itself: one that starts, and ends again because it cannot
+    read its data, says for a moment that it is a primary."""
+    found = {}
+    for pod in lab.pods():
+        try:
+            nodes = resp.parse_nodes(lab.redis(pod, "CLUSTER", "NODES"))
+            if any("myself" in node.flags and node.is_primary and node.slots for node in nodes):
+                found[pod] = version(lab, pod)
+        except (OSError, resp.RespError):
+            pass
+    return found
+
+
 class Versions(DrainTestCase):
     @on_servers("redis-7.0", "valkey-8.1")
     def test_an_upgrade_goes_to_the_newer_ones(self, server: str) -> None:
@@ -58,15 +72,15 @@ class Versions(DrainTestCase):
         """Older servers cannot load what newer ones wrote: the roll stops at the first of them."""
         older = next(old for old, new in NEWER.items() if new == server)
         with Lab(pods=6, server=server, grace=GRACE, settings=SWIFT) as lab:
-            cluster = self.formed(lab)
+            self.formed(lab)
             newer = version(lab, "muster-0")
             lab.load_start()
             lab.roll(server=older, wait=False)
             self.wait_until(lambda: "version" in lab.log("muster-5", "redis").split("restart 0")[-1],
                             30, "muster-5 starts as the older one")
             for _ in range(LOOKS):
-                masters = {pod: version(lab, pod) for pod in cluster.masters()}
-                self.assertEqual((len(masters), set(masters.values())), (3, {newer}), masters)
+                primaries = owners(lab)
+                self.assertEqual((len(primaries), set(primaries.values())), (3, {newer}), primaries)
                 time.sleep(1)
             self.assertFalse(lab.pods()["muster-5"]["ready"])
             said = lab.log("muster-5", "redis").strip().splitlines()[-1]
