@@ -63,6 +63,7 @@ static void mate_on_done(void *ctx, const struct http_response *response)
                                    .view_hash = digest.view_hash,
                                    .open_slots = digest.open_slots,
                                    .leaving = digest_leaving(&digest),
+                                   .moves = {digest.moves >= 0, digest.moves},
                                    .gate = digest_gate_word(&digest)};
         agent_wake(mate->agent);
     } else if (++mate->failures >= MATE_SILENT_AFTER) {

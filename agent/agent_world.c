@@ -211,6 +211,8 @@ static void agent_put_placement(struct agent *agent)
     agent->world.placement_interval_ms =
         INT64_C(1000) * agent->config->policy.placement_min_interval;
     agent->world.place = agent->place;
+    agent->world.scaling =
+        agent->config->policy.scaling == SCALING_POLICY_AUTO ? SCALING_AUTO : SCALING_OFF;
 }
 
 void agent_observe(struct agent *agent)

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "core/action.h"
+#include "core/doomed.h"
 #include "core/election.h"
 #include "core/failover.h"
 
@@ -282,6 +283,10 @@ static void drain_judge_primary(struct drain *d)
         drain_keep(d, true,
                    on_disk ? "no pod of the StatefulSet stays; its data is on disk"
                            : "no pod of the StatefulSet stays, and nothing keeps its data");
+    } else if (doomed_is_emptied(d->world, d->pod) && d->lasts_ms < d->keeps_ms &&
+               drain_shard_goes(d, &s->id)) {
+        drain_say(d, DRAIN_WAIT, "%s holds its %u slots until they have moved, at most %d s",
+                  d->pod->name, s->view->myself->slot_count, (int)(d->keeps_ms / 1000));
     } else if (on_disk && drain_shard_goes(d, &s->id)) {
         drain_keep(d, true, "its whole shard stops; its data is on disk");
     } else {
@@ -453,6 +458,10 @@ void drain_judge(const struct world *world, const struct facts *facts, size_t at
         drain_judge_replica(&d);
     else
         drain_say(&d, DRAIN_LEAVE, "%s owns no slots", d.pod->name);
+    if (ret_verdict->step == DRAIN_LEAVE && !ret_verdict->kept && doomed_is_named(world, d.pod) &&
+        d.lasts_ms < d.end_ms)
+        drain_say(&d, DRAIN_WAIT, "%s may stop once no slots are on their way to or from it",
+                  d.pod->name);
     if (ret_verdict->step == DRAIN_LEAVE && s->aof_rewriting && d.lasts_ms < d.end_ms)
         drain_say(&d, DRAIN_WAIT, "%s may stop once its AOF is rewritten", d.pod->name);
 }

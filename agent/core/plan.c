@@ -55,6 +55,8 @@ static const struct rule {
     {"strangers", "nodes that are no pod of ours are told of, and forgotten once they are dead",
      rule_strangers},
     {"forget", "ids that their pods no longer have are forgotten everywhere", rule_forget},
+    {"scale", "slots follow the StatefulSet's size: what moves is entered in the record first",
+     rule_scale},
     {"replicate", "an empty newcomer follows the shard that needs it most", rule_replicate},
     {"place", "roles are spread over nodes and zones, one hand-over at a time", rule_place},
     {"steady", "nothing to do", rule_steady},

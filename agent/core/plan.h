@@ -19,6 +19,8 @@
 #include "core/takeover.h"
 #include "core/world.h"
 
+struct scale_look;
+
 #define PLAN_ACTIONS_MAX 512
 #define PLAN_REASON_SIZE 320
 /* The next turn comes at the latest after this, sooner when something was noted. */
@@ -44,6 +46,10 @@ struct plan {
         const size_t *pods;       /* whose agents are asked for it, in the arena */
         size_t pod_count;
     } place; /* core/place.h */
+    struct {
+        const struct scale_look *looks; /* what is to be looked at for scaling, in the arena */
+        size_t look_count;
+    } scale; /* core/scale_see.h */
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */

@@ -43,7 +43,7 @@ static bool record_member_eq(const struct record_member *a, const struct record_
            a->node_timeout_ms == b->node_timeout_ms && a->diskless_delay_s == b->diskless_delay_s;
 }
 
-static bool record_move_eq(const struct record_move *a, const struct record_move *b)
+bool record_move_eq(const struct record_move *a, const struct record_move *b)
 {
     if (!node_id_eq(&a->from, &b->from) || !node_id_eq(&a->to, &b->to) ||
         a->generation != b->generation || a->cancel != b->cancel ||
@@ -57,8 +57,8 @@ static bool record_move_eq(const struct record_move *a, const struct record_move
 
 static bool record_moves_eq(const struct record *a, const struct record *b)
 {
-    if (a->move_generation != b->move_generation || a->move_count != b->move_count ||
-        !a->moves_unclear != !b->moves_unclear)
+    if (a->evening != b->evening || a->move_generation != b->move_generation ||
+        a->move_count != b->move_count || !a->moves_unclear != !b->moves_unclear)
         return false;
     for (size_t i = 0; i < a->move_count; i++)
         if (!record_move_eq(&a->moves[i], &b->moves[i]))

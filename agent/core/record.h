@@ -65,6 +65,7 @@ struct record {
     size_t member_count;
     const struct node_id *forget; /* ids that their pods no longer have, to be forgotten */
     size_t forget_count;
+    bool evening; /* a shard came or went, and its slots are not all moved yet (core/scale.h) */
     int64_t move_generation; /* +1 with every change of the moves; 0 = there never were any */
     const struct record_move *moves; /* no slot is in two of them */
     size_t move_count;
@@ -82,6 +83,8 @@ int record_name_cmp(const char *a, const char *b);
 const struct record_member *record_find_pod(const struct record *record, const char *pod);
 const struct record_member *record_find_id(const struct record *record, const struct node_id *id);
 bool record_forgets(const struct record *record, const struct node_id *id);
+
+bool record_move_eq(const struct record_move *a, const struct record_move *b);
 
 /* Equal in every field. */
 bool record_eq(const struct record *a, const struct record *b);

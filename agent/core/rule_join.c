@@ -323,6 +323,9 @@ const char *planner_keep(struct planner *p, const struct node_id *id)
             if (node_id_eq(&view->nodes[k].primary, id))
                 return "replicas still follow it";
     }
+    /* Nobody could tell any more which shard was meant, and FORGET closes what is half-moved. */
+    if (planner_is_moving(p, id))
+        return "slots are on their way from it or to it";
     /*
      * It never gets beyond "fail?" where too few primaries look after it, as those do not to whom it is
      * noaddr or who are newer than its death; nor where one is alone (markNodeAsFailingIfNeeded: failed

@@ -137,10 +137,98 @@ static bool roles_reserve(const struct planner *p, struct placement_shard *shard
     return false;
 }
 
+/* While scaling cannot say what a newcomer is to be: a replica could not become a primary again. */
+static bool roles_waits_for_scale(const struct planner *p, unsigned replicas)
+{
+    return p->world->scaling == SCALING_AUTO &&
+           replicas >= (unsigned)p->world->replicas_per_primary;
+}
+
+/* The primary of the shard that scaling has for this pod, or NO_POD; *ret_own: the pod is to be one itself. */
+static size_t roles_target(const struct planner *p, size_t pod, bool *ret_own)
+{
+    const struct target *t = &p->scale->target;
+    const struct target_part *part = &t->parts[pod];
+    *ret_own = part->stays && part->primary;
+    if (!part->stays || part->primary)
+        return NO_POD;
+    size_t was = t->shards[part->shard].was;
+    return was == TARGET_NONE ? t->shards[part->shard].primary : p->sight->leads[was];
+}
+
+static void roles_order(struct planner *p, size_t pod, size_t primary, uint32_t require)
+{
+    const struct world *w = p->world;
+    const struct view_node *n = view_find(w->pods[pod].server.view, &w->pods[primary].server.id);
+    /* It must know its primary first (FACTS 1). */
+    if (!n || n->flags & (NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL) || !(n->flags & NODE_PRIMARY)) {
+        planner_say(p, "%s waits to know %s, whose replica it will be", w->pods[pod].name,
+                    w->pods[primary].name);
+        return;
+    }
+    struct action a = planner_action(p, ACTION_REPLICATE, pod, AUTHORITY_LEADER);
+    a.require = require;
+    a.subject = w->pods[primary].server.id;
+    (void)planner_add(p, a);
+    planner_say(p, "%s becomes a replica of %s", w->pods[pod].name, w->pods[primary].name);
+}
+
+/* Its shard can do without it: no slots are left there, or enough others are in sync. */
+static bool roles_is_spare(const struct planner *p, size_t pod)
+{
+    const struct world *w = p->world;
+    size_t lead = p->sight->leads[p->sight->ask.target.pods[pod].shard];
+    const struct view *view = w->pods[lead].server.view;
+    int others = 0;
+    if (!view->myself->slot_count && !planner_is_moving(p, &view->myself->id))
+        return true;
+    for (size_t i = 0; i < w->pod_count; i++)
+        others += i != pod && i != lead && w->pods[i].server.link_up && p->facts->belongs[i] &&
+                  p->sight->ask.target.pods[i].shard == p->sight->ask.target.pods[pod].shard;
+    return others >= w->replicas_per_primary;
+}
+
+/* What a pod without a shard, or of one that is spare there, is to be. */
+static void roles_scale(struct planner *p, size_t pod)
+{
+    const struct world *w = p->world;
+    const struct pod *candidate = &w->pods[pod];
+    bool own;
+    if (planner_is_moving(p, &candidate->server.id) || candidate->terminating)
+        return;
+    size_t primary = roles_target(p, pod, &own);
+    if (roles_is_idle(p, pod) && !candidate->server.keys) {
+        if (primary != NO_POD)
+            roles_order(p, pod, primary, REQUIRE_PRIMARY | REQUIRE_EMPTY);
+        return;
+    }
+    bool replica =
+        p->facts->belongs[pod] && world_view_fresh(w, candidate) && !candidate->server.primary;
+    bool fills = p->scale->target.parts[pod].fills;
+    if (replica && fills && own)
+        planner_say(p,
+                    "%s would be the primary of a new shard, but has copied another one's data: "
+                    "it begins anew when its pod and volume are made anew",
+                    candidate->name);
+    else if (replica && fills && primary != NO_POD && w->pods[primary].server.primary &&
+             p->sight->ask.target.pods[pod].shard != TARGET_NONE && roles_is_spare(p, pod))
+        roles_order(p, pod, primary, REQUIRE_REPLICA);
+}
+
+/* Scaling knows who is to be what; without it a newcomer joins the shard that lacks a replica. */
+static bool roles_scaled(struct planner *p)
+{
+    for (size_t i = 0; p->scale && i < p->world->pod_count; i++)
+        roles_scale(p, i);
+    return p->scale != NULL;
+}
+
 enum rule_verdict rule_replicate(struct planner *p)
 {
     const struct facts *f = p->facts;
     if (!planner_formed(p) || !f->shard_count)
+        return RULE_PASS;
+    if (roles_scaled(p))
         return RULE_PASS;
     struct placement_shard *shards = NULL;
     bool served = false;
@@ -169,6 +257,11 @@ enum rule_verdict rule_replicate(struct planner *p)
         }
         struct place place = {pod->node, pod->zone};
         size_t s = placement_join(&place, shards, f->shard_count);
+        if (roles_waits_for_scale(p, shards[s].replicas)) {
+            planner_say(p, "%s waits: no shard lacks a replica, and it may become a primary",
+                        pod->name);
+            continue;
+        }
         const struct view_node *primary = view_find(pod->server.view, &f->shards[s].primary);
         roles_take(p, &shards[s], place);
         if (f->shards[s].primary_pod == NO_POD) {

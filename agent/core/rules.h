@@ -10,6 +10,7 @@
 
 #include "core/facts.h"
 #include "core/plan.h"
+#include "core/scale_see.h"
 
 enum rule_verdict {
     RULE_PASS, /* go on with the next rule */
@@ -24,8 +25,10 @@ struct planner {
     const char *rule;   /* the one that is running */
     size_t rule_number; /* from 1 */
     const char *lost; /* the recorded cluster, when it is gone and is to be formed anew; or NULL */
-    const char *note; /* what the sentence of a steady cluster ends with; or NULL */
-    size_t *claims;   /* by pod: number of the rule that acts on its server in this turn; 0 none */
+    const struct scale *scale;       /* which roles scaling wants; NULL = not known, or it is off */
+    const struct scale_sight *sight; /* of what it came */
+    const char *note;                /* what the sentence of a steady cluster ends with; or NULL */
+    size_t *claims; /* by pod: number of the rule that acts on its server in this turn; 0 none */
 };
 
 /* The turn's sentence; the first rule that speaks gives it. Always answers RULE_STOP. */
@@ -91,6 +94,9 @@ struct record_member planner_member(const struct pod *pod);
  */
 const char *planner_keep(struct planner *p, const struct node_id *id);
 
+/* A move of slots in the record, or a half-moved slot, names this node: its role is left alone. */
+bool planner_is_moving(const struct planner *p, const struct node_id *id);
+
 /* MEET sent to the server of `from`, of the server that answers at `to`. */
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to);
 
@@ -137,6 +143,7 @@ enum rule_verdict rule_members(struct planner *p);
 enum rule_verdict rule_meet(struct planner *p);
 enum rule_verdict rule_strangers(struct planner *p);
 enum rule_verdict rule_forget(struct planner *p);
+enum rule_verdict rule_scale(struct planner *p);
 enum rule_verdict rule_replicate(struct planner *p);
 enum rule_verdict rule_follow(struct planner *p);
 enum rule_verdict rule_chain(struct planner *p);

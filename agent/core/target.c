@@ -78,6 +78,7 @@ static bool search_spreads(const struct search *s, size_t pod, size_t than)
 struct offer {
     size_t shard;
     long cost; /* of going on, less that of ending: slots */
+    unsigned kept;
     unsigned staying;
     bool primary_stays;
 };
@@ -88,6 +89,8 @@ static int offer_cmp(const void *a, const void *b)
     const struct offer *ob = b;
     if (oa->cost != ob->cost)
         return oa->cost < ob->cost ? -1 : 1;
+    if (oa->kept != ob->kept) /* rather a copy more than slots on their way */
+        return oa->kept > ob->kept ? -1 : 1;
     if (oa->staying != ob->staying)
         return oa->staying > ob->staying ? -1 : 1;
     if (oa->primary_stays != ob->primary_stays)
@@ -124,6 +127,7 @@ static size_t search_offers(const struct search *s, unsigned wanted, struct offe
         unsigned kept = ask->slots[i] < share ? ask->slots[i] : share;
         unsigned lacks = offers[i].staying < s->width ? s->width - offers[i].staying : 0;
         offers[i].shard = i;
+        offers[i].kept = kept;
         offers[i].cost = (long)lacks * (long)share - (long)kept;
         ret_offers[count++] = offers[i];
     }

@@ -25,6 +25,7 @@
 enum config_discovery { DISCOVERY_KUBERNETES = 1, DISCOVERY_DNS, DISCOVERY_STATIC };
 enum config_handover { HANDOVER_AUTO = 1, HANDOVER_ALWAYS, HANDOVER_OFF };
 enum config_lost { LOST_WAIT = 1, LOST_REFORM };
+enum config_scaling { SCALING_POLICY_OFF = 1, SCALING_POLICY_AUTO };
 enum config_placement { PLACEMENT_ENFORCE = 1, PLACEMENT_WARN, PLACEMENT_OFF };
 
 struct config_peer {
@@ -88,6 +89,7 @@ struct config {
         enum config_lost lost_cluster;
         enum config_placement placement;
         int placement_min_interval; /* seconds */
+        enum config_scaling scaling;
     } policy;
 };
 

@@ -199,6 +199,7 @@ static void read_moves(struct json_reader *reader, const cJSON *root, struct rec
     struct err err = {0};
     struct json_reader moves = {.err = &err, .arena = reader->arena};
     json_get_int(reader, root, "movesGeneration", 0, JSON_INT_MAX, &record->move_generation);
+    json_get_bool(reader, root, "evening", &record->evening);
     if (reader->result < 0)
         return;
     read_known_moves(&moves, root, record);
@@ -325,6 +326,8 @@ static void format_moves(const struct record *record, struct buf *buf)
 {
     if (record->move_generation)
         (void)buf_format(buf, ",\n\"movesGeneration\":%" PRId64, record->move_generation);
+    if (record->evening)
+        (void)buf_append_str(buf, ",\n\"evening\":true");
     if (record->moves_unclear)
         (void)buf_format(buf, ",\n\"moves\":%s", record->moves_unclear);
     if (!record->move_count)

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "plan/case_crash.h"
 #include "plan/case_drain.h"
+#include "plan/case_scale.h"
 #include "plan/case_server.h"
 #include "plan/case_words.h"
 #include "wire/cluster_nodes.h"
@@ -28,6 +29,7 @@ struct reader {
     bool tried;
     struct span tried_by;
     struct case_drain drain;
+    struct case_scale *scale;
 };
 
 static bool read_cluster(struct reader *r, struct span words)
@@ -294,17 +296,6 @@ static bool read_view(struct reader *r, size_t pod, struct span words)
     return true;
 }
 
-static bool read_guard(struct reader *r, struct span words)
-{
-    static const char *const names[] = {"virgin",  "record", "member", "restore",  "forget",
-                                        "rebirth", "gate",   "data",   "unsynced", "failover",
-                                        "kept",    "place",  "heir",   "fence"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (case_word(words, names[i]))
-            r->truth->world.guards_off |= UINT32_C(1) << i;
-    return r->truth->world.guards_off != 0;
-}
-
 /* Appends the line with "@N" spelled out; the '@' before a bus port follows a digit. */
 static void read_nodes_line(struct span line, struct buf *text)
 {
@@ -363,7 +354,7 @@ static bool read_remembered(struct reader *r, struct span keyword, struct span w
     if (span_is(keyword, "watched") || span_is(keyword, "past"))
         return case_drain_past(&r->drain, keyword, words);
     if (!span_is(keyword, "crash"))
-        return false;
+        return case_scale_read(r->scale, keyword, words, w, &r->truth->record, r->arena);
     r->drain.used = true; /* who asked for votes when is known as well */
     return case_crash_read(w, words);
 }
@@ -424,7 +415,7 @@ static bool read_fact(struct reader *r, struct span keyword, struct span words, 
     if (span_is(keyword, "nodes"))
         return read_nodes(r, words, rest);
     if (span_is(keyword, "guard-off"))
-        return read_guard(r, words);
+        return case_server_guard(&r->truth->world, words);
     if (span_is(keyword, "server") && r->later_count < LATER_MAX) {
         r->later[r->later_count++] = words;
         return true;
@@ -464,6 +455,8 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
     }
     if (!case_drain_finish(&r->drain, w, r->truth->derived, r->arena))
         return err_set(err, E_INVALID, "past: not understood");
+    if (!case_scale_finish(r->scale, w, r->truth->derived, r->arena))
+        return err_set(err, E_INVALID, "open: not understood");
     if (r->deleted) {
         w->record = NULL;
         w->record_presence = PRESENCE_ABSENT;
@@ -480,7 +473,7 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
 
 int case_read(struct span text, struct arena *arena, struct case_world *ret_case, struct err *err)
 {
-    struct reader r = {.arena = arena};
+    struct reader r = {.arena = arena, .scale = ARENA_NEW(arena, struct case_scale, 1)};
     struct span rest = text;
     struct span line;
     for (size_t number = 1; span_line(&rest, &line); number++) {

@@ -31,7 +31,8 @@
  *            [votes=N] [version=N] [kind=valkey] [slot-jobs=N] [aof=yes|no|unknown] [aof-written=no]
  *            [rewriting=yes] [save=yes|no|unknown]
  *     guard-off virgin|record|member|restore|forget|rebirth|failover|kept
- *     drain, watched, past, and more of pods: plan/case_drain.h; crash: plan/case_crash.h
+ *     drain, watched, past, and more of pods: plan/case_drain.h; crash: plan/case_crash.h; scaling, move,
+ *     unread, looked, open: plan/case_scale.h
  *     tried [NAME]                        all that was planned, or that pod's part, was just sent
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_READ_H

@@ -148,3 +148,14 @@ bool case_server_apply(struct server *server, int64_t now_ms, struct span words)
     }
     return true;
 }
+
+bool case_server_guard(struct world *world, struct span words)
+{
+    static const char *const names[] = {"virgin",  "record", "member", "restore",  "forget",
+                                        "rebirth", "gate",   "data",   "unsynced", "failover",
+                                        "kept",    "place",  "heir",   "fence"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (case_word(words, names[i]))
+            world->guards_off |= UINT32_C(1) << i;
+    return world->guards_off != 0;
+}

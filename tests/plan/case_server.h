@@ -12,4 +12,7 @@ void case_server_view(struct server *server, const struct view *view);
 /* What the line "server" says; false if a word is not understood. */
 bool case_server_apply(struct server *server, int64_t now_ms, struct span words);
 
+/* "guard-off NAME". */
+bool case_server_guard(struct world *world, struct span words);
+
 #endif

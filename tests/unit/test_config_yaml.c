@@ -84,6 +84,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.policy.lost_cluster, LOST_WAIT);
     assert_int_equal(config.policy.placement, PLACEMENT_WARN);
     assert_int_equal(config.policy.placement_min_interval, 600);
+    assert_int_equal(config.policy.scaling, SCALING_POLICY_OFF);
     assert_int_equal(config_check(&config, &err), 0);
 }
 
@@ -433,7 +434,7 @@ static void test_the_description_names_every_key(void **state)
     size_t lines = 0;
     for (const char *p = buf_str(&text); *p; p++)
         lines += *p == '\n';
-    assert_int_equal(lines, 34);
+    assert_int_equal(lines, 35);
     buf_deinit(&text);
     buf_init(&text, 100);
     assert_int_equal(config_describe(&text), E_LIMIT);

@@ -101,9 +101,9 @@ static void test_the_text_is_what_it_was(void **state)
     assert_string_equal(buf_str(&text), sample);
 }
 
-#define MOVES                                                                      \
-    "],\n\"movesGeneration\":7,\n\"moves\":[\n{\"from\":\"" A "\",\"to\":\"" B     \
-    "\",\"generation\":7,\"cancel\":true,\"slots\":\"0-99,200\"},\n{\"from\":\"" B \
+#define MOVES                                                                                     \
+    "],\n\"movesGeneration\":7,\n\"evening\":true,\n\"moves\":[\n{\"from\":\"" A "\",\"to\":\"" B \
+    "\",\"generation\":7,\"cancel\":true,\"slots\":\"0-99,200\"},\n{\"from\":\"" B                \
     "\",\"to\":\"" A "\",\"generation\":3,\"slots\":\"16383\"}]}\n"
 
 static void assert_written(const struct record *record, const char *text)
@@ -121,6 +121,7 @@ static void test_moves_are_read_and_written(void **state)
     struct record record = parse(text);
     assert_int_equal(record.move_generation, 7);
     assert_int_equal(record.move_count, 2);
+    assert_true(record.evening);
     const struct record_move *first = &record.moves[0];
     assert_string_equal(first->from.hex, A);
     assert_string_equal(first->to.hex, B);

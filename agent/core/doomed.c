@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/doomed.h"
+
+bool doomed_is_emptied(const struct world *world, const struct pod *pod)
+{
+    const struct stateful_set *set = &world->set;
+    return world->scaling == SCALING_AUTO && world->moves.carries &&
+           world->arbiter == ARBITER_LEASE && world_api_fresh(world) && set->known &&
+           !set->absent && set->replicas > 0 && pod->ordinal >= set->replicas;
+}
+
+bool doomed_is_named(const struct world *world, const struct pod *pod)
+{
+    const struct record *record = world->record;
+    if (!doomed_is_emptied(world, pod))
+        return false;
+    if (pod->server.primary && pod->server.view && pod->server.view->open_count)
+        return true;
+    for (size_t i = 0; record && i < record->move_count; i++)
+        if (node_id_eq(&record->moves[i].from, &pod->server.id) ||
+            node_id_eq(&record->moves[i].to, &pod->server.id))
+            return true;
+    return false;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Slots follow the StatefulSet's size (DESIGN 5.7, policy.scaling): what moves is entered in the record, where
+ * the agents beside the sources find it, and who comes or is left over gets the part that the target has for it.
+ */
+#include "core/rules.h"
+
+static bool scale_names(const struct record *record, const struct node_id *id)
+{
+    for (size_t i = 0; i < record->move_count; i++)
+        if (node_id_eq(&record->moves[i].from, id) || node_id_eq(&record->moves[i].to, id))
+            return true;
+    return false;
+}
+
+bool planner_is_moving(const struct planner *p, const struct node_id *id)
+{
+    const struct world *w = p->world;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct view *view = p->facts->fresh[i] ? w->pods[i].server.view : NULL;
+        for (size_t k = 0; view && k < view->open_count; k++)
+            if (node_id_eq(&view->open_slots[k].peer, id))
+                return true;
+    }
+    return w->record && scale_names(w->record, id);
+}
+
+static const char *scale_slots(struct planner *p, const struct scale *scale)
+{
+    return planner_count(p, scale->slots, "slot");
+}
+
+/* What it waits for, of which the first is said; "" if for nothing but the movers. */
+static const char *scale_waits(struct planner *p, const struct scale *scale)
+{
+    const struct pod *pods = p->world->pods;
+    const struct scale_sight *sight = p->sight;
+    if (sight->odd)
+        return arena_format(p->arena, "; %s: left as it is", sight->odd);
+    if (scale->handed != TARGET_NONE)
+        return arena_format(p->arena, "; %s hands over to %s first",
+                            pods[sight->leads[scale->handed]].name,
+                            pods[scale->target.heirs[scale->handed]].name);
+    if (scale->unread != TARGET_NONE)
+        return arena_format(p->arena, "; %s is waited for", pods[scale->unread].name);
+    if (scale->full != TARGET_NONE)
+        return arena_format(p->arena, "; %s has no memory left for more",
+                            pods[sight->leads[scale->full]].name);
+    return "";
+}
+
+/* The record as it is to be, and what the movers do next by it. */
+static enum rule_verdict scale_write(struct planner *p, const struct scale *scale)
+{
+    const struct record *record = scale_record(p->world, p->sight, scale, p->arena);
+    if (!record)
+        return planner_wait(p, "more moves of slots than %d are under way: none is entered",
+                            RECORD_MOVES_MAX);
+    (void)planner_put_record(p, record);
+    if (!scale->slots)
+        planner_say(p, "every slot is where it is to be: taking the moves out of the record");
+    else
+        planner_say(p, "%s still to move, for %s: entering in the record what moves next",
+                    scale_slots(p, scale), planner_count(p, scale->target.shard_count, "shard"));
+    return RULE_STOP;
+}
+
+enum rule_verdict rule_scale(struct planner *p)
+{
+    const struct world *w = p->world;
+    const char *why;
+    if (w->scaling != SCALING_AUTO || !planner_formed(p))
+        return RULE_PASS;
+    struct scale_sight *sight = ARENA_NEW(p->arena, struct scale_sight, 1);
+    struct scale *scale = ARENA_NEW(p->arena, struct scale, 1);
+    if (!scale_see(w, p->facts, p->arena, sight, &why)) {
+        (void)planner_sees_all(p);
+        if (w->record->move_count || w->record->evening)
+            planner_say(p, "slots are on their way, and wait: %s", why);
+        return RULE_PASS;
+    }
+    scale_next(&sight->ask, p->arena, scale);
+    p->scale = scale;
+    p->sight = sight;
+    if (scale->changed || sight->outdated)
+        return scale_write(p, scale);
+    p->plan->scale.looks = scale_looks(w, sight, scale, p->arena, &p->plan->scale.look_count);
+    if (scale->slots)
+        planner_say(p, "%s still to move, for %s%s", scale_slots(p, scale),
+                    planner_count(p, scale->target.shard_count, "shard"), scale_waits(p, scale));
+    else if (sight->odd)
+        planner_say(p, "%s: left as it is", sight->odd);
+    return RULE_PASS;
+}

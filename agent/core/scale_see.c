@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/scale_see.h"
+
+#include <limits.h>
+#include <string.h>
+
+struct sight {
+    const struct world *world;
+    const struct facts *facts;
+    struct arena *arena;
+    struct target_pod *pods;
+    size_t *follows; /* by pod: the pod of its primary, itself for a primary; NO_POD = not known */
+    bool *ready;
+    bool *read;
+    bool *full;      /* by shard */
+    size_t *leads;   /* likewise */
+    uint16_t *shard; /* by pod that is a primary: its shard, or SCALE_NOBODY */
+    size_t shard_count;
+    uint16_t *owner;
+    uint16_t *from;
+    uint16_t *going;
+    uint16_t *half;
+    uint16_t *clean;
+    struct slot_set *open;
+    struct slot_set *cancel;
+    struct slot_set *stuck;
+    bool outdated;
+    const char *odd;
+};
+
+static struct slot_range one(unsigned slot)
+{
+    return (struct slot_range){(uint16_t)slot, (uint16_t)slot};
+}
+
+/* ---- Who is what ---- */
+
+/* Its own word, read lately, of a member. */
+static const struct view *sight_view(const struct sight *s, size_t pod)
+{
+    bool heard = s->facts->belongs[pod] && world_view_fresh(s->world, &s->world->pods[pod]);
+    return heard ? s->world->pods[pod].server.view : NULL;
+}
+
+static bool sight_is_expected(const struct sight *s, size_t pod)
+{
+    return (size_t)s->world->pods[pod].ordinal < s->facts->expected;
+}
+
+static bool sight_owns(const struct sight *s, const struct record_member *member)
+{
+    const struct view_node *n = view_find(s->facts->reference, &member->id);
+    return n && n->slot_count;
+}
+
+/* A member that is missing though it is to stay or owns slots; NULL if there is none. */
+static const struct record_member *sight_missing(const struct sight *s)
+{
+    const struct world *w = s->world;
+    for (size_t m = 0; m < w->record->member_count; m++) {
+        const struct record_member *member = &w->record->members[m];
+        size_t pod = s->facts->pod_of_member[m];
+        bool stays = pod != NO_POD && sight_is_expected(s, pod);
+        if ((pod == NO_POD || !sight_view(s, pod)) && (stays || sight_owns(s, member)))
+            return member;
+    }
+    for (size_t i = 0; i < s->facts->expected; i++) {
+        const char *name = world_pod_by_ordinal(w, (int)i)
+                               ? NULL
+                               : arena_format(s->arena, "%s-%zu", w->set.name, i);
+        const struct record_member *member = name ? record_find_pod(w->record, name) : NULL;
+        if (member)
+            return member;
+    }
+    return NULL;
+}
+
+static const char *sight_early(const struct sight *s)
+{
+    const struct world *w = s->world;
+    const struct facts *f = s->facts;
+    if (!w->record || w->record->state != RECORD_FORMED)
+        return "the cluster is not formed";
+    if (w->record->moves_unclear)
+        return "the record's moves are not understood by this release of muster";
+    if (w->arbiter != ARBITER_LEASE || !w->set.known || w->set.absent)
+        return "the StatefulSet is not known";
+    if (!f->reference || !f->reference_ours)
+        return "no server's view of the cluster is known";
+    const struct record_member *missing = sight_missing(s);
+    return missing ? arena_format(s->arena, "%s does not answer", missing->pod) : NULL;
+}
+
+/* The pod of the primary of the shard that this node is of now, by its own word; or NO_POD. */
+static size_t sight_primary(const struct sight *s, const struct node_id *id)
+{
+    size_t pod = facts_pod_of(s->facts, id);
+    return pod == NO_POD ? NO_POD : s->follows[pod];
+}
+
+static void sight_follows(struct sight *s)
+{
+    for (size_t i = 0; i < s->world->pod_count; i++) {
+        const struct view *view = sight_view(s, i);
+        s->follows[i] = NO_POD;
+        if (!view)
+            continue;
+        size_t of =
+            view->myself->flags & NODE_PRIMARY ? i : facts_pod_of(s->facts, &view->myself->primary);
+        const struct view *leads = of == NO_POD ? NULL : sight_view(s, of);
+        if (leads && leads->myself->flags & NODE_PRIMARY)
+            s->follows[i] = of;
+    }
+}
+
+/* It stays, but is about to be made anew or handed over: nothing begins that would be in its way. */
+static bool sight_is_leaving(const struct sight *s, size_t pod)
+{
+    const struct pod *p = &s->world->pods[pod];
+    bool me = pod == s->world->me;
+    bool leaves =
+        p->terminating || p->told.leaving != LEAVING_NO || (me && s->world->drain.since_ms);
+    return leaves && sight_is_expected(s, pod);
+}
+
+/* The agent beside it carries moves out, and has read the present ones since its server became a primary. */
+static bool sight_has_read(const struct sight *s, size_t pod)
+{
+    const struct world *w = s->world;
+    const struct told *told = &w->pods[pod].told;
+    const struct moves_word *word = pod == w->me ? &w->moves : &told->moves;
+    bool heard = told->heard_ms && w->now_ms - told->heard_ms <= WORLD_TOLD_FRESH_MS;
+    return !sight_is_leaving(s, pod) && (heard || pod == w->me) && word->carries &&
+           word->read == w->record->move_generation;
+}
+
+/* An empty primary that is introduced, and stays. */
+static bool sight_is_ready(const struct sight *s, size_t pod)
+{
+    const struct view *view = sight_view(s, pod);
+    const struct server *server = &s->world->pods[pod].server;
+    const struct view_node *n = view ? view_find(s->facts->reference, &view->myself->id) : NULL;
+    return n && n->flags & NODE_PRIMARY && !(n->flags & (NODE_HANDSHAKE | NODE_FAIL)) &&
+           view->myself->flags & NODE_PRIMARY && !view->myself->slot_count && !server->keys &&
+           !s->world->pods[pod].terminating && sight_is_expected(s, pod);
+}
+
+/* ---- Shards ---- */
+
+static void sight_add_shard(struct sight *s, size_t pod)
+{
+    if (pod == NO_POD || s->shard[pod] != SCALE_NOBODY)
+        return;
+    s->leads[s->shard_count] = pod;
+    s->full[s->shard_count] = s->world->pods[pod].server.near_limit;
+    s->shard[pod] = (uint16_t)s->shard_count++;
+}
+
+/* Each primary that owns slots or is followed, and each to which slots go. */
+static void sight_shards(struct sight *s)
+{
+    const struct world *w = s->world;
+    for (size_t i = 0; i < w->pod_count; i++)
+        s->shard[i] = SCALE_NOBODY;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct view *view = sight_view(s, i);
+        if (s->follows[i] != NO_POD && (s->follows[i] != i || view->myself->slot_count))
+            sight_add_shard(s, s->follows[i]);
+        for (size_t k = 0; view && s->follows[i] == i && k < view->open_count; k++) {
+            sight_add_shard(s, i);
+            sight_add_shard(s, sight_primary(s, &view->open_slots[k].peer));
+        }
+    }
+    for (size_t m = 0; m < w->record->move_count; m++) {
+        sight_add_shard(s, sight_primary(s, &w->record->moves[m].from));
+        sight_add_shard(s, sight_primary(s, &w->record->moves[m].to));
+    }
+}
+
+/* Who is no member, or does not answer, has no part for now: as if it were about to leave. */
+static void sight_pods(struct sight *s)
+{
+    const struct world *w = s->world;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct pod *pod = &w->pods[i];
+        bool heard = sight_view(s, i) != NULL;
+        size_t lead = s->follows[i];
+        uint16_t shard = lead == NO_POD ? SCALE_NOBODY : s->shard[lead];
+        s->pods[i] = (struct target_pod){
+            .ordinal = heard ? pod->ordinal : INT_MAX,
+            .place = {pod->node, pod->zone},
+            .shard = shard == SCALE_NOBODY ? TARGET_NONE : shard,
+            .primary = shard != SCALE_NOBODY && lead == i,
+        };
+        s->ready[i] = sight_is_ready(s, i);
+        s->read[i] = sight_has_read(s, i);
+    }
+}
+
+/* ---- Slots ---- */
+
+/* By the record; NULL, or why nothing can be decided. */
+static const char *sight_moves(struct sight *s)
+{
+    const struct record *record = s->world->record;
+    for (size_t m = 0; m < record->move_count; m++) {
+        const struct record_move *move = &record->moves[m];
+        size_t from = sight_primary(s, &move->from);
+        size_t to = sight_primary(s, &move->to);
+        if (to == NO_POD)
+            return arena_format(
+                s->arena, "node %.8s, to which slots from %u are on their way, does not answer",
+                move->to.hex, move->ranges[0].first);
+        s->outdated |= from == NO_POD ||
+                       !node_id_eq(&move->from, &s->world->pods[from].server.id) ||
+                       !node_id_eq(&move->to, &s->world->pods[to].server.id);
+        for (size_t r = 0; r < move->range_count; r++) {
+            for (unsigned slot = move->ranges[r].first; slot <= move->ranges[r].last; slot++) {
+                s->from[slot] = from == NO_POD ? SCALE_NOBODY : s->shard[from];
+                s->going[slot] = s->shard[to];
+            }
+            if (move->cancel)
+                slot_set_add(s->cancel, move->ranges[r]);
+        }
+    }
+    return NULL;
+}
+
+/* Two claim it: its destination has taken it, and the source does not know yet. */
+static bool sight_claim(struct sight *s, unsigned slot, uint16_t shard)
+{
+    if (s->owner[slot] == SCALE_NOBODY || s->going[slot] == shard) {
+        s->owner[slot] = shard;
+        return true;
+    }
+    return s->going[slot] != SCALE_NOBODY && s->owner[slot] == s->going[slot];
+}
+
+static const char *sight_owners(struct sight *s)
+{
+    for (size_t i = 0; i < s->shard_count; i++) {
+        const struct view *view = sight_view(s, s->leads[i]);
+        for (uint32_t r = 0; r < view->myself->range_count; r++) {
+            struct slot_range range = view->ranges[view->myself->range_first + r];
+            for (unsigned slot = range.first; slot <= range.last; slot++)
+                if (!sight_claim(s, slot, (uint16_t)i))
+                    return arena_format(s->arena, "two primaries claim slot %u", slot);
+        }
+    }
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        /* Whose view is the older one does not say yet that it has taken it. */
+        if (s->owner[slot] == SCALE_NOBODY && s->going[slot] != SCALE_NOBODY)
+            s->owner[slot] = s->from[slot] == SCALE_NOBODY ? s->going[slot] : s->from[slot];
+        if (s->owner[slot] == SCALE_NOBODY)
+            return arena_format(s->arena, "nobody claims slot %u", slot);
+    }
+    return NULL;
+}
+
+static void sight_say_odd(struct sight *s, unsigned slot, size_t pod, const char *what)
+{
+    slot_set_add(s->stuck, one(slot));
+    if (!s->odd)
+        s->odd = arena_format(s->arena, "slot %u of %s is half-moved %s", slot,
+                              s->world->pods[pod].name, what);
+}
+
+static void sight_open_slot(struct sight *s, size_t pod, const struct open_slot *open)
+{
+    unsigned slot = open->slot;
+    size_t peer_pod = sight_primary(s, &open->peer);
+    uint16_t self = s->shard[pod];
+    uint16_t peer = peer_pod == NO_POD ? SCALE_NOBODY : s->shard[peer_pod];
+    uint16_t from = open->importing ? peer : self;
+    uint16_t to = open->importing ? self : peer;
+    uint16_t going = s->going[slot] != SCALE_NOBODY ? s->going[slot] : s->half[slot];
+    slot_set_add(s->open, one(slot));
+    if (peer == SCALE_NOBODY || peer == self)
+        sight_say_odd(s, slot, pod, "with a node that is no shard's of ours");
+    else if (going != SCALE_NOBODY && going != to)
+        sight_say_odd(s, slot, pod, "in another direction than elsewhere");
+    else if (s->owner[slot] != from && s->owner[slot] != to)
+        sight_say_odd(s, slot, pod, "and owned by neither side");
+    else if (s->going[slot] == SCALE_NOBODY) {
+        s->half[slot] = to;
+        s->from[slot] = from;
+    }
+}
+
+static void sight_open(struct sight *s)
+{
+    for (size_t i = 0; i < s->shard_count; i++) {
+        const struct view *view = sight_view(s, s->leads[i]);
+        for (size_t k = 0; k < view->open_count; k++)
+            sight_open_slot(s, s->leads[i], &view->open_slots[k]);
+    }
+    /* What is odd is nobody's to enter, whichever side was looked at first. */
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        if (slot_set_has(s->stuck, slot) && s->half[slot] != SCALE_NOBODY)
+            s->half[slot] = s->from[slot] = SCALE_NOBODY;
+}
+
+/* The code of who was looked at: a shard, or a pod that is none yet. */
+static uint16_t sight_code(const struct sight *s, size_t pod)
+{
+    if (s->shard[pod] != SCALE_NOBODY)
+        return s->shard[pod];
+    return (uint16_t)(s->shard_count + pod);
+}
+
+/* What was seen with these very moves in the record, of who owns it now. */
+static void sight_clean(struct sight *s)
+{
+    const struct world *w = s->world;
+    for (size_t i = 0; w->scale && i < w->scale->count; i++) {
+        const struct scale_seen *seen = &w->scale->seen[i];
+        size_t from = facts_pod_of(s->facts, &seen->from);
+        size_t to = facts_pod_of(s->facts, &seen->to);
+        if (seen->generation != w->record->move_generation || from == NO_POD || to == NO_POD)
+            continue;
+        for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+            if (s->shard[from] == SCALE_NOBODY || s->owner[slot] != s->shard[from])
+                continue;
+            if (slot_set_has(&seen->clean, slot))
+                s->clean[slot] = sight_code(s, to);
+            else if (slot_set_has(&seen->keys, slot) && s->going[slot] == SCALE_NOBODY)
+                slot_set_add(s->stuck, one(slot));
+        }
+    }
+}
+
+static void sight_init(struct sight *s)
+{
+    size_t count = s->world->pod_count;
+    uint16_t **const by_slot[] = {&s->owner, &s->from, &s->going, &s->half, &s->clean};
+    struct slot_set **const sets[] = {&s->open, &s->cancel, &s->stuck};
+    s->pods = ARENA_NEW(s->arena, struct target_pod, count);
+    s->follows = ARENA_NEW(s->arena, size_t, count);
+    s->ready = ARENA_NEW(s->arena, bool, count);
+    s->read = ARENA_NEW(s->arena, bool, count);
+    s->full = ARENA_NEW(s->arena, bool, count);
+    s->leads = ARENA_NEW(s->arena, size_t, count);
+    s->shard = ARENA_NEW(s->arena, uint16_t, count);
+    for (size_t i = 0; i < sizeof by_slot / sizeof by_slot[0]; i++) {
+        *by_slot[i] = ARENA_NEW(s->arena, uint16_t, SLOT_COUNT);
+        memset(*by_slot[i], 0xff, SLOT_COUNT * sizeof **by_slot[i]); /* SCALE_NOBODY */
+    }
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        *sets[i] = ARENA_NEW(s->arena, struct slot_set, 1);
+}
+
+bool scale_see(const struct world *world, const struct facts *facts, struct arena *arena,
+               struct scale_sight *ret_sight, const char **ret_why)
+{
+    struct sight s = {.world = world, .facts = facts, .arena = arena};
+    const char *why = sight_early(&s);
+    if (!why) {
+        sight_init(&s);
+        sight_follows(&s);
+        sight_shards(&s);
+        sight_pods(&s);
+        why = sight_moves(&s);
+    }
+    if (!why)
+        why = sight_owners(&s);
+    *ret_why = why ? why : "";
+    if (why)
+        return false;
+    sight_open(&s);
+    sight_clean(&s);
+    *ret_sight = (struct scale_sight){
+        .ask = {.target = {.replicas = (unsigned)facts->expected,
+                           .replicas_per_primary = (unsigned)world->replicas_per_primary,
+                           .pods = s.pods,
+                           .pod_count = world->pod_count,
+                           .shard_count = s.shard_count},
+                .evening = world->record->evening,
+                .ready = s.ready,
+                .read = s.read,
+                .full = s.full,
+                .owner = s.owner,
+                .from = s.from,
+                .going = s.going,
+                .half = s.half,
+                .clean = s.clean,
+                .open = s.open,
+                .cancel = s.cancel,
+                .stuck = s.stuck},
+        .leads = s.leads,
+        .outdated = s.outdated,
+        .odd = s.odd,
+    };
+    return true;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between core/scale.h and the world: what it asks for, from what each server says of itself, and its answer
+ * as the record's moves. Each primary's own word counts: while slots move, no two views are alike.
+ */
+#ifndef MUSTER_CORE_SCALE_SEE_H
+#define MUSTER_CORE_SCALE_SEE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "core/facts.h"
+#include "core/scale.h"
+#include "core/world.h"
+
+/* Slots that are to be looked at: at the servers of two pods, each of which must still have this id. */
+struct scale_look {
+    size_t from_pod;
+    size_t to_pod;
+    struct node_id from;
+    struct node_id to;
+    int64_t generation;           /* of the record's moves */
+    const struct slot_set *slots; /* in the plan's arena */
+};
+
+/* What came of it. */
+struct scale_seen {
+    struct node_id from;
+    struct node_id to;
+    int64_t generation;
+    struct slot_set
+        clean; /* closed on both sides and owned by `from`, by both views, and without keys there */
+    struct slot_set keys; /* closed, but there are keys of it at `to` */
+};
+
+/* What the leader remembers of its looks from turn to turn: the last one at each pair. */
+struct scale_watch {
+    struct scale_seen seen[SCALE_PAIRS_MAX];
+    size_t count;
+};
+
+struct scale_sight {
+    struct scale_ask ask; /* its pods are those of the world, by the same indexes */
+    const size_t *leads;  /* by today's shard: the pod of its primary */
+    bool outdated;        /* the record has ids of former primaries: it is to be written anew */
+    const char
+        *odd; /* a slot that is half-moved in no direction of ours: half a sentence, or NULL */
+};
+
+/*
+ * False with half a sentence while it is too early to decide anything: a recorded server is missing or its
+ * view not read, a slot is claimed by nobody or by two. Everything lives in `arena`.
+ */
+bool scale_see(const struct world *world, const struct facts *facts, struct arena *arena,
+               struct scale_sight *ret_sight, const char **ret_why);
+
+/* The pod of a code in scale's arrays by slot. */
+size_t scale_pod(const struct scale_sight *sight, uint16_t code);
+
+/*
+ * The record with what `scale`, which came of this sight, wants; one generation of moves later. NULL if there
+ * were more moves than a reader takes. In `arena`.
+ */
+const struct record *scale_record(const struct world *world, const struct scale_sight *sight,
+                                  const struct scale *scale, struct arena *arena);
+
+/* What is to be looked at, a pair of servers each; at most SCALE_PAIRS_MAX of them. In `arena`. */
+const struct scale_look *scale_looks(const struct world *world, const struct scale_sight *sight,
+                                     const struct scale *scale, struct arena *arena,
+                                     size_t *ret_count);
+
+#endif
