@@ -107,7 +107,7 @@ static struct action join_forget_action(const struct planner *p, size_t pod,
 _Static_assert(ACTION_FORGET_QUIET_MS > WORLD_FRESH_MS, "no older view counts");
 
 /*
- * Some expected server lists the id, or not every one's view was read lately: since the last FORGET,
+ * Some expected server or member lists the id, or not every one's view was read lately: since the last FORGET,
  * for until then one that still had the id could tell it to one whose view was read before.
  */
 static bool join_still_known(struct planner *p, const struct node_id *id)
@@ -119,8 +119,9 @@ static bool join_still_known(struct planner *p, const struct node_id *id)
         struct action a = join_forget_action(p, i, id);
         if (!attempts_may(p->world->attempts, action_key(&a), p->world->now_ms))
             return true;
-        if ((size_t)pod->ordinal < p->facts->expected && world_view_fresh(p->world, pod) &&
-            view_find(pod->server.view, id))
+        /* One above the size may stay for long, and would make it a stranger again. */
+        bool counts = (size_t)pod->ordinal < p->facts->expected || p->facts->belongs[i];
+        if (counts && world_view_fresh(p->world, pod) && view_find(pod->server.view, id))
             return true;
     }
     return !planner_sees_all(p);
