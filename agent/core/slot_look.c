@@ -28,7 +28,13 @@ static enum slot_owner slot_owner_in(const struct view *view, const struct slot_
     return slot_set_has(assigned, slot) ? SLOT_OWNER_OTHER : SLOT_OWNER_NOBODY;
 }
 
-/* Towards `peer`, or towards who follows it now and was the shard's primary before. */
+/* It has failed without slots, or nobody knows it: whatever it got is nobody's to give back. */
+static bool slot_is_gone(const struct view_node *node)
+{
+    return !node || (node->flags & (NODE_FAIL | NODE_NOADDR) && !node->slot_count);
+}
+
+/* Towards `peer`, or towards who follows it now and was the shard's primary before, or is gone. */
 static enum slot_open slot_open_in(const struct view *view, const struct node_id *peer,
                                    bool importing, uint16_t slot)
 {
@@ -42,7 +48,7 @@ static enum slot_open slot_open_in(const struct view *view, const struct node_id
             return SLOT_OPEN_PEER;
         const struct view_node *mate = view_find(view, &open->peer);
         bool follows = mate && (mate->flags & NODE_REPLICA) && node_id_eq(&mate->primary, peer);
-        return follows ? SLOT_OPEN_MATE : SLOT_OPEN_OTHER;
+        return follows || slot_is_gone(mate) ? SLOT_OPEN_MATE : SLOT_OPEN_OTHER;
     }
     return SLOT_CLOSED;
 }

@@ -28,7 +28,7 @@ enum slot_owner { SLOT_OWNER_NOBODY = 0, SLOT_OWNER_SOURCE, SLOT_OWNER_DEST, SLO
 enum slot_open {
     SLOT_CLOSED = 0,
     SLOT_OPEN_PEER,  /* towards the other one of the two */
-    SLOT_OPEN_MATE,  /* towards a node that was that shard's primary before */
+    SLOT_OPEN_MATE,  /* towards a node that was that shard's primary before, or is gone */
     SLOT_OPEN_OTHER, /* towards anyone else, or in the wrong direction */
 };
 

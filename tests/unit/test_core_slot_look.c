@@ -16,6 +16,8 @@
 #define DEST "65af16c646bf869c37c026dec1e037260e25a52e"
 #define OTHER "057378b8ec0c5839298f16b8d96d6ac07140350e"
 #define BEFORE "1111111111111111111111111111111111111111"
+#define FAILED "2222222222222222222222222222222222222222"
+#define GONE "3333333333333333333333333333333333333333"
 
 static const struct slot_pair pair = {{SOURCE}, {DEST}};
 static struct arena arena;
@@ -30,7 +32,8 @@ static struct view view_of(bool at_source, const char *source_slots, const char 
                 SOURCE " 10.0.0.1:6379@16379 %smaster - 0 0 4 connected %s\n" DEST
                        " 10.0.0.2:6379@16379 %smaster - 0 0 5 connected %s\n" OTHER
                        " 10.0.0.3:6379@16379 master - 0 0 6 connected 50-59\n" BEFORE
-                       " 10.0.0.4:6379@16379 slave " SOURCE " 0 0 4 connected\n",
+                       " 10.0.0.4:6379@16379 slave " SOURCE " 0 0 4 connected\n" FAILED
+                       " 10.0.0.5:6379@16379 master,fail - 0 0 7 disconnected\n",
                 at_source ? "myself," : "", source_slots, at_source ? "" : "myself,", dest_slots);
     if (cluster_nodes_parse(span_of(text), &arena, &view, &err) < 0)
         fail_msg("%s", err.msg);
@@ -60,11 +63,17 @@ static void test_owners_are_told_apart(void **state)
 static void test_the_source_migrates(void **state)
 {
     (void)state;
-    struct view view = view_of(true, "10-19 [12->-" DEST "] [13->-" OTHER "] [14-<-" DEST "]", "");
+    struct view view = view_of(true,
+                               "10-19 [12->-" DEST "] [13->-" OTHER "] [14-<-" DEST "] [15->-" GONE
+                               "] [16->-" FAILED "]",
+                               "");
     assert_int_equal(look(&view, true, 11).open, SLOT_CLOSED);
     assert_int_equal(look(&view, true, 12).open, SLOT_OPEN_PEER);
     assert_int_equal(look(&view, true, 13).open, SLOT_OPEN_OTHER);
     assert_int_equal(look(&view, true, 14).open, SLOT_OPEN_OTHER);
+    /* Whoever took over from it may not be known by it: it is gone, with what it had or without. */
+    assert_int_equal(look(&view, true, 15).open, SLOT_OPEN_MATE);
+    assert_int_equal(look(&view, true, 16).open, SLOT_OPEN_MATE);
 }
 
 static void test_the_destination_imports(void **state)
