@@ -12,7 +12,7 @@ bool doomed_is_emptied(const struct world *world, const struct pod *pod)
 bool doomed_is_named(const struct world *world, const struct pod *pod)
 {
     const struct record *record = world->record;
-    if (!doomed_is_emptied(world, pod))
+    if (world->scaling != SCALING_AUTO || !world->moves.carries)
         return false;
     if (pod->server.primary && pod->server.view && pod->server.view->open_count)
         return true;

@@ -14,8 +14,8 @@
 bool doomed_is_emptied(const struct world *world, const struct pod *pod);
 
 /*
- * Slots are half-moved to the pod's server or from it, or the record means its shard by its id: who left now
- * would take keys along, or nobody would know where they are.
+ * Slots are half-moved to the pod's server or from it, or the record means its shard by its id, and it is of use
+ * to wait: whoever left now, for good or not, would take keys along, or nobody would know where they are.
  */
 bool doomed_is_named(const struct world *world, const struct pod *pod);
 

@@ -11,8 +11,8 @@
  *   (Redis 7.0.15 cluster.c clusterSendFailoverAuthIfNeeded; agent/FACTS.md)
  *   whose whole shard goes, or whose StatefulSet is gone or scaled to 0, leaves as the primary that
  *   it is once its data is on disk: nobody will come
- *   above the size of its StatefulSet, with policy.scaling, it waits until its slots have moved, and whoever
- *   the record's moves name until they do not (core/doomed.h)
+ *   with policy.scaling it waits above the size of its StatefulSet until its slots have moved, and anywhere
+ *   until no half-moved slot and none of the record's moves names it (core/doomed.h)
  *   else it waits: with its data on disk until max(grace/2, grace - 10 s), without until 2 s before the
  *   end of its grace period
  *   where a snapshot keeps the data it is min(grace/2, grace - 16 s): at SIGTERM the server first waits

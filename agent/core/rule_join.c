@@ -324,8 +324,8 @@ const char *planner_keep(struct planner *p, const struct node_id *id)
             if (node_id_eq(&view->nodes[k].primary, id))
                 return "replicas still follow it";
     }
-    /* Nobody could tell any more which shard was meant, and FORGET closes what is half-moved. */
-    if (planner_is_moving(p, id))
+    /* Nobody could tell any more which shard was meant. */
+    if (planner_is_named(p, id))
         return "slots are on their way from it or to it";
     /*
      * It never gets beyond "fail?" where too few primaries look after it, as those do not to whom it is

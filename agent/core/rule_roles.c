@@ -11,7 +11,7 @@ static bool roles_is_idle(const struct planner *p, size_t pod)
     const struct pod *candidate = &p->world->pods[pod];
     const struct server *s = &candidate->server;
     if (!planner_belongs(p, pod) || !world_view_fresh(p->world, candidate) ||
-        candidate->terminating || !s->primary || s->view->myself->slot_count)
+        candidate->terminating || !s->primary || s->view->myself->slot_count || s->view->open_count)
         return false;
     const struct view_node *n = view_find(p->facts->reference, &s->id);
     return n && n->flags & NODE_PRIMARY && !n->slot_count;
@@ -144,12 +144,11 @@ static bool roles_waits_for_scale(const struct planner *p, unsigned replicas)
            replicas >= (unsigned)p->world->replicas_per_primary;
 }
 
-/* The primary of the shard that scaling has for this pod, or NO_POD; *ret_own: the pod is to be one itself. */
-static size_t roles_target(const struct planner *p, size_t pod, bool *ret_own)
+/* The primary of the shard that scaling has for this pod; NO_POD if it leaves or is to be one itself. */
+static size_t roles_target(const struct planner *p, size_t pod)
 {
     const struct target *t = &p->scale->target;
     const struct target_part *part = &t->parts[pod];
-    *ret_own = part->stays && part->primary;
     if (!part->stays || part->primary)
         return NO_POD;
     size_t was = t->shards[part->shard].was;
@@ -188,31 +187,36 @@ static bool roles_is_spare(const struct planner *p, size_t pod)
     return others >= w->replicas_per_primary;
 }
 
+/* Its primary is gone, and had no slots that anybody could be elected for. */
+static bool roles_is_orphan(const struct planner *p, size_t pod)
+{
+    const struct view *view = p->world->pods[pod].server.view;
+    const struct view_node *n = view_find(view, &view->myself->primary);
+    const uint32_t gone = NODE_FAIL | NODE_NOADDR;
+    return !n || (n->flags & NODE_PRIMARY && n->flags & gone && !n->slot_count);
+}
+
 /* What a pod without a shard, or of one that is spare there, is to be. */
 static void roles_scale(struct planner *p, size_t pod)
 {
     const struct world *w = p->world;
     const struct pod *candidate = &w->pods[pod];
-    bool own;
-    if (planner_is_moving(p, &candidate->server.id) || candidate->terminating)
+    size_t shard = p->sight->ask.target.pods[pod].shard; /* of an orphan where it is counted */
+    size_t primary = roles_target(p, pod);
+    bool there = primary != NO_POD && w->pods[primary].server.primary;
+    if (planner_is_moving(p, &candidate->server.id) || candidate->terminating ||
+        !p->facts->belongs[pod] || !world_view_fresh(w, candidate))
         return;
-    size_t primary = roles_target(p, pod, &own);
-    if (roles_is_idle(p, pod) && !candidate->server.keys) {
-        if (primary != NO_POD)
+    if (candidate->server.primary) {
+        if (there && roles_is_idle(p, pod) && !candidate->server.keys)
             roles_order(p, pod, primary, REQUIRE_PRIMARY | REQUIRE_EMPTY);
+    } else if (shard == TARGET_NONE) {
         return;
-    }
-    bool replica =
-        p->facts->belongs[pod] && world_view_fresh(w, candidate) && !candidate->server.primary;
-    bool fills = p->scale->target.parts[pod].fills;
-    if (replica && fills && own)
-        planner_say(p,
-                    "%s would be the primary of a new shard, but has copied another one's data: "
-                    "it begins anew when its pod and volume are made anew",
-                    candidate->name);
-    else if (replica && fills && primary != NO_POD && w->pods[primary].server.primary &&
-             p->sight->ask.target.pods[pod].shard != TARGET_NONE && roles_is_spare(p, pod))
+    } else if (roles_is_orphan(p, pod)) {
+        roles_order(p, pod, there ? primary : p->sight->leads[shard], REQUIRE_REPLICA);
+    } else if (there && p->scale->target.parts[pod].fills && roles_is_spare(p, pod)) {
         roles_order(p, pod, primary, REQUIRE_REPLICA);
+    }
 }
 
 /* Scaling knows who is to be what; without it a newcomer joins the shard that lacks a replica. */

@@ -5,9 +5,10 @@
  */
 #include "core/rules.h"
 
-static bool scale_names(const struct record *record, const struct node_id *id)
+bool planner_is_named(const struct planner *p, const struct node_id *id)
 {
-    for (size_t i = 0; i < record->move_count; i++)
+    const struct record *record = p->world->record;
+    for (size_t i = 0; record && i < record->move_count; i++)
         if (node_id_eq(&record->moves[i].from, id) || node_id_eq(&record->moves[i].to, id))
             return true;
     return false;
@@ -22,7 +23,7 @@ bool planner_is_moving(const struct planner *p, const struct node_id *id)
             if (node_id_eq(&view->open_slots[k].peer, id))
                 return true;
     }
-    return w->record && scale_names(w->record, id);
+    return planner_is_named(p, id);
 }
 
 static const char *scale_slots(struct planner *p, const struct scale *scale)
@@ -41,6 +42,12 @@ static const char *scale_waits(struct planner *p, const struct scale *scale)
         return arena_format(p->arena, "; %s hands over to %s first",
                             pods[sight->leads[scale->handed]].name,
                             pods[scale->target.heirs[scale->handed]].name);
+    if (scale->unready != TARGET_NONE && !pods[scale->unready].server.primary)
+        return arena_format(
+            p->arena,
+            "; %s would be the primary of a new shard, but is a replica: it can be when "
+            "its pod and volume are made anew",
+            pods[scale->unready].name);
     if (scale->unread != TARGET_NONE)
         return arena_format(p->arena, "; %s is waited for", pods[scale->unread].name);
     if (scale->full != TARGET_NONE)

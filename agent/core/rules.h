@@ -94,7 +94,9 @@ struct record_member planner_member(const struct pod *pod);
  */
 const char *planner_keep(struct planner *p, const struct node_id *id);
 
-/* A move of slots in the record, or a half-moved slot, names this node: its role is left alone. */
+/* A move of slots in the record names this node, */
+bool planner_is_named(const struct planner *p, const struct node_id *id);
+/* or a half-moved slot does: its role is left alone. */
 bool planner_is_moving(const struct planner *p, const struct node_id *id);
 
 /* MEET sent to the server of `from`, of the server that answers at `to`. */

@@ -133,18 +133,6 @@ static void work_target(struct work *w)
     target_find(&ask, w->arena, &w->out->target);
 }
 
-/* A shard comes or goes, or did and not all is moved yet; else what was shared out by hand stays so. */
-static bool work_evens(const struct work *w)
-{
-    const struct target *t = &w->out->target;
-    bool differs = w->ask->evening;
-    for (size_t i = 0; i < t->shard_count; i++)
-        differs |= t->shards[i].was == TARGET_NONE || !w->slots[t->shards[i].was];
-    for (size_t i = 0; i < w->ask->target.shard_count; i++)
-        differs |= t->became[i] == TARGET_NONE && w->slots[i];
-    return differs && w->out->slots > 0;
-}
-
 /* ---- What begins ---- */
 
 static void work_party(struct work *w, size_t was, size_t primary, unsigned wanted)
@@ -158,6 +146,8 @@ static void work_party(struct work *w, size_t was, size_t primary, unsigned want
     };
     if (p->pinned && !founds && w->out->handed == TARGET_NONE)
         w->out->handed = was;
+    if (p->pinned && founds && w->out->unready == TARGET_NONE)
+        w->out->unready = primary;
     w->shards[w->party_count++].wanted = wanted;
 }
 
@@ -334,7 +324,8 @@ static bool work_changes(const struct work *w)
 
 void scale_next(const struct scale_ask *ask, struct arena *arena, struct scale *ret_scale)
 {
-    struct scale scale = {.handed = TARGET_NONE, .unread = TARGET_NONE, .full = TARGET_NONE};
+    struct scale scale = {
+        .handed = TARGET_NONE, .unread = TARGET_NONE, .unready = TARGET_NONE, .full = TARGET_NONE};
     struct work w = {
         .ask = ask,
         .arena = arena,
@@ -358,7 +349,8 @@ void scale_next(const struct scale_ask *ask, struct arena *arena, struct scale *
         scale.slots += scale.target.moved;
         if (scale.target.moved)
             work_plan(&w);
-        scale.evening = work_evens(&w);
+        /* A shard comes or goes, or did and not all is moved yet; else what was shared out stays so. */
+        scale.evening = scale.slots && (ask->evening || scale.target.moved);
     } else {
         scale.evening = ask->evening;
     }

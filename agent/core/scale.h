@@ -29,8 +29,11 @@
 #define SCALE_PORTION 256
 /* Pairs that work side by side, at most. */
 #define SCALE_PAIRS_MAX 64
-/* What was shared out by hand stays so until a shard comes or goes: target_ask.slack, percent. */
-#define SCALE_SLACK 100
+/*
+ * What was shared out by hand stays so until a shard comes or goes: target_ask.slack, percent. Who has less than
+ * a tenth of its share has just come, be it that another tool gave it a slot first.
+ */
+#define SCALE_SLACK 90
 
 /*
  * Arrays by slot have SLOT_COUNT places: of today's shards, or SCALE_NOBODY. In `clean` it may also be a
@@ -68,6 +71,7 @@ struct scale {
     unsigned slots; /* on their way or still to go */
     size_t handed;  /* today's shard that is handed over before its slots move, or TARGET_NONE */
     size_t unread;  /* pod whose agent is waited for, or TARGET_NONE */
+    size_t unready; /* pod that is to be a new shard's primary and is no empty one, likewise */
     size_t full;    /* today's shard to which nothing more is begun, or TARGET_NONE */
 };
 

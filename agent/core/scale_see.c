@@ -91,10 +91,16 @@ static const char *sight_early(const struct sight *s)
     return missing ? arena_format(s->arena, "%s does not answer", missing->pod) : NULL;
 }
 
-/* The pod of the primary of the shard that this node is of now, by its own word; or NO_POD. */
+/*
+ * The pod of the primary of the shard that this node is of now, by its own word; of a replica that is away, by
+ * the others', who still say whom it followed. NO_POD if nobody knows.
+ */
 static size_t sight_primary(const struct sight *s, const struct node_id *id)
 {
     size_t pod = facts_pod_of(s->facts, id);
+    const struct view_node *n = pod == NO_POD ? view_find(s->facts->reference, id) : NULL;
+    if (n && n->flags & NODE_REPLICA)
+        pod = facts_pod_of(s->facts, &n->primary);
     return pod == NO_POD ? NO_POD : s->follows[pod];
 }
 
@@ -177,6 +183,31 @@ static void sight_shards(struct sight *s)
     }
 }
 
+/*
+ * Whose primary is gone, without slots, or another would have been elected, is no newcomer: it is counted as a
+ * copy where there are the fewest, and follows whom the target has for it.
+ */
+static void sight_orphans(struct sight *s)
+{
+    unsigned *copies = ARENA_NEW(s->arena, unsigned, s->shard_count);
+    for (size_t i = 0; i < s->world->pod_count; i++)
+        if (s->pods[i].shard != TARGET_NONE)
+            copies[s->pods[i].shard]++;
+    for (size_t i = 0; i < s->world->pod_count; i++) {
+        const struct view *view = sight_view(s, i);
+        size_t fewest = 0;
+        if (!view || view->myself->flags & NODE_PRIMARY || s->follows[i] != NO_POD)
+            continue;
+        for (size_t shard = 1; shard < s->shard_count; shard++)
+            if (copies[shard] < copies[fewest])
+                fewest = shard;
+        if (s->shard_count) {
+            s->pods[i].shard = fewest;
+            copies[fewest]++;
+        }
+    }
+}
+
 /* Who is no member, or does not answer, has no part for now: as if it were about to leave. */
 static void sight_pods(struct sight *s)
 {
@@ -195,6 +226,7 @@ static void sight_pods(struct sight *s)
         s->ready[i] = sight_is_ready(s, i);
         s->read[i] = sight_has_read(s, i);
     }
+    sight_orphans(s);
 }
 
 /* ---- Slots ---- */
@@ -275,6 +307,8 @@ static void sight_open_slot(struct sight *s, size_t pod, const struct open_slot 
     uint16_t to = open->importing ? self : peer;
     uint16_t going = s->going[slot] != SCALE_NOBODY ? s->going[slot] : s->half[slot];
     slot_set_add(s->open, one(slot));
+    if (peer == SCALE_NOBODY && s->going[slot] != SCALE_NOBODY)
+        return; /* its move goes on without who is gone (core/slot_look.h) */
     if (peer == SCALE_NOBODY || peer == self)
         sight_say_odd(s, slot, pod, "with a node that is no shard's of ours");
     else if (going != SCALE_NOBODY && going != to)

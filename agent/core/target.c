@@ -194,7 +194,7 @@ static unsigned search_today(const struct search *s, size_t shard)
     return s->shards[shard].was == TARGET_NONE ? 0 : s->ask->slots[s->shards[shard].was];
 }
 
-/* No shard comes or goes, and each has about its share. */
+/* No shard comes or goes, and none lacks much of its share. */
 static bool search_is_even(const struct search *s, unsigned sum)
 {
     assert(s->ask->slack <= 100);
@@ -202,8 +202,7 @@ static bool search_is_even(const struct search *s, unsigned sum)
         return false;
     for (size_t i = 0; i < s->shard_count; i++) {
         unsigned long slots = search_today(s, i) * s->shard_count * 100;
-        if (!slots || slots < (unsigned long)sum * (100 - s->ask->slack) ||
-            slots > (unsigned long)sum * (100 + s->ask->slack))
+        if (!slots || slots < (unsigned long)sum * (100 - s->ask->slack))
             return false;
     }
     return true;

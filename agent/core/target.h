@@ -31,8 +31,8 @@ struct target_pod {
 struct target_ask {
     unsigned replicas; /* the StatefulSet's, as wanted */
     unsigned replicas_per_primary;
-    unsigned slack; /* percent: without a shard that comes or goes, or has none, shards
-                                      that are no further from the even share keep their slots */
+    unsigned slack; /* percent: without a shard that comes or goes, or that lacks more of the even
+                       share than this, all keep their slots; 0 = none may lack any */
     const struct target_pod *pods; /* that there are */
     size_t pod_count;
     const unsigned *slots; /* by today's shard; 0 = a primary without slots that has followers */

@@ -110,17 +110,17 @@ static bool scale_is_unread(const struct case_scale *scale, const struct pod *po
 bool case_scale_finish(struct case_scale *scale, struct world *world, struct pod *pods,
                        struct arena *arena)
 {
-    if (world->scaling == SCALING_OFF)
-        return true;
+    bool off = world->scaling == SCALING_OFF;
     int64_t generation = world->record ? world->record->move_generation : 0;
     world->scale = &scale->watch;
     for (size_t i = 0; i < world->pod_count; i++) {
         struct moves_word word = {!scale->idle, generation - scale_is_unread(scale, &pods[i])};
-        if (i == world->me)
+        if (!off && i == world->me)
             world->moves = word;
-        pods[i].told.moves = word;
-        if (!pods[i].told.heard_ms)
-            pods[i].told.heard_ms = world->now_ms;
+        if (!off) {
+            pods[i].told.moves = word;
+            pods[i].told.heard_ms = pods[i].told.heard_ms ? pods[i].told.heard_ms : world->now_ms;
+        }
         for (size_t k = 0; k < scale->open_count; k++) {
             struct span words = scale->open[k];
             struct span name;

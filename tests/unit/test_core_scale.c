@@ -285,7 +285,7 @@ static void test_what_was_shared_out_by_hand_stays(void **state)
 {
     struct scale_fixture *f = *state;
     scale_fixture_formed(f, 3, 1, 2);
-    for (unsigned slot = 0; slot < 5000; slot++)
+    for (unsigned slot = 0; slot < 4500; slot++)
         f->owner[slot] = 2;
     f->ask.target.replicas = 6;
     const struct scale *s = scale_fixture_next(f);
