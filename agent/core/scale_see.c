@@ -343,7 +343,7 @@ static uint16_t sight_code(const struct sight *s, size_t pod)
 }
 
 /* What was seen with these very moves in the record, of who owns it now. */
-static void sight_clean(struct sight *s)
+static void sight_looked(struct sight *s)
 {
     const struct world *w = s->world;
     for (size_t i = 0; w->scale && i < w->scale->count; i++) {
@@ -352,12 +352,14 @@ static void sight_clean(struct sight *s)
         size_t to = facts_pod_of(s->facts, &seen->to);
         if (seen->generation != w->record->move_generation || from == NO_POD || to == NO_POD)
             continue;
+        int64_t age_ms = w->now_ms - seen->asked_ms;
         for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
             if (s->shard[from] == SCALE_NOBODY || s->owner[slot] != s->shard[from])
                 continue;
-            if (slot_set_has(&seen->clean, slot))
+            if (slot_set_has(&seen->clean, slot) && age_ms <= WORLD_FRESH_MS)
                 s->clean[slot] = sight_code(s, to);
-            else if (slot_set_has(&seen->keys, slot) && s->going[slot] == SCALE_NOBODY)
+            else if (slot_set_has(&seen->keys, slot) && age_ms <= SCALE_KEYS_MS &&
+                     s->going[slot] == SCALE_NOBODY)
                 slot_set_add(s->stuck, one(slot));
         }
     }
@@ -401,7 +403,7 @@ bool scale_see(const struct world *world, const struct facts *facts, struct aren
     if (why)
         return false;
     sight_open(&s);
-    sight_clean(&s);
+    sight_looked(&s);
     *ret_sight = (struct scale_sight){
         .ask = {.target = {.replicas = (unsigned)facts->expected,
                            .replicas_per_primary = (unsigned)world->replicas_per_primary,

@@ -25,15 +25,18 @@ struct scale_look {
     const struct slot_set *slots; /* in the plan's arena */
 };
 
-/* What came of it. */
+/* What came of it: slots that were closed on both sides, and owned by `from` in both their views, */
 struct scale_seen {
     struct node_id from;
     struct node_id to;
     int64_t generation;
+    int64_t asked_ms;
+    struct slot_set clean; /* without a key at `to`; believed for WORLD_FRESH_MS */
     struct slot_set
-        clean; /* closed on both sides and owned by `from`, by both views, and without keys there */
-    struct slot_set keys; /* closed, but there are keys of it at `to` */
+        keys; /* with keys there, for SCALE_KEYS_MS: a person may have taken them away */
 };
+
+#define SCALE_KEYS_MS 60000
 
 /* What the leader remembers of its looks from turn to turn: the last one at each pair. */
 struct scale_watch {

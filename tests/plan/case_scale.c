@@ -41,10 +41,14 @@ static bool scale_move(struct case_scale *scale, struct record *record, struct s
     return count > 0;
 }
 
-static bool scale_looked(struct case_scale *scale, const struct record *record, struct span words)
+static bool scale_looked(struct case_scale *scale, const struct world *world,
+                         const struct record *record, struct span words)
 {
     struct scale_seen *seen = &scale->watch.seen[scale->watch.count++];
+    int64_t age_ms = 200;
+    (void)case_number(words, "age", &age_ms);
     seen->generation = record->move_generation;
+    seen->asked_ms = world->now_ms - age_ms;
     return scale_ids(&words, &seen->from, &seen->to) && scale_set(words, "clean", &seen->clean) &&
            scale_set(words, "keys", &seen->keys);
 }
@@ -64,7 +68,7 @@ bool case_scale_read(struct case_scale *scale, struct span keyword, struct span 
     if (span_is(keyword, "move"))
         return scale_move(scale, record, words, arena);
     if (span_is(keyword, "looked"))
-        return scale_looked(scale, record, words);
+        return scale_looked(scale, world, record, words);
     if (span_is(keyword, "unread") && scale->unread_count < CASE_SCALE_MAX) {
         scale->unread[scale->unread_count++] = words;
         return true;

@@ -6,7 +6,7 @@
  *                                                      idle: no agent carries any out
  *     move @F @T slots=0-99,200 [cancel]               one of them
  *     unread NAME                                      the agent beside it has read an earlier generation
- *     looked @F @T [clean=0-99] [keys=200]             what the leader saw at both
+ *     looked @F @T [clean=0-99] [keys=200] [age=MS]    what the leader saw at both
  *     open NAME importing|migrating SLOT @N            a slot that this server shows as half-moved
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_SCALE_H

@@ -53,7 +53,7 @@ struct walk {
     bool lossy;
     unsigned strike;     /* after so many more orders of a mover its source, */
     bool at_destination; /* or destination, is lost, and a replica takes over; 0 = never */
-    unsigned moved, elections, meddled, anew;
+    unsigned moved, elections, meddled, left, anew;
     const struct world *world;
     struct plan plan;
 };
@@ -368,7 +368,10 @@ static void look_at(struct walk *k, const struct scale_look *look)
             seen = &k->watch.seen[i];
     if (!seen)
         seen = &k->watch.seen[k->watch.count < SCALE_PAIRS_MAX ? k->watch.count++ : 0];
-    *seen = (struct scale_seen){.from = look->from, .to = look->to, .generation = look->generation};
+    *seen = (struct scale_seen){.from = look->from,
+                                .to = look->to,
+                                .generation = look->generation,
+                                .asked_ms = k->world->now_ms};
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         struct slot_range one = {(uint16_t)slot, (uint16_t)slot};
         if (!slot_set_has(look->slots, slot) || k->owner[slot] != from ||
@@ -525,6 +528,16 @@ static void carry_moves(struct walk *k, size_t pod, unsigned orders)
     }
 }
 
+static bool is_recorded(const struct walk *k, unsigned slot)
+{
+    const struct record *record = &k->truth->record;
+    for (size_t i = 0; i < record->move_count; i++)
+        for (size_t r = 0; r < record->moves[i].range_count; r++)
+            if (slot >= record->moves[i].ranges[r].first && slot <= record->moves[i].ranges[r].last)
+                return true;
+    return false;
+}
+
 /* Another tool begins to move a slot that is at rest, and is stopped. */
 static void meddle(struct walk *k)
 {
@@ -532,10 +545,8 @@ static void meddle(struct walk *k)
     size_t to = (size_t)rng_below(&k->rng, (uint64_t)k->truth->world.set.replicas);
     size_t from = k->owner[slot];
     const struct record *record = &k->truth->record;
-    for (size_t i = 0; i < record->move_count; i++)
-        for (size_t r = 0; r < record->moves[i].range_count; r++)
-            if (slot >= record->moves[i].ranges[r].first && slot <= record->moves[i].ranges[r].last)
-                return;
+    if (is_recorded(k, slot))
+        return;
     if (to == from || !is_primary(k, to) || !record_find_id(record, &node_of(k, to)->id) ||
         k->servers[to].values[slot] || k->servers[from].opens[slot] || k->servers[to].opens[slot])
         return;
@@ -546,6 +557,32 @@ static void meddle(struct walk *k)
         carry_out(k, from, to, SLOT_MIGRATE, slot);
     if (k->servers[from].opens[slot] && chance(k, 60))
         carry_out(k, from, to, SLOT_KEYS, slot);
+}
+
+/* A key that was deleted is still where another tool has left it: nobody's to serve, or to be moved to. */
+static void leave_old_key(struct walk *k)
+{
+    unsigned slot = (unsigned)rng_below(&k->rng, SLOT_COUNT);
+    size_t at = (size_t)rng_below(&k->rng, (uint64_t)k->truth->world.set.replicas);
+    size_t owner = k->owner[slot];
+    if (is_recorded(k, slot) || at == owner || !is_primary(k, at) ||
+        !slot_set_count(&node_of(k, at)->slots) || k->servers[at].values[slot] ||
+        !k->servers[owner].values[slot] || k->servers[owner].opens[slot] ||
+        k->servers[at].opens[slot])
+        return;
+    k->watch.count = 0;
+    k->servers[at].values[slot] = k->truths[slot];
+    k->servers[owner].values[slot] = k->truths[slot] = 0;
+    k->left++;
+}
+
+/* A person takes them away; until then their slots have stayed where they were. */
+static void clear_old_keys(struct walk *k)
+{
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        for (size_t i = 0; i < PODS && !k->truths[slot]; i++)
+            k->servers[i].values[slot] = 0;
+    k->watch.count = 0;
 }
 
 /* ---- schedules ---- */
@@ -648,6 +685,8 @@ static bool begin_anew(struct walk *k)
 static void settle(struct walk *k)
 {
     k->lossy = false;
+    rest(k);
+    clear_old_keys(k);
     do
         rest(k);
     while (begin_anew(k));
@@ -699,6 +738,7 @@ static void test_any_size_at_any_moment(void **state)
     struct walk *k = *state;
     unsigned elections = 0;
     unsigned meddled = 0;
+    unsigned left = 0;
     unsigned anew = 0;
     for (uint64_t seed = 1; seed <= 6; seed++) {
         begin(k, seed);
@@ -712,15 +752,18 @@ static void test_any_size_at_any_moment(void **state)
                     elect(k);
                 if (chance(k, 20))
                     meddle(k);
+                if (chance(k, 10))
+                    leave_old_key(k);
             }
         }
         settle(k);
         elections += k->elections;
         meddled += k->meddled;
+        left += k->left;
         anew += k->anew;
     }
-    print_message("%u elections, %u slots half-moved by others, %u pods made anew\n", elections,
-                  meddled, anew);
+    print_message("%u elections, %u slots half-moved by others, %u old keys, %u pods made anew\n",
+                  elections, meddled, left, anew);
     assert_true(elections && meddled);
 }
 
