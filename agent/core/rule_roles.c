@@ -196,6 +196,14 @@ static bool roles_is_orphan(const struct planner *p, size_t pod)
     return !n || (n->flags & NODE_PRIMARY && n->flags & gone && !n->slot_count);
 }
 
+/* A copy more than is needed is given up for another one, but not for nothing (FAULTS I8). */
+static void roles_move(struct planner *p, size_t pod, size_t primary)
+{
+    const struct pod *pods = p->world->pods;
+    if (!pods[pod].server.keys || pods[primary].server.keys)
+        roles_order(p, pod, primary, REQUIRE_REPLICA);
+}
+
 /* What a pod without a shard, or of one that is spare there, is to be. */
 static void roles_scale(struct planner *p, size_t pod)
 {
@@ -210,12 +218,11 @@ static void roles_scale(struct planner *p, size_t pod)
     if (candidate->server.primary) {
         if (there && roles_is_idle(p, pod) && !candidate->server.keys)
             roles_order(p, pod, primary, REQUIRE_PRIMARY | REQUIRE_EMPTY);
-    } else if (shard == TARGET_NONE) {
-        return;
-    } else if (roles_is_orphan(p, pod)) {
-        roles_order(p, pod, there ? primary : p->sight->leads[shard], REQUIRE_REPLICA);
-    } else if (there && p->scale->target.parts[pod].fills && roles_is_spare(p, pod)) {
-        roles_order(p, pod, primary, REQUIRE_REPLICA);
+    } else if (shard != TARGET_NONE && roles_is_orphan(p, pod)) {
+        roles_move(p, pod, there ? primary : p->sight->leads[shard]);
+    } else if (shard != TARGET_NONE && there && p->scale->target.parts[pod].fills &&
+               roles_is_spare(p, pod)) {
+        roles_move(p, pod, primary);
     }
 }
 
