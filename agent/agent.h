@@ -7,7 +7,7 @@
  * agent.c composes and turns; agent_world.c makes the world; agent_act.c carries out and remembers;
  * agent_hook.c answers the hook, agent_twin.c asks who else may be its server, agent_drain.c answers
  * its preStop, agent_crash.c sees to its slots when it dies; agent_publish.c tells people;
- * agent_gossip.c asks the other agents whether they live.
+ * agent_gossip.c asks the other agents whether they live; agent_looks.c and agent_mover.c move slots.
  * agent_hosts.h is what replaces the Kubernetes API without Kubernetes.
  */
 #ifndef MUSTER_AGENT_H
@@ -23,6 +23,7 @@
 #include "core/plan.h"
 #include "core/readiness.h"
 #include "core/rebirth.h"
+#include "core/scale_see.h"
 #include "core/world.h"
 #include "io/event_client.h"
 #include "io/executor.h"
@@ -33,6 +34,7 @@
 #include "io/kube_state.h"
 #include "io/lease_client.h"
 #include "io/loop.h"
+#include "io/mover_client.h"
 #include "io/peers.h"
 #include "io/record_client.h"
 #include "io/whois.h"
@@ -84,6 +86,45 @@ struct agent_mate {
     struct http_request *request; /* in flight; owned by the HTTP client */
     struct agent *agent;
 };
+
+/* A move that needs nothing until then. */
+struct moves_done {
+    struct node_id to;
+    int64_t generation;
+    bool cancel;
+    int64_t until_ms;
+};
+#define MOVES_DONE_MAX 64
+
+/* The record's moves, as far as they are this agent's to carry out (agent_mover.c). */
+struct agent_moves {
+    struct node_id id; /* of the own server, */
+    char run_id[RUN_ID_SIZE];
+    int64_t since_ms; /* a primary since then; 0 = it is none */
+    bool asking;      /* the API for the record's version, */
+    int64_t asked_for, ask_ms;
+    bool sure; /* which was at least this one after that */
+    char version[RESOURCE_VERSION_SIZE];
+    int64_t read;                /* the moves' generation up to which it goes by them; 0 = none */
+    struct mover_client *client; /* owned; NULL = nothing moves */
+    struct record_move move;     /* that it carries out, or did last */
+    struct slot_range *ranges;   /* owned: of that */
+    char to_pod[POD_NAME_SIZE];
+    size_t turn; /* whose turn is next, by the place in the record */
+    struct moves_done done[MOVES_DONE_MAX];
+    size_t done_next;
+    struct {
+        bool on; /* an order's answer was lost: it may still be carried out, */
+        struct node_id to;
+        char uid[UID_SIZE];
+        struct slot_link *link; /* owned: until these answer */
+        bool ended;
+        int64_t retry_ms;
+    } unsure;
+    uint64_t slots_moved;
+};
+
+struct agent_looks; /* agent_looks.c */
 
 struct agent {
     const struct config *config; /* borrowed */
@@ -150,6 +191,8 @@ struct agent {
     struct agent_mate *mates;         /* owned */
     size_t mate_count;
     struct agent_pods ours;
+    struct agent_moves moves;
+    struct agent_looks *looks; /* owned; NULL before the first */
 };
 
 /*
@@ -204,6 +247,16 @@ void agent_end_crash(struct agent *agent); /* it may start again */
 bool agent_may_replace(struct agent *agent, const struct action *action);
 /* What waits at the gate is not told to the others yet: crash_hides(). */
 bool agent_hides_crash(const struct agent *agent);
+
+/* agent_mover.c: the record's moves of slots, where the own server is their source. */
+void agent_watch_moves(struct agent *agent); /* into the world */
+void agent_move_slots(struct agent *agent);
+void agent_end_moves(struct agent *agent);
+
+/* agent_looks.c: what the leader's plan wants to be looked at before slots move. */
+void agent_look_at_slots(struct agent *agent);
+const struct scale_watch *agent_looked(const struct agent *agent); /* or NULL */
+void agent_end_looks(struct agent *agent);
 
 /* agent_publish.c: log, status, metrics, digest, readiness. */
 void agent_publish(struct agent *agent);

@@ -132,6 +132,7 @@ static void publish_digest(struct agent *agent)
     }
     if (agent->hosts)
         agent_hosts_fill_digest(agent, &digest);
+    digest.moves = w->moves.carries ? w->moves.read : -1;
     digest.drain = agent_drains(agent)     ? DIGEST_DRAIN_RUNNING
                    : agent->drain.since_ms ? DIGEST_DRAIN_DONE
                                            : DIGEST_DRAIN_NONE;

@@ -225,6 +225,7 @@ void agent_observe(struct agent *agent)
     agent_watch_drain(agent);
     agent_put_placement(agent);
     agent_watch_crash(agent);
+    agent_watch_moves(agent);
 }
 
 /*

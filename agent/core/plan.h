@@ -27,6 +27,8 @@ struct scale_look;
 #define PLAN_TICK_MS 1000
 /* While the slots of a dead server are to be handed over. */
 #define PLAN_CRASH_TICK_MS 50
+/* While slots move: the other agents are asked how far they have read. */
+#define PLAN_MOVES_TICK_MS 100
 
 struct plan {
     const char *rule;              /* the name of the rule that gave the sentence; never NULL */
@@ -49,7 +51,8 @@ struct plan {
     struct {
         const struct scale_look *looks; /* what is to be looked at for scaling, in the arena */
         size_t look_count;
-    } scale; /* core/scale_see.h */
+        bool moves; /* slots are on their way or still to go: what becomes of them is waited for */
+    } scale;        /* core/scale_see.h */
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */

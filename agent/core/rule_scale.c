@@ -89,6 +89,7 @@ enum rule_verdict rule_scale(struct planner *p)
     scale_next(&sight->ask, p->arena, scale);
     p->scale = scale;
     p->sight = sight;
+    p->plan->scale.moves = scale->slots > 0;
     if (scale->changed || sight->outdated)
         return scale_write(p, scale);
     p->plan->scale.looks = scale_looks(w, sight, scale, p->arena, &p->plan->scale.look_count);

@@ -353,12 +353,13 @@ static void sight_looked(struct sight *s)
         if (seen->generation != w->record->move_generation || from == NO_POD || to == NO_POD)
             continue;
         int64_t age_ms = w->now_ms - seen->asked_ms;
+        int64_t keys_age_ms = w->now_ms - seen->keys_ms;
         for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
             if (s->shard[from] == SCALE_NOBODY || s->owner[slot] != s->shard[from])
                 continue;
             if (slot_set_has(&seen->clean, slot) && age_ms <= WORLD_FRESH_MS)
                 s->clean[slot] = sight_code(s, to);
-            else if (slot_set_has(&seen->keys, slot) && age_ms <= SCALE_KEYS_MS &&
+            else if (slot_set_has(&seen->keys, slot) && keys_age_ms <= SCALE_KEYS_MS &&
                      s->going[slot] == SCALE_NOBODY)
                 slot_set_add(s->stuck, one(slot));
         }

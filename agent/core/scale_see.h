@@ -32,17 +32,26 @@ struct scale_seen {
     int64_t generation;
     int64_t asked_ms;
     struct slot_set clean; /* without a key at `to`; believed for WORLD_FRESH_MS */
-    struct slot_set
-        keys; /* with keys there, for SCALE_KEYS_MS: a person may have taken them away */
+    struct slot_set keys;  /* with keys there, for SCALE_KEYS_MS from keys_ms on: a person may have
+                              taken them away */
+    int64_t keys_ms;       /* when the first of them was looked at: set by scale_note() */
 };
 
 #define SCALE_KEYS_MS 60000
 
-/* What the leader remembers of its looks from turn to turn: the last one at each pair. */
+/* What the leader remembers of its looks from turn to turn, by pair. */
 struct scale_watch {
     struct scale_seen seen[SCALE_PAIRS_MAX];
     size_t count;
 };
+
+/*
+ * Takes the outcome of a look at the slots `looked`. What earlier looks at this pair found of other slots, while
+ * the moves were the same, is kept where there are old keys: or who has more of them than are looked at
+ * in one go would be looked at in turn for ever.
+ */
+void scale_note(struct scale_watch *watch, const struct scale_seen *seen,
+                const struct slot_set *looked);
 
 struct scale_sight {
     struct scale_ask ask; /* its pods are those of the world, by the same indexes */

@@ -48,7 +48,7 @@ static bool scale_looked(struct case_scale *scale, const struct world *world,
     int64_t age_ms = 200;
     (void)case_number(words, "age", &age_ms);
     seen->generation = record->move_generation;
-    seen->asked_ms = world->now_ms - age_ms;
+    seen->asked_ms = seen->keys_ms = world->now_ms - age_ms;
     return scale_ids(&words, &seen->from, &seen->to) && scale_set(words, "clean", &seen->clean) &&
            scale_set(words, "keys", &seen->keys);
 }

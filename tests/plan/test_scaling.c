@@ -361,24 +361,18 @@ static void look_at(struct walk *k, const struct scale_look *look)
 {
     size_t from = pod_of_id(k, &look->from);
     size_t to = pod_of_id(k, &look->to);
-    struct scale_seen *seen = NULL;
-    for (size_t i = 0; i < k->watch.count; i++)
-        if (node_id_eq(&k->watch.seen[i].from, &look->from) &&
-            node_id_eq(&k->watch.seen[i].to, &look->to))
-            seen = &k->watch.seen[i];
-    if (!seen)
-        seen = &k->watch.seen[k->watch.count < SCALE_PAIRS_MAX ? k->watch.count++ : 0];
-    *seen = (struct scale_seen){.from = look->from,
-                                .to = look->to,
-                                .generation = look->generation,
-                                .asked_ms = k->world->now_ms};
+    struct scale_seen seen = {.from = look->from,
+                              .to = look->to,
+                              .generation = look->generation,
+                              .asked_ms = k->world->now_ms};
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         struct slot_range one = {(uint16_t)slot, (uint16_t)slot};
         if (!slot_set_has(look->slots, slot) || k->owner[slot] != from ||
             k->servers[from].opens[slot] || k->servers[to].opens[slot])
             continue;
-        slot_set_add(k->servers[to].values[slot] ? &seen->keys : &seen->clean, one);
+        slot_set_add(k->servers[to].values[slot] ? &seen.keys : &seen.clean, one);
     }
+    scale_note(&k->watch, &seen, look->slots);
 }
 
 static void lead(struct walk *k)
