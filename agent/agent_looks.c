@@ -63,9 +63,13 @@ static void look_on_seen(void *ctx, const struct slot_seen *seen)
         const struct slot_side *from = &seen[i].source;
         const struct slot_side *to = &seen[i].dest;
         slot_set_add(&look->looked, one);
-        if (from->owner == SLOT_OWNER_SOURCE && to->owner == SLOT_OWNER_SOURCE &&
-            from->open == SLOT_CLOSED && to->open == SLOT_CLOSED)
-            slot_set_add(to->keys ? &look->seen.keys : &look->seen.clean, one);
+        if (from->owner != SLOT_OWNER_SOURCE || to->owner != SLOT_OWNER_SOURCE ||
+            from->open != SLOT_CLOSED || to->open == SLOT_OPEN_OTHER)
+            continue;
+        slot_set_add(to->keys                  ? &look->seen.keys
+                     : to->open == SLOT_CLOSED ? &look->seen.clean
+                                               : &look->seen.bare,
+                     one);
     }
     look_next(look);
 }

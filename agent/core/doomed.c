@@ -12,9 +12,10 @@ bool doomed_is_emptied(const struct world *world, const struct pod *pod)
 bool doomed_is_named(const struct world *world, const struct pod *pod)
 {
     const struct record *record = world->record;
-    if (world->scaling != SCALING_AUTO || !world->moves.carries)
+    if (!world->moves.carries)
         return false;
-    if (pod->server.primary && pod->server.view && pod->server.view->open_count)
+    if (world->scaling == SCALING_AUTO && pod->server.primary && pod->server.view &&
+        pod->server.view->open_count)
         return true;
     for (size_t i = 0; record && i < record->move_count; i++)
         if (node_id_eq(&record->moves[i].from, &pod->server.id) ||

@@ -46,8 +46,8 @@ static bool record_member_eq(const struct record_member *a, const struct record_
 bool record_move_eq(const struct record_move *a, const struct record_move *b)
 {
     if (!node_id_eq(&a->from, &b->from) || !node_id_eq(&a->to, &b->to) ||
-        a->generation != b->generation || a->cancel != b->cancel ||
-        a->range_count != b->range_count)
+        a->generation != b->generation || a->cancel != b->cancel || a->anchored != b->anchored ||
+        a->anchor != b->anchor || a->range_count != b->range_count)
         return false;
     for (size_t i = 0; i < a->range_count; i++)
         if (a->ranges[i].first != b->ranges[i].first || a->ranges[i].last != b->ranges[i].last)

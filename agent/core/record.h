@@ -49,6 +49,8 @@ struct record_move {
     bool cancel;        /* not wanted any more: what no key of has gone yet is closed again */
     const struct slot_range *ranges; /* ascending, each maximal */
     size_t range_count;
+    bool anchored;   /* `to` owned slots that stay, when this was written: */
+    uint16_t anchor; /* one of them; once `to` is no node any more, whoever owns it is that shard */
 };
 
 /* More are neither read nor written: two for each shard that gives, and as many that are cancelled. */

@@ -11,7 +11,8 @@ static bool roles_is_idle(const struct planner *p, size_t pod)
     const struct pod *candidate = &p->world->pods[pod];
     const struct server *s = &candidate->server;
     if (!planner_belongs(p, pod) || !world_view_fresh(p->world, candidate) ||
-        candidate->terminating || !s->primary || s->view->myself->slot_count || s->view->open_count)
+        candidate->terminating || !s->primary || s->view->myself->slot_count ||
+        s->view->open_count || planner_is_named(p, &s->id))
         return false;
     const struct view_node *n = view_find(p->facts->reference, &s->id);
     return n && n->flags & NODE_PRIMARY && !n->slot_count;
@@ -140,8 +141,9 @@ static bool roles_reserve(const struct planner *p, struct placement_shard *shard
 /* While scaling cannot say what a newcomer is to be: a replica could not become a primary again. */
 static bool roles_waits_for_scale(const struct planner *p, unsigned replicas)
 {
-    return p->world->scaling == SCALING_AUTO &&
-           replicas >= (unsigned)p->world->replicas_per_primary;
+    const struct world *w = p->world;
+    return w->scaling == SCALING_AUTO && w->arbiter == ARBITER_LEASE && !w->record->moves_unclear &&
+           replicas >= (unsigned)w->replicas_per_primary;
 }
 
 /* The primary of the shard that scaling has for this pod; NO_POD if it leaves or is to be one itself. */
@@ -183,6 +185,7 @@ static bool roles_is_spare(const struct planner *p, size_t pod)
         return true;
     for (size_t i = 0; i < w->pod_count; i++)
         others += i != pod && i != lead && w->pods[i].server.link_up && p->facts->belongs[i] &&
+                  !w->pods[i].terminating && w->pods[i].told.leaving == LEAVING_NO &&
                   p->sight->ask.target.pods[i].shard == p->sight->ask.target.pods[pod].shard;
     return others >= w->replicas_per_primary;
 }

@@ -3,6 +3,7 @@
  * Slots follow the StatefulSet's size (DESIGN 5.7, policy.scaling): what moves is entered in the record, where
  * the agents beside the sources find it, and who comes or is left over gets the part that the target has for it.
  */
+#include "core/observe.h"
 #include "core/rules.h"
 
 bool planner_is_named(const struct planner *p, const struct node_id *id)
@@ -50,6 +51,9 @@ static const char *scale_waits(struct planner *p, const struct scale *scale)
             pods[scale->unready].name);
     if (scale->unread != TARGET_NONE)
         return arena_format(p->arena, "; %s is waited for", pods[scale->unread].name);
+    if (scale->lone != TARGET_NONE)
+        return arena_format(p->arena, "; %s has to have its replicas in sync first",
+                            pods[scale->lone].name);
     if (scale->full != TARGET_NONE)
         return arena_format(p->arena, "; %s has no memory left for more",
                             pods[sight->leads[scale->full]].name);
@@ -64,7 +68,11 @@ static enum rule_verdict scale_write(struct planner *p, const struct scale *scal
         return planner_wait(p, "more moves of slots than %d are under way: none is entered",
                             RECORD_MOVES_MAX);
     (void)planner_put_record(p, record);
-    if (!scale->slots)
+    if (p->sight->waits)
+        planner_say(p,
+                    "slots are on their way, and wait: %s; entering in the record how far they are",
+                    p->sight->waits);
+    else if (!scale->slots)
         planner_say(p, "every slot is where it is to be: taking the moves out of the record");
     else
         planner_say(p, "%s still to move, for %s: entering in the record what moves next",
@@ -72,28 +80,55 @@ static enum rule_verdict scale_write(struct planner *p, const struct scale *scal
     return RULE_STOP;
 }
 
+/*
+ * Slots are to be moved, or a primary without any waits for its part. In a large cluster only then every view
+ * is read that this needs.
+ */
+static bool scale_has_work(const struct planner *p)
+{
+    const struct world *w = p->world;
+    size_t shards = p->facts->expected / (1 + (size_t)w->replicas_per_primary);
+    if (w->record->move_count || w->record->evening || shards != p->facts->shard_count)
+        return true;
+    for (size_t i = 0; i < w->pod_count; i++)
+        if (p->facts->fresh[i] && w->pods[i].server.primary && w->pods[i].server.view &&
+            !w->pods[i].server.view->myself->slot_count)
+            return true;
+    return false;
+}
+
 enum rule_verdict rule_scale(struct planner *p)
 {
     const struct world *w = p->world;
     const char *why;
-    if (w->scaling != SCALING_AUTO || !planner_formed(p))
+    if (!planner_formed(p))
+        return RULE_PASS;
+    bool going = w->record->move_count || w->record->evening;
+    if (w->scaling != SCALING_AUTO && !going)
+        return RULE_PASS;
+    if (w->pod_count > OBSERVE_SWEEP_MAX && !scale_has_work(p))
         return RULE_PASS;
     struct scale_sight *sight = ARENA_NEW(p->arena, struct scale_sight, 1);
     struct scale *scale = ARENA_NEW(p->arena, struct scale, 1);
     if (!scale_see(w, p->facts, p->arena, sight, &why)) {
         (void)planner_sees_all(p);
-        if (w->record->move_count || w->record->evening)
+        if (going)
             planner_say(p, "slots are on their way, and wait: %s", why);
         return RULE_PASS;
     }
     scale_next(&sight->ask, p->arena, scale);
-    p->scale = scale;
+    if (sight->waits)
+        (void)planner_sees_all(p);
+    else
+        p->scale = scale;
     p->sight = sight;
     p->plan->scale.moves = scale->slots > 0;
     if (scale->changed || sight->outdated)
         return scale_write(p, scale);
     p->plan->scale.looks = scale_looks(w, sight, scale, p->arena, &p->plan->scale.look_count);
-    if (scale->slots)
+    if (sight->waits && going)
+        planner_say(p, "slots are on their way, and wait: %s", sight->waits);
+    else if (scale->slots)
         planner_say(p, "%s still to move, for %s%s", scale_slots(p, scale),
                     planner_count(p, scale->target.shard_count, "shard"), scale_waits(p, scale));
     else if (sight->odd)

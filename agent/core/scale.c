@@ -13,6 +13,13 @@ struct party {
     bool pinned;   /* it neither gives nor gets for now */
 };
 
+/* Slots that are under way from one to another; those of one source in a list. */
+struct lane {
+    uint16_t to;
+    unsigned slots;
+    struct lane *next;
+};
+
 struct work {
     const struct scale_ask *ask;
     struct arena *arena;
@@ -21,8 +28,13 @@ struct work {
     uint16_t *going;
     uint16_t *look;
     struct slot_set *cancel;
-    unsigned *slots; /* by today's shard: what it will own */
-    size_t *leads;   /* by today's shard: its primary's pod, or TARGET_NONE */
+    struct slot_set *held; /* half-moved, and not to be touched yet */
+    unsigned *slots;       /* by today's shard: what it will own */
+    unsigned *owned;       /* likewise: what it owns now */
+    struct lane **lanes;   /* likewise, of which it is the source */
+    unsigned lane_count;
+    unsigned *sources; /* by code: pairs that work towards it */
+    size_t *leads;     /* by today's shard: its primary's pod, or TARGET_NONE */
     struct party *parties;
     struct moves_shard *shards; /* by party */
     size_t party_count;
@@ -56,7 +68,7 @@ static void work_lead(struct work *w)
 
 /* ---- What is on its way ---- */
 
-/* Where the record has it go, or who shows it half-moved; SCALE_NOBODY if it is at rest. */
+/* Where the record has it go, or who it is half-moved to; SCALE_NOBODY if it is at rest. */
 static uint16_t keep_where(const struct scale_ask *ask, unsigned slot)
 {
     if (ask->going[slot] != SCALE_NOBODY)
@@ -72,16 +84,37 @@ static bool keep_is_clean(const struct work *w, unsigned slot)
            ask->clean[slot] == ask->going[slot] && work_has_read(w, ask->owner[slot]);
 }
 
+/*
+ * What nobody has entered yet is entered like anything else: once both agents have read the present moves. One
+ * of them may know of an earlier move of this very slot, which it would begin in the other direction.
+ */
+static bool keep_waits(struct work *w, unsigned slot, uint16_t to)
+{
+    const struct scale_ask *ask = w->ask;
+    uint16_t owner = ask->owner[slot];
+    if (ask->going[slot] != SCALE_NOBODY || (work_has_read(w, owner) && work_has_read(w, to)))
+        return false;
+    slot_set_add(w->held, one(slot));
+    if (w->out->unread == TARGET_NONE)
+        w->out->unread = w->leads[work_has_read(w, owner) ? to : owner];
+    return true;
+}
+
 static void work_keep_slot(struct work *w, unsigned slot)
 {
     const struct scale_ask *ask = w->ask;
     uint16_t to = keep_where(ask, slot);
     uint16_t owner = ask->owner[slot];
     bool open = slot_set_has(ask->open, slot);
+    if (to == SCALE_NOBODY && ask->import[slot] != SCALE_NOBODY) {
+        slot_set_add(w->held, one(slot));
+        w->look[slot] = ask->import[slot];
+        return;
+    }
     if (to == SCALE_NOBODY || (to == owner && !open))
         return;
     assert(work_is_shard(w, to) && owner != SCALE_NOBODY);
-    if (keep_is_clean(w, slot))
+    if (keep_is_clean(w, slot) || keep_waits(w, slot, to))
         return;
     /* Whoever owns it gives it, even if it had come to it otherwise meanwhile. */
     bool given = owner != to;
@@ -179,7 +212,8 @@ static void work_free(struct work *w)
         uint16_t where = work_where(w, slot);
         if (where == SCALE_NOBODY)
             continue;
-        if (w->going[slot] != SCALE_NOBODY || slot_set_has(w->ask->stuck, slot))
+        if (w->going[slot] != SCALE_NOBODY || slot_set_has(w->ask->stuck, slot) ||
+            slot_set_has(w->held, slot))
             coming[party[where]]++;
         else
             slot_set_add(&free[party[where]], one(slot));
@@ -219,23 +253,71 @@ static void work_level(struct work *w)
     assert(over == 0);
 }
 
-/* How many slots are under way of each of the moves; a source's moves are neighbours. */
-static unsigned *work_under_way(const struct work *w, const struct moves *found)
+static struct lane *lane_find(const struct work *w, uint16_t from, uint16_t to)
 {
-    unsigned *counts = ARENA_NEW(w->arena, unsigned, found->count);
-    size_t *first = ARENA_NEW(w->arena, size_t, w->ask->target.shard_count);
-    for (size_t i = 0; i < w->ask->target.shard_count; i++)
-        first[i] = found->count;
-    for (size_t i = found->count; i-- > 0;)
-        first[w->parties[found->moves[i].from].was] = i;
+    struct lane *lane = w->lanes[from];
+    while (lane && lane->to != to)
+        lane = lane->next;
+    return lane;
+}
+
+static struct lane *lane_open(struct work *w, uint16_t from, uint16_t to)
+{
+    struct lane *lane = ARENA_NEW(w->arena, struct lane, 1);
+    *lane = (struct lane){.to = to, .next = w->lanes[from]};
+    w->lanes[from] = lane;
+    w->lane_count++;
+    w->sources[to]++;
+    return lane;
+}
+
+static void work_lanes(struct work *w)
+{
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        uint16_t owner = w->ask->owner[slot];
+        if (owner != SCALE_NOBODY)
+            w->owned[owner]++;
         if (w->going[slot] == SCALE_NOBODY)
             continue;
-        size_t i = first[w->from[slot]];
-        for (; i < found->count && w->parties[found->moves[i].from].was == w->from[slot]; i++)
-            counts[i] += w->parties[found->moves[i].to].code == w->going[slot];
+        struct lane *lane = lane_find(w, w->from[slot], w->going[slot]);
+        if (!lane)
+            lane = lane_open(w, w->from[slot], w->going[slot]);
+        lane->slots++;
     }
-    return counts;
+}
+
+/*
+ * This pod can follow the destination's primary now: it does, or has no shard and no data, or is a copy that its
+ * own shard can spare, for which there has to be something to copy. Who is to be emptied first cannot.
+ */
+static bool work_can_copy(const struct work *w, const struct party *dest, size_t primary,
+                          size_t pod)
+{
+    const struct scale_ask *ask = w->ask;
+    size_t today = ask->target.pods[pod].shard;
+    if (today == TARGET_NONE)
+        return !ask->laden[pod];
+    if (today == dest->was)
+        return true;
+    return !ask->target.pods[pod].primary && ask->laden[primary] &&
+           w->leads[today] != TARGET_NONE &&
+           ask->synced[w->leads[today]] > ask->target.replicas_per_primary;
+}
+
+/* As many followers in sync as the target has copies for it, but at most those that each is to have. */
+static bool work_is_copied(const struct work *w, const struct party *dest, size_t primary)
+{
+    const struct scale_ask *ask = w->ask;
+    size_t shard = (size_t)(dest - w->parties);
+    unsigned wanted = 0;
+    for (size_t i = 0; i < ask->target.pod_count; i++) {
+        const struct target_part *part = &w->out->target.parts[i];
+        wanted += part->stays && part->shard == shard && i != primary &&
+                  work_can_copy(w, dest, primary, i);
+    }
+    if (wanted > ask->target.replicas_per_primary)
+        wanted = ask->target.replicas_per_primary;
+    return ask->synced[primary] >= wanted;
 }
 
 /* What keeps this pair from beginning more, of which the first is told; false if nothing does. */
@@ -247,11 +329,14 @@ static bool work_waits(struct work *w, const struct party *from, const struct pa
         to->was == TARGET_NONE ? to->code - w->ask->target.shard_count : w->leads[to->was];
     size_t pod = work_has_read(w, from->was) ? dest : w->leads[from->was];
     bool unread = pod == TARGET_NONE || !w->ask->read[pod];
+    bool lone = dest != TARGET_NONE && !work_is_copied(w, to, dest);
     if (unread && out->unread == TARGET_NONE)
         out->unread = pod;
     if (full && out->full == TARGET_NONE)
         out->full = to->was;
-    return unread || full;
+    if (lone && out->lone == TARGET_NONE)
+        out->lone = dest;
+    return unread || full || lone;
 }
 
 /* A portion of one pair's slots: those that were looked at begin, the others are to be looked at. */
@@ -273,30 +358,47 @@ static void work_begin(struct work *w, const struct move *move, unsigned room)
     }
 }
 
+/* How many slots may begin between these two now. */
+static unsigned work_room(struct work *w, const struct party *from, const struct party *to)
+{
+    const struct lane *lane = lane_find(w, from->code, to->code);
+    bool first = to->was == TARGET_NONE || !w->owned[to->was];
+    if (!lane && (w->lane_count == SCALE_PAIRS_MAX || w->sources[to->code] == SCALE_SOURCES_MAX))
+        return 0;
+    if (first)
+        return !w->sources[to->code];
+    if (!lane)
+        return SCALE_PORTION;
+    return lane->slots <= SCALE_PORTION / 2 ? SCALE_PORTION - lane->slots : 0;
+}
+
 static void work_plan(struct work *w)
 {
     struct moves found;
     work_parties(w);
     work_free(w);
     work_level(w);
+    work_lanes(w);
     moves_find(w->shards, w->party_count, w->arena, &found);
-    const unsigned *under_way = work_under_way(w, &found);
-    unsigned pairs = 0;
-    for (size_t i = 0; i < found.count && pairs < SCALE_PAIRS_MAX; i++) {
+    for (size_t i = 0; i < found.count; i++) {
         const struct move *move = &found.moves[i];
-        if (work_waits(w, &w->parties[move->from], &w->parties[move->to]))
+        const struct party *from = &w->parties[move->from];
+        const struct party *to = &w->parties[move->to];
+        unsigned room = work_room(w, from, to);
+        if (!room || work_waits(w, from, to))
             continue;
-        pairs++;
-        if (under_way[i] <= SCALE_PORTION / 2)
-            work_begin(w, move, SCALE_PORTION - under_way[i]);
+        if (!lane_find(w, from->code, to->code))
+            (void)lane_open(w, from->code, to->code);
+        work_begin(w, move, room);
     }
 }
 
 /* ---- The record ---- */
 
 /*
- * Whether the record is to be written: at once when anything is entered, cancelled or dropped as clean, or comes
- * from another shard than it did; what has arrived is no hurry, and taken out when half a portion of a shard's has, or nothing more comes to it.
+ * Whether the record is to be written: at once when anything is entered, cancelled or dropped as clean, or
+ * comes from another shard than it did; what has arrived is no hurry, and taken out when half a portion of a
+ * shard's has, or nothing more comes to it.
  */
 static bool work_changes(const struct work *w)
 {
@@ -322,10 +424,37 @@ static bool work_changes(const struct work *w)
     return ask->evening && !w->out->evening;
 }
 
+/* What has not begun stays where it is, and nothing is evened out any more. */
+static void work_end(struct work *w)
+{
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        if (w->going[slot] != SCALE_NOBODY && w->going[slot] != w->ask->owner[slot])
+            slot_set_add(w->cancel, one(slot));
+}
+
+static void work_all(struct work *w)
+{
+    struct scale *scale = w->out;
+    work_target(w);
+    if (!scale->target.shard_count) {
+        scale->evening = w->ask->evening;
+        return;
+    }
+    work_cancel(w);
+    scale->slots += scale->target.moved;
+    if (scale->target.moved)
+        work_plan(w);
+    /* A shard comes or goes, or did and not all is moved yet; else what was shared out stays so. */
+    scale->evening = scale->slots && (w->ask->evening || scale->target.moved);
+}
+
 void scale_next(const struct scale_ask *ask, struct arena *arena, struct scale *ret_scale)
 {
-    struct scale scale = {
-        .handed = TARGET_NONE, .unread = TARGET_NONE, .unready = TARGET_NONE, .full = TARGET_NONE};
+    struct scale scale = {.handed = TARGET_NONE,
+                          .unread = TARGET_NONE,
+                          .unready = TARGET_NONE,
+                          .lone = TARGET_NONE,
+                          .full = TARGET_NONE};
     struct work w = {
         .ask = ask,
         .arena = arena,
@@ -334,7 +463,11 @@ void scale_next(const struct scale_ask *ask, struct arena *arena, struct scale *
         .going = ARENA_NEW(arena, uint16_t, SLOT_COUNT),
         .look = ARENA_NEW(arena, uint16_t, SLOT_COUNT),
         .cancel = ARENA_NEW(arena, struct slot_set, 1),
+        .held = ARENA_NEW(arena, struct slot_set, 1),
         .slots = ARENA_NEW(arena, unsigned, ask->target.shard_count),
+        .owned = ARENA_NEW(arena, unsigned, ask->target.shard_count),
+        .lanes = ARENA_NEW(arena, struct lane *, ask->target.shard_count),
+        .sources = ARENA_NEW(arena, unsigned, ask->target.shard_count + ask->target.pod_count),
         .leads = ARENA_NEW(arena, size_t, ask->target.shard_count),
     };
     work_lead(&w);
@@ -343,17 +476,11 @@ void scale_next(const struct scale_ask *ask, struct arena *arena, struct scale *
         work_keep_slot(&w, slot);
         scale.slots += w.going[slot] != SCALE_NOBODY;
     }
-    work_target(&w);
-    if (scale.target.shard_count) {
-        work_cancel(&w);
-        scale.slots += scale.target.moved;
-        if (scale.target.moved)
-            work_plan(&w);
-        /* A shard comes or goes, or did and not all is moved yet; else what was shared out stays so. */
-        scale.evening = scale.slots && (ask->evening || scale.target.moved);
-    } else {
-        scale.evening = ask->evening;
-    }
+    scale.evening = ask->evening && !ask->ends;
+    if (ask->ends)
+        work_end(&w);
+    else if (!ask->settles)
+        work_all(&w);
     scale.from = w.from;
     scale.going = w.going;
     scale.look = w.look;

@@ -58,8 +58,27 @@ static void put_ranges(const struct slot_set *slots, struct arena *arena, struct
     move->range_count = count;
 }
 
+/* The last slot that the destination owns and keeps, as far as the record goes. */
+static void put_anchor(const struct scale_sight *sight, const struct scale *scale, uint16_t to,
+                       struct record_move *move)
+{
+    for (unsigned slot = SLOT_COUNT; slot-- > 0 && !move->anchored;) {
+        move->anchored = sight->ask.owner[slot] == to && scale->going[slot] == SCALE_NOBODY;
+        move->anchor = move->anchored ? (uint16_t)slot : 0;
+    }
+}
+
+/* It is still that destination's, and stays there. */
+static bool is_anchor(const struct scale_sight *sight, const struct scale *scale, uint16_t to,
+                      const struct record_move *move)
+{
+    return move->anchored && sight->ask.owner[move->anchor] == to &&
+           scale->going[move->anchor] == SCALE_NOBODY;
+}
+
 static struct record_move put_move(const struct world *world, const struct scale_sight *sight,
-                                   const struct pair *pair, struct arena *arena)
+                                   const struct scale *scale, const struct pair *pair,
+                                   struct arena *arena)
 {
     struct record_move move = {
         .from = world->pods[scale_pod(sight, pair->from)].server.id,
@@ -67,11 +86,16 @@ static struct record_move put_move(const struct world *world, const struct scale
         .generation = world->record->move_generation + 1,
         .cancel = pair->cancel,
     };
+    put_anchor(sight, scale, pair->to, &move);
     put_ranges(&pair->slots, arena, &move);
     for (size_t i = 0; i < world->record->move_count; i++) {
         const struct record_move *old = &world->record->moves[i];
         struct record_move same = move;
         same.generation = old->generation;
+        if (is_anchor(sight, scale, pair->to, old)) {
+            same.anchored = true;
+            same.anchor = old->anchor;
+        }
         if (record_move_eq(old, &same))
             return same;
     }
@@ -92,7 +116,8 @@ const struct record *scale_record(const struct world *world, const struct scale_
             return NULL;
         slot_set_add(set, (struct slot_range){(uint16_t)slot, (uint16_t)slot});
     }
-    struct record_move *moves = ARENA_NEW(arena, struct record_move, pairs.count);
+    size_t kept = world->record->move_count;
+    struct record_move *moves = ARENA_NEW(arena, struct record_move, pairs.count + kept);
     struct record *record = ARENA_NEW(arena, struct record, 1);
     *record = *world->record;
     record->moves = moves;
@@ -101,8 +126,11 @@ const struct record *scale_record(const struct world *world, const struct scale_
     record->evening = scale->evening;
     for (size_t i = 0; i < shards; i++)
         for (const struct pair *pair = pairs.first[i]; pair; pair = pair->next)
-            moves[record->move_count++] = put_move(world, sight, pair, arena);
-    return record;
+            moves[record->move_count++] = put_move(world, sight, scale, pair, arena);
+    for (size_t i = 0; i < kept; i++)
+        if (sight->kept[i])
+            moves[record->move_count++] = world->record->moves[i];
+    return record->move_count <= RECORD_MOVES_MAX ? record : NULL;
 }
 
 const struct scale_look *scale_looks(const struct world *world, const struct scale_sight *sight,

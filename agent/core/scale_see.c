@@ -1,42 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/scale_see.h"
+#include "core/scale_sight.h"
 
 #include <limits.h>
 #include <string.h>
 
-struct sight {
-    const struct world *world;
-    const struct facts *facts;
-    struct arena *arena;
-    struct target_pod *pods;
-    size_t *follows; /* by pod: the pod of its primary, itself for a primary; NO_POD = not known */
-    bool *ready;
-    bool *read;
-    bool *full;      /* by shard */
-    size_t *leads;   /* likewise */
-    uint16_t *shard; /* by pod that is a primary: its shard, or SCALE_NOBODY */
-    size_t shard_count;
-    uint16_t *owner;
-    uint16_t *from;
-    uint16_t *going;
-    uint16_t *half;
-    uint16_t *clean;
-    struct slot_set *open;
-    struct slot_set *cancel;
-    struct slot_set *stuck;
-    bool outdated;
-    const char *odd;
-};
-
-static struct slot_range one(unsigned slot)
-{
-    return (struct slot_range){(uint16_t)slot, (uint16_t)slot};
-}
-
 /* ---- Who is what ---- */
 
-/* Its own word, read lately, of a member. */
-static const struct view *sight_view(const struct sight *s, size_t pod)
+const struct view *sight_view(const struct sight *s, size_t pod)
 {
     bool heard = s->facts->belongs[pod] && world_view_fresh(s->world, &s->world->pods[pod]);
     return heard ? s->world->pods[pod].server.view : NULL;
@@ -87,15 +57,38 @@ static const char *sight_early(const struct sight *s)
         return "the StatefulSet is not known";
     if (!f->reference || !f->reference_ours)
         return "no server's view of the cluster is known";
-    const struct record_member *missing = sight_missing(s);
-    return missing ? arena_format(s->arena, "%s does not answer", missing->pod) : NULL;
+    return NULL;
 }
 
-/*
- * The pod of the primary of the shard that this node is of now, by its own word; of a replica that is away, by
- * the others', who still say whom it followed. NO_POD if nobody knows.
- */
-static size_t sight_primary(const struct sight *s, const struct node_id *id)
+/* A member that stays, whose agent carries no moves out, or was not heard: it may be of a release before. */
+static const struct pod *sight_idle(const struct sight *s)
+{
+    const struct world *w = s->world;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct told *told = &w->pods[i].told;
+        bool heard = told->heard_ms && w->now_ms - told->heard_ms <= WORLD_TOLD_FRESH_MS;
+        bool carries = i == w->me ? w->moves.carries : heard && told->moves.carries;
+        if (!carries && s->facts->belongs[i] && sight_is_expected(s, i))
+            return &w->pods[i];
+    }
+    return NULL;
+}
+
+/* Why nothing may begin; what is on its way is seen to all the same. */
+static const char *sight_waits(const struct sight *s)
+{
+    if (s->world->scaling != SCALING_AUTO)
+        return "policy.scaling is off";
+    const struct record_member *missing = sight_missing(s);
+    const struct pod *idle = missing ? NULL : sight_idle(s);
+    if (missing)
+        return arena_format(s->arena, "%s does not answer", missing->pod);
+    if (idle)
+        return arena_format(s->arena, "the agent of %s does not carry moves out", idle->name);
+    return NULL;
+}
+
+size_t sight_primary(const struct sight *s, const struct node_id *id)
 {
     size_t pod = facts_pod_of(s->facts, id);
     const struct view_node *n = pod == NO_POD ? view_find(s->facts->reference, id) : NULL;
@@ -136,7 +129,9 @@ static bool sight_has_read(const struct sight *s, size_t pod)
     const struct told *told = &w->pods[pod].told;
     const struct moves_word *word = pod == w->me ? &w->moves : &told->moves;
     bool heard = told->heard_ms && w->now_ms - told->heard_ms <= WORLD_TOLD_FRESH_MS;
-    return !sight_is_leaving(s, pod) && (heard || pod == w->me) && word->carries &&
+    /* Another tool's job, which the view does not show: nothing begins beside it. */
+    bool busy = w->pods[pod].server.slot_jobs;
+    return !busy && !sight_is_leaving(s, pod) && (heard || pod == w->me) && word->carries &&
            word->read == w->record->move_generation;
 }
 
@@ -225,158 +220,28 @@ static void sight_pods(struct sight *s)
         };
         s->ready[i] = sight_is_ready(s, i);
         s->read[i] = sight_has_read(s, i);
+        s->laden[i] = pod->server.keys > 0;
+        if (heard && lead != i && lead != NO_POD && pod->server.link_up && !pod->terminating &&
+            pod->told.leaving == LEAVING_NO)
+            s->synced[lead]++;
     }
     sight_orphans(s);
-}
-
-/* ---- Slots ---- */
-
-/* By the record; NULL, or why nothing can be decided. */
-static const char *sight_moves(struct sight *s)
-{
-    const struct record *record = s->world->record;
-    for (size_t m = 0; m < record->move_count; m++) {
-        const struct record_move *move = &record->moves[m];
-        size_t from = sight_primary(s, &move->from);
-        size_t to = sight_primary(s, &move->to);
-        if (to == NO_POD)
-            return arena_format(
-                s->arena, "node %.8s, to which slots from %u are on their way, does not answer",
-                move->to.hex, move->ranges[0].first);
-        s->outdated |= from == NO_POD ||
-                       !node_id_eq(&move->from, &s->world->pods[from].server.id) ||
-                       !node_id_eq(&move->to, &s->world->pods[to].server.id);
-        for (size_t r = 0; r < move->range_count; r++) {
-            for (unsigned slot = move->ranges[r].first; slot <= move->ranges[r].last; slot++) {
-                s->from[slot] = from == NO_POD ? SCALE_NOBODY : s->shard[from];
-                s->going[slot] = s->shard[to];
-            }
-            if (move->cancel)
-                slot_set_add(s->cancel, move->ranges[r]);
-        }
-    }
-    return NULL;
-}
-
-/* Two claim it: its destination has taken it, and the source does not know yet. */
-static bool sight_claim(struct sight *s, unsigned slot, uint16_t shard)
-{
-    if (s->owner[slot] == SCALE_NOBODY || s->going[slot] == shard) {
-        s->owner[slot] = shard;
-        return true;
-    }
-    return s->going[slot] != SCALE_NOBODY && s->owner[slot] == s->going[slot];
-}
-
-static const char *sight_owners(struct sight *s)
-{
-    for (size_t i = 0; i < s->shard_count; i++) {
-        const struct view *view = sight_view(s, s->leads[i]);
-        for (uint32_t r = 0; r < view->myself->range_count; r++) {
-            struct slot_range range = view->ranges[view->myself->range_first + r];
-            for (unsigned slot = range.first; slot <= range.last; slot++)
-                if (!sight_claim(s, slot, (uint16_t)i))
-                    return arena_format(s->arena, "two primaries claim slot %u", slot);
-        }
-    }
-    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
-        /* Whose view is the older one does not say yet that it has taken it. */
-        if (s->owner[slot] == SCALE_NOBODY && s->going[slot] != SCALE_NOBODY)
-            s->owner[slot] = s->from[slot] == SCALE_NOBODY ? s->going[slot] : s->from[slot];
-        if (s->owner[slot] == SCALE_NOBODY)
-            return arena_format(s->arena, "nobody claims slot %u", slot);
-    }
-    return NULL;
-}
-
-static void sight_say_odd(struct sight *s, unsigned slot, size_t pod, const char *what)
-{
-    slot_set_add(s->stuck, one(slot));
-    if (!s->odd)
-        s->odd = arena_format(s->arena, "slot %u of %s is half-moved %s", slot,
-                              s->world->pods[pod].name, what);
-}
-
-static void sight_open_slot(struct sight *s, size_t pod, const struct open_slot *open)
-{
-    unsigned slot = open->slot;
-    size_t peer_pod = sight_primary(s, &open->peer);
-    uint16_t self = s->shard[pod];
-    uint16_t peer = peer_pod == NO_POD ? SCALE_NOBODY : s->shard[peer_pod];
-    uint16_t from = open->importing ? peer : self;
-    uint16_t to = open->importing ? self : peer;
-    uint16_t going = s->going[slot] != SCALE_NOBODY ? s->going[slot] : s->half[slot];
-    slot_set_add(s->open, one(slot));
-    if (peer == SCALE_NOBODY && s->going[slot] != SCALE_NOBODY)
-        return; /* its move goes on without who is gone (core/slot_look.h) */
-    if (peer == SCALE_NOBODY || peer == self)
-        sight_say_odd(s, slot, pod, "with a node that is no shard's of ours");
-    else if (going != SCALE_NOBODY && going != to)
-        sight_say_odd(s, slot, pod, "in another direction than elsewhere");
-    else if (s->owner[slot] != from && s->owner[slot] != to)
-        sight_say_odd(s, slot, pod, "and owned by neither side");
-    else if (s->going[slot] == SCALE_NOBODY) {
-        s->half[slot] = to;
-        s->from[slot] = from;
-    }
-}
-
-static void sight_open(struct sight *s)
-{
-    for (size_t i = 0; i < s->shard_count; i++) {
-        const struct view *view = sight_view(s, s->leads[i]);
-        for (size_t k = 0; k < view->open_count; k++)
-            sight_open_slot(s, s->leads[i], &view->open_slots[k]);
-    }
-    /* What is odd is nobody's to enter, whichever side was looked at first. */
-    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
-        if (slot_set_has(s->stuck, slot) && s->half[slot] != SCALE_NOBODY)
-            s->half[slot] = s->from[slot] = SCALE_NOBODY;
-}
-
-/* The code of who was looked at: a shard, or a pod that is none yet. */
-static uint16_t sight_code(const struct sight *s, size_t pod)
-{
-    if (s->shard[pod] != SCALE_NOBODY)
-        return s->shard[pod];
-    return (uint16_t)(s->shard_count + pod);
-}
-
-/* What was seen with these very moves in the record, of who owns it now. */
-static void sight_looked(struct sight *s)
-{
-    const struct world *w = s->world;
-    for (size_t i = 0; w->scale && i < w->scale->count; i++) {
-        const struct scale_seen *seen = &w->scale->seen[i];
-        size_t from = facts_pod_of(s->facts, &seen->from);
-        size_t to = facts_pod_of(s->facts, &seen->to);
-        if (seen->generation != w->record->move_generation || from == NO_POD || to == NO_POD)
-            continue;
-        int64_t age_ms = w->now_ms - seen->asked_ms;
-        int64_t keys_age_ms = w->now_ms - seen->keys_ms;
-        for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
-            if (s->shard[from] == SCALE_NOBODY || s->owner[slot] != s->shard[from])
-                continue;
-            if (slot_set_has(&seen->clean, slot) && age_ms <= WORLD_FRESH_MS)
-                s->clean[slot] = sight_code(s, to);
-            else if (slot_set_has(&seen->keys, slot) && keys_age_ms <= SCALE_KEYS_MS &&
-                     s->going[slot] == SCALE_NOBODY)
-                slot_set_add(s->stuck, one(slot));
-        }
-    }
 }
 
 static void sight_init(struct sight *s)
 {
     size_t count = s->world->pod_count;
-    uint16_t **const by_slot[] = {&s->owner, &s->from, &s->going, &s->half, &s->clean};
-    struct slot_set **const sets[] = {&s->open, &s->cancel, &s->stuck};
+    uint16_t **const by_slot[] = {&s->owner, &s->from, &s->going, &s->half, &s->import, &s->clean};
+    struct slot_set **const sets[] = {&s->open, &s->cancel, &s->stuck, &s->away};
     s->pods = ARENA_NEW(s->arena, struct target_pod, count);
     s->follows = ARENA_NEW(s->arena, size_t, count);
     s->ready = ARENA_NEW(s->arena, bool, count);
     s->read = ARENA_NEW(s->arena, bool, count);
+    s->synced = ARENA_NEW(s->arena, unsigned, count);
+    s->laden = ARENA_NEW(s->arena, bool, count);
     s->full = ARENA_NEW(s->arena, bool, count);
     s->leads = ARENA_NEW(s->arena, size_t, count);
+    s->kept = ARENA_NEW(s->arena, bool, s->world->record->move_count);
     s->shard = ARENA_NEW(s->arena, uint16_t, count);
     for (size_t i = 0; i < sizeof by_slot / sizeof by_slot[0]; i++) {
         *by_slot[i] = ARENA_NEW(s->arena, uint16_t, SLOT_COUNT);
@@ -393,13 +258,13 @@ bool scale_see(const struct world *world, const struct facts *facts, struct aren
     const char *why = sight_early(&s);
     if (!why) {
         sight_init(&s);
+        s.waits = sight_waits(&s);
         sight_follows(&s);
         sight_shards(&s);
         sight_pods(&s);
-        why = sight_moves(&s);
-    }
-    if (!why)
+        sight_moves(&s);
         why = sight_owners(&s);
+    }
     *ret_why = why ? why : "";
     if (why)
         return false;
@@ -411,19 +276,26 @@ bool scale_see(const struct world *world, const struct facts *facts, struct aren
                            .pods = s.pods,
                            .pod_count = world->pod_count,
                            .shard_count = s.shard_count},
+                .settles = s.waits != NULL,
+                .ends = world->scaling != SCALING_AUTO,
                 .evening = world->record->evening,
                 .ready = s.ready,
                 .read = s.read,
                 .full = s.full,
+                .synced = s.synced,
+                .laden = s.laden,
                 .owner = s.owner,
                 .from = s.from,
                 .going = s.going,
                 .half = s.half,
+                .import = s.import,
                 .clean = s.clean,
                 .open = s.open,
                 .cancel = s.cancel,
                 .stuck = s.stuck},
         .leads = s.leads,
+        .waits = s.waits,
+        .kept = s.kept,
         .outdated = s.outdated,
         .odd = s.odd,
     };

@@ -25,13 +25,14 @@ struct scale_look {
     const struct slot_set *slots; /* in the plan's arena */
 };
 
-/* What came of it: slots that were closed on both sides, and owned by `from` in both their views, */
+/* What came of it: slots that are closed at `from`, which owns them in both their views, */
 struct scale_seen {
     struct node_id from;
     struct node_id to;
     int64_t generation;
     int64_t asked_ms;
-    struct slot_set clean; /* without a key at `to`; believed for WORLD_FRESH_MS */
+    struct slot_set clean; /* closed and without a key at `to`; believed for WORLD_FRESH_MS */
+    struct slot_set bare;  /* importing and without a key there; likewise */
     struct slot_set keys;  /* with keys there, for SCALE_KEYS_MS from keys_ms on: a person may have
                               taken them away */
     int64_t keys_ms;       /* when the first of them was looked at: set by scale_note() */
@@ -56,14 +57,17 @@ void scale_note(struct scale_watch *watch, const struct scale_seen *seen,
 struct scale_sight {
     struct scale_ask ask; /* its pods are those of the world, by the same indexes */
     const size_t *leads;  /* by today's shard: the pod of its primary */
-    bool outdated;        /* the record has ids of former primaries: it is to be written anew */
+    const char *waits; /* half a sentence: why nothing may begin now (ask.settles); NULL = it may */
+    const bool *kept;  /* by the record's moves: not to be judged now, and kept as they are */
+    bool outdated;     /* the record has ids of former primaries: it is to be written anew */
     const char
         *odd; /* a slot that is half-moved in no direction of ours: half a sentence, or NULL */
 };
 
 /*
- * False with half a sentence while it is too early to decide anything: a recorded server is missing or its
- * view not read, a slot is claimed by nobody or by two. Everything lives in `arena`.
+ * False with half a sentence while nothing can be told: no record that is understood, a slot that two claim. While
+ * a recorded server is missing or its view not read nothing begins, but what is on its way between others is
+ * seen to. Everything lives in `arena`.
  */
 bool scale_see(const struct world *world, const struct facts *facts, struct arena *arena,
                struct scale_sight *ret_sight, const char **ret_why);

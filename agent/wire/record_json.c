@@ -162,6 +162,10 @@ static void read_move(struct json_reader *reader, const cJSON *item, struct slot
     JSON_GET_TEXT(reader, item, "to", is_node_id, move->to.hex);
     json_get_int(reader, item, "generation", 1, JSON_INT_MAX, &move->generation);
     json_get_bool(reader, item, "cancel", &move->cancel);
+    int64_t anchor = -1;
+    json_get_int(reader, item, "anchor", 0, SLOT_COUNT - 1, &anchor);
+    move->anchored = anchor >= 0;
+    move->anchor = move->anchored ? (uint16_t)anchor : 0;
     json_require(reader, item, "from", move->from.hex);
     json_require(reader, item, "to", move->to.hex);
     if (node_id_eq(&move->from, &move->to))
@@ -311,6 +315,8 @@ static void format_move(const struct record_move *move, struct buf *buf)
     (void)buf_format(buf, ",\"generation\":%" PRId64, move->generation);
     if (move->cancel)
         (void)buf_append_str(buf, ",\"cancel\":true");
+    if (move->anchored)
+        (void)buf_format(buf, ",\"anchor\":%u", move->anchor);
     (void)buf_append_str(buf, ",\"slots\":\"");
     for (size_t i = 0; i < move->range_count; i++) {
         struct slot_range range = move->ranges[i];

@@ -105,7 +105,10 @@ static void render_move(struct buf *out, const struct record_move *move)
     render_text(out, move->to.hex);
     (void)buf_append_str(out, " slots ");
     render_slots(out, &slots);
-    (void)buf_format(out, " since %" PRId64 "\n", move->generation);
+    (void)buf_format(out, " since %" PRId64, move->generation);
+    if (move->anchored)
+        (void)buf_format(out, ", anchor %u", move->anchor);
+    (void)buf_append_str(out, "\n");
 }
 
 static void render_record(struct buf *out, const struct record *old, const struct record *record)

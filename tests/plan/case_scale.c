@@ -34,6 +34,10 @@ static bool scale_move(struct case_scale *scale, struct record *record, struct s
         ranges[count++] = range;
     move->generation = record->move_generation;
     move->cancel = case_word(words, "cancel");
+    int64_t anchor = -1;
+    (void)case_number(words, "anchor", &anchor);
+    move->anchored = anchor >= 0;
+    move->anchor = move->anchored ? (uint16_t)anchor : 0;
     move->ranges = ranges;
     move->range_count = count;
     record->moves = scale->moves;
@@ -50,7 +54,7 @@ static bool scale_looked(struct case_scale *scale, const struct world *world,
     seen->generation = record->move_generation;
     seen->asked_ms = seen->keys_ms = world->now_ms - age_ms;
     return scale_ids(&words, &seen->from, &seen->to) && scale_set(words, "clean", &seen->clean) &&
-           scale_set(words, "keys", &seen->keys);
+           scale_set(words, "bare", &seen->bare) && scale_set(words, "keys", &seen->keys);
 }
 
 bool case_scale_read(struct case_scale *scale, struct span keyword, struct span words,

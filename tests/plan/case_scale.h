@@ -4,9 +4,9 @@
  *
  *     scaling auto [generation=N] [evening] [idle]     policy.scaling; what the record says of its moves;
  *                                                      idle: no agent carries any out
- *     move @F @T slots=0-99,200 [cancel]               one of them
+ *     move @F @T slots=0-99,200 [cancel] [anchor=N]    one of them
  *     unread NAME                                      the agent beside it has read an earlier generation
- *     looked @F @T [clean=0-99] [keys=200] [age=MS]    what the leader saw at both
+ *     looked @F @T [clean=0-9] [bare=9] [keys=8] [age=MS] what the leader saw at both
  *     open NAME importing|migrating SLOT @N            a slot that this server shows as half-moved
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_SCALE_H

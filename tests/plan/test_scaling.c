@@ -165,13 +165,36 @@ static bool lose(struct walk *k, size_t pod)
     return false;
 }
 
+static bool is_recorded(const struct walk *k, unsigned slot)
+{
+    const struct record *record = &k->truth->record;
+    for (size_t i = 0; i < record->move_count; i++)
+        for (size_t r = 0; r < record->moves[i].range_count; r++)
+            if (slot >= record->moves[i].ranges[r].first && slot <= record->moves[i].ranges[r].last)
+                return true;
+    return false;
+}
+
+/*
+ * Keys of another tool's move would be left behind, which nobody has written down: whose they are cannot be told
+ * from old ones, and a person has to say (core/scale.h).
+ */
+static bool strands_keys(const struct walk *k, size_t old)
+{
+    const struct redis *s = &k->servers[old];
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        if (s->opens[slot] && k->owner[slot] == old && !s->values[slot] && !is_recorded(k, slot))
+            return true;
+    return false;
+}
+
 static void elect(struct walk *k)
 {
     size_t heir = (size_t)rng_below(&k->rng, PODS);
     if (!node_of(k, heir) || is_primary(k, heir))
         return;
     size_t old = present(k, heir);
-    if (old == NO_POD || !slot_set_count(&node_of(k, old)->slots))
+    if (old == NO_POD || !slot_set_count(&node_of(k, old)->slots) || strands_keys(k, old))
         return;
     take_over(k, heir, old);
     k->elections++;
@@ -368,9 +391,12 @@ static void look_at(struct walk *k, const struct scale_look *look)
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         struct slot_range one = {(uint16_t)slot, (uint16_t)slot};
         if (!slot_set_has(look->slots, slot) || k->owner[slot] != from ||
-            k->servers[from].opens[slot] || k->servers[to].opens[slot])
+            k->servers[from].opens[slot])
             continue;
-        slot_set_add(k->servers[to].values[slot] ? &seen.keys : &seen.clean, one);
+        slot_set_add(k->servers[to].values[slot]  ? &seen.keys
+                     : k->servers[to].opens[slot] ? &seen.bare
+                                                  : &seen.clean,
+                     one);
     }
     scale_note(&k->watch, &seen, look->slots);
 }
@@ -520,16 +546,6 @@ static void carry_moves(struct walk *k, size_t pod, unsigned orders)
         if (node_id_eq(&move->from, &n->id) && to != NO_POD && is_primary(k, to))
             move_slots(k, pod, move, orders);
     }
-}
-
-static bool is_recorded(const struct walk *k, unsigned slot)
-{
-    const struct record *record = &k->truth->record;
-    for (size_t i = 0; i < record->move_count; i++)
-        for (size_t r = 0; r < record->moves[i].range_count; r++)
-            if (slot >= record->moves[i].ranges[r].first && slot <= record->moves[i].ranges[r].last)
-                return true;
-    return false;
 }
 
 /* Another tool begins to move a slot that is at rest, and is stopped. */

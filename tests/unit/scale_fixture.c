@@ -18,9 +18,11 @@ void scale_fixture_formed(struct scale_fixture *f, size_t shards, unsigned mates
             (int)i, {nodes[i % 3], nodes[i % 3]}, i < old ? i % shards : TARGET_NONE, i < shards};
         f->ready[i] = i >= old;
         f->read[i] = true;
+        f->synced[i] = mates;
     }
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
-        f->from[slot] = f->going[slot] = f->half[slot] = f->clean[slot] = SCALE_NOBODY;
+        f->from[slot] = f->going[slot] = f->half[slot] = f->import[slot] = f->clean[slot] =
+            SCALE_NOBODY;
     for (unsigned i = 0; i < shards; i++) {
         struct slot_range range = slots_of_shard(i, (unsigned)shards);
         for (unsigned slot = range.first; slot <= range.last; slot++)
@@ -35,10 +37,13 @@ void scale_fixture_formed(struct scale_fixture *f, size_t shards, unsigned mates
         .ready = f->ready,
         .read = f->read,
         .full = f->full,
+        .synced = f->synced,
+        .laden = f->laden,
         .owner = f->owner,
         .from = f->from,
         .going = f->going,
         .half = f->half,
+        .import = f->import,
         .clean = f->clean,
         .open = &f->open,
         .cancel = &f->cancel,

@@ -18,6 +18,9 @@ struct scale_fixture {
     uint16_t from[SLOT_COUNT];
     uint16_t going[SLOT_COUNT];
     uint16_t half[SLOT_COUNT];
+    unsigned synced[SCALE_FIXTURE_PODS];
+    bool laden[SCALE_FIXTURE_PODS];
+    uint16_t import[SLOT_COUNT];
     uint16_t clean[SLOT_COUNT];
     struct slot_set open;
     struct slot_set cancel;

@@ -53,9 +53,17 @@ static void sample_make(struct sample *s)
     s->forget[1] = world_build_id(11);
     s->ranges[0] = (struct slot_range){1, 2};
     s->ranges[1] = (struct slot_range){5, 5};
-    s->moves[0] =
-        (struct record_move){world_build_id(0), world_build_id(1), 1, false, s->ranges, 2};
-    s->moves[1] = (struct record_move){world_build_id(1), world_build_id(2), 2, true, s->ranges, 1};
+    s->moves[0] = (struct record_move){.from = world_build_id(0),
+                                       .to = world_build_id(1),
+                                       .generation = 1,
+                                       .ranges = s->ranges,
+                                       .range_count = 2};
+    s->moves[1] = (struct record_move){.from = world_build_id(1),
+                                       .to = world_build_id(2),
+                                       .generation = 2,
+                                       .cancel = true,
+                                       .ranges = s->ranges,
+                                       .range_count = 1};
 }
 
 static void test_members_are_found_by_pod_and_by_id(void **state)
@@ -118,6 +126,8 @@ static void test_a_change_of_any_field_is_a_difference(void **state)
     DIFFERS(b.moves[1].from = world_build_id(50));
     DIFFERS(b.moves[1].to = world_build_id(50));
     DIFFERS(b.moves[0].cancel = true);
+    DIFFERS(b.moves[0].anchored = true);
+    DIFFERS(b.moves[0].anchor = 7);
     DIFFERS(b.moves[0].generation++);
     DIFFERS(b.record.move_generation++);
     DIFFERS(b.record.moves_unclear = "[1]");

@@ -43,9 +43,8 @@ static void put(struct scale_fixture *f)
 }
 
 /* A newcomer to which slots go is a shard. */
-static void found(struct scale_fixture *f, size_t pod)
+static void found_as(struct scale_fixture *f, size_t pod, size_t code)
 {
-    uint16_t code = (uint16_t)(f->ask.target.shard_count + pod);
     size_t shard = f->ask.target.shard_count++;
     f->pods[pod].shard = shard;
     f->pods[pod].primary = true;
@@ -54,8 +53,13 @@ static void found(struct scale_fixture *f, size_t pod)
             f->going[slot] = (uint16_t)shard;
 }
 
-/* Three shards of two pods and a fourth one to come, the first portions of which are entered. */
-static void begun(struct scale_fixture *f)
+static void found(struct scale_fixture *f, size_t pod)
+{
+    found_as(f, pod, f->ask.target.shard_count + pod);
+}
+
+/* Three shards of two pods and a fourth one to come, which has got its first slot. */
+static void founded(struct scale_fixture *f)
 {
     scale_fixture_formed(f, 3, 1, 2);
     (void)scale_fixture_next(f);
@@ -63,14 +67,71 @@ static void begun(struct scale_fixture *f)
     (void)scale_fixture_next(f);
     put(f);
     found(f, 6);
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        if (f->going[slot] != SCALE_NOBODY)
+            f->owner[slot] = f->going[slot];
+    (void)scale_fixture_next(f);
+    put(f);
+}
+
+/* And the first portions of which are entered. */
+static void begun(struct scale_fixture *f)
+{
+    founded(f);
+    (void)scale_fixture_next(f);
+    look(f);
+    (void)scale_fixture_next(f);
+    put(f);
+}
+
+/* Nobody is elected for a primary without slots: what its replica has of a whole portion would be lost. */
+static void test_who_owns_nothing_gets_one_slot_first(void **state)
+{
+    struct scale_fixture *f = *state;
+    scale_fixture_formed(f, 3, 1, 2);
+    assert_int_equal(looked(scale_fixture_next(f)), 1);
+    look(f);
+    const struct scale *s = scale_fixture_next(f);
+    assert_true(s->changed && s->evening);
+    assert_int_equal(entered(s), 1);
+    put(f);
+    found(f, 6);
+    assert_int_equal(looked(scale_fixture_next(f)), 0); /* it has not arrived */
+    founded(f);
+    assert_int_equal(looked(scale_fixture_next(f)), 3 * SCALE_PORTION);
+}
+
+/* Or data that had two copies would have one. */
+static void test_who_has_no_copy_in_sync_gets_nothing(void **state)
+{
+    struct scale_fixture *f = *state;
+    scale_fixture_formed(f, 3, 1, 2);
+    f->synced[6] = 0;
+    const struct scale *s = scale_fixture_next(f);
+    assert_int_equal(looked(s), 0);
+    assert_int_equal(s->lone, 6);
+    founded(f);
+    f->synced[6] = 0;
+    s = scale_fixture_next(f);
+    assert_int_equal(looked(s), 0);
+    assert_int_equal(s->lone, 6);
+    /* A copy of another shard would come for nothing: it is not waited for before there is a key. */
+    scale_fixture_formed(f, 3, 1, 2);
+    f->synced[6] = 0;
+    f->laden[7] = true;
+    f->pods[7].shard = 0;
+    f->synced[0] = 2;
+    assert_int_equal(looked(scale_fixture_next(f)), 1);
+    f->laden[6] = true;
+    assert_int_equal(looked(scale_fixture_next(f)), 0);
 }
 
 static void test_only_what_was_looked_at_is_entered(void **state)
 {
     struct scale_fixture *f = *state;
-    scale_fixture_formed(f, 3, 1, 2);
+    founded(f);
     const struct scale *s = scale_fixture_next(f);
-    assert_int_equal(s->slots, 4096);
+    assert_int_equal(s->slots, 4095);
     assert_false(s->changed);
     assert_int_equal(entered(s), 0);
     assert_int_equal(looked(s), 3 * SCALE_PORTION);
@@ -81,7 +142,7 @@ static void test_only_what_was_looked_at_is_entered(void **state)
     f->clean[slot] = SCALE_NOBODY; /* half-moved there, or not without keys */
     s = scale_fixture_next(f);
     assert_true(s->changed && s->evening);
-    assert_int_equal(s->slots, 4096);
+    assert_int_equal(s->slots, 4095);
     assert_int_equal(entered(s), 3 * SCALE_PORTION - 1);
     assert_int_equal(s->going[slot], SCALE_NOBODY);
     for (slot = 0; slot < SLOT_COUNT; slot++)
@@ -124,14 +185,13 @@ static void test_what_is_cancelled_goes_when_everybody_knows_and_it_is_clean(voi
     f->read[0] = f->read[1] = f->read[2] = true;
     s = scale_fixture_next(f);
     assert_false(s->changed);
-    assert_int_equal(looked(s), 3 * SCALE_PORTION);
+    assert_int_equal(looked(s), 3 * SCALE_PORTION + 1); /* and the one that is there goes back */
     look(f);
     slot_set_add(&f->open, scale_one(0)); /* somebody was faster */
     bool first = f->going[0] != SCALE_NOBODY;
     s = scale_fixture_next(f);
     assert_true(s->changed);
-    assert_int_equal(entered(s), first);
-    assert_false(!first && s->evening);
+    assert_int_equal(entered(s), first + 1);
     /* Wanted again it goes on. */
     f->ask.target.replicas = 8;
     memset(&f->open, 0, sizeof f->open);
@@ -145,7 +205,7 @@ static void test_what_is_cancelled_goes_when_everybody_knows_and_it_is_clean(voi
 static void test_who_has_not_read_the_record_begins_nothing(void **state)
 {
     struct scale_fixture *f = *state;
-    scale_fixture_formed(f, 3, 1, 2);
+    founded(f);
     f->read[1] = false;
     const struct scale *s = scale_fixture_next(f);
     assert_int_equal(looked(s), 2 * SCALE_PORTION);
@@ -329,31 +389,74 @@ static void test_what_is_stuck_stays_where_it_is(void **state)
     assert_true(s->evening == true);
 }
 
-/* So that no record is written that nobody reads, and a turn stays short. */
-static void test_no_more_pairs_begin_than_work_side_by_side(void **state)
+/* Pairs with slots under way, and the most of one destination. */
+static unsigned pairs_under_way(const struct scale_fixture *f, unsigned *ret_most)
 {
-    struct scale_fixture *f = *state;
-    scale_fixture_formed(f, 300, 1, 400);
-    (void)scale_fixture_next(f);
-    look(f);
-    const struct scale *s = scale_fixture_next(f);
-    bool *seen = calloc((size_t)300 * SCALE_FIXTURE_PODS, sizeof *seen);
+    bool *seen = calloc((size_t)2 * SCALE_FIXTURE_PODS * SCALE_FIXTURE_PODS, sizeof *seen);
+    unsigned *sources = calloc((size_t)2 * SCALE_FIXTURE_PODS, sizeof *sources);
     unsigned pairs = 0;
     assert_non_null(seen);
+    assert_non_null(sources);
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
-        if (s->going[slot] == SCALE_NOBODY)
+        uint16_t to = f->going[slot];
+        if (to == SCALE_NOBODY)
             continue;
-        bool *pair = &seen[(size_t)s->from[slot] * SCALE_FIXTURE_PODS + (s->going[slot] - 300u)];
+        bool *pair = &seen[(size_t)f->from[slot] * 2 * SCALE_FIXTURE_PODS + to];
+        if (!*pair && ++sources[to] > *ret_most)
+            *ret_most = sources[to];
         pairs += !*pair;
         *pair = true;
     }
     free(seen);
-    assert_in_range(pairs, 1, SCALE_PAIRS_MAX);
+    free(sources);
+    return pairs;
+}
+
+static bool is_going_to(const struct scale_fixture *f, size_t code)
+{
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        if (f->going[slot] != SCALE_NOBODY && f->going[slot] == code)
+            return true;
+    return false;
+}
+
+/* So that no record is written that nobody reads, a turn stays short, and nobody is blocked by many. */
+static void test_no_more_pairs_begin_than_work_side_by_side(void **state)
+{
+    struct scale_fixture *f = *state;
+    scale_fixture_formed(f, 300, 1, 400);
+    for (int turn = 0; turn < 3; turn++) { /* what is entered counts when it is asked again */
+        (void)scale_fixture_next(f);
+        look(f);
+        (void)scale_fixture_next(f);
+        put(f);
+        unsigned most = 0;
+        assert_in_range(pairs_under_way(f, &most), 1, SCALE_PAIRS_MAX);
+        assert_in_range(most, 1, SCALE_SOURCES_MAX);
+        size_t shards = f->ask.target.shard_count;
+        for (size_t pod = 0; pod < f->ask.target.pod_count; pod++)
+            if (f->pods[pod].shard == TARGET_NONE && is_going_to(f, shards + pod))
+                found_as(f, pod, shards + pod);
+    }
+    scale_fixture_formed(f, 8, 0, 0);
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        f->owner[slot] = (uint16_t)(slot % 7 ? 1 + slot % 7 : 0); /* all of them give to one */
+    f->owner[0] = 1;
+    f->ask.evening = true;
+    (void)scale_fixture_next(f);
+    look(f);
+    (void)scale_fixture_next(f);
+    put(f);
+    unsigned most = 0;
+    (void)pairs_under_way(f, &most);
+    assert_in_range(most, 1, SCALE_SOURCES_MAX);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_who_owns_nothing_gets_one_slot_first),
+        cmocka_unit_test(test_who_has_no_copy_in_sync_gets_nothing),
         cmocka_unit_test(test_only_what_was_looked_at_is_entered),
         cmocka_unit_test(test_what_is_entered_stays_until_it_has_arrived),
         cmocka_unit_test(test_what_is_cancelled_goes_when_everybody_knows_and_it_is_clean),

@@ -103,7 +103,7 @@ static void test_the_text_is_what_it_was(void **state)
 
 #define MOVES                                                                                     \
     "],\n\"movesGeneration\":7,\n\"evening\":true,\n\"moves\":[\n{\"from\":\"" A "\",\"to\":\"" B \
-    "\",\"generation\":7,\"cancel\":true,\"slots\":\"0-99,200\"},\n{\"from\":\"" B                \
+    "\",\"generation\":7,\"cancel\":true,\"anchor\":0,\"slots\":\"0-99,200\"},\n{\"from\":\"" B   \
     "\",\"to\":\"" A "\",\"generation\":3,\"slots\":\"16383\"}]}\n"
 
 static void assert_written(const struct record *record, const char *text)
@@ -127,11 +127,14 @@ static void test_moves_are_read_and_written(void **state)
     assert_string_equal(first->to.hex, B);
     assert_int_equal(first->generation, 7);
     assert_true(first->cancel);
+    assert_true(first->anchored);
+    assert_int_equal(first->anchor, 0);
     assert_int_equal(first->range_count, 2);
     assert_int_equal(first->ranges[0].last, 99);
     assert_int_equal(first->ranges[1].first, 200);
     assert_int_equal(first->ranges[1].last, 200);
     assert_false(record.moves[1].cancel);
+    assert_false(record.moves[1].anchored);
     assert_written(&record, text);
     struct record copy;
     record_copy(&record, &arena, &copy);
@@ -165,6 +168,8 @@ static void test_moves_that_cannot_be_stop_the_moves_only(void **state)
         {"\"generation\":3", "\"generation\":8"},
         {"\"generation\":3", "\"generation\":0"},
         {"\"cancel\":true", "\"cancel\":1"},
+        {"\"anchor\":0", "\"anchor\":16384"},
+        {"\"anchor\":0", "\"anchor\":-1"},
     };
     auto_free char *text = wire_replace(sample, "]}\n", MOVES);
     struct record plain = parse(sample);
