@@ -34,7 +34,7 @@ static size_t gate_peer_count(const struct redis *r)
 
 static bool gate_owner(const struct redis *r)
 {
-    return r->has_conf && r->nodes[0].flags & NODE_PRIMARY && r->nodes[0].slots;
+    return r->has_conf && r->nodes[0].flags & NODE_PRIMARY && r->nodes[0].slot_count;
 }
 
 static struct gate_claim gate_claim_of(const struct sim *sim, const struct redis *r)

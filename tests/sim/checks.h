@@ -61,7 +61,7 @@ void check_is_foreign(struct sim *sim, uint32_t id);
 void check_send(struct sim *sim, const struct agent *agent, const struct action *action);
 const char *check_and_command(struct sim *sim, const struct agent *agent, struct redis *r,
                               const struct action *action, const struct action_args *args);
-void check_add_slots(struct sim *sim, const struct redis *r, uint64_t atoms);
+void check_add_slots(struct sim *sim, const struct redis *r, const struct slot_set *slots);
 void check_forget(struct sim *sim, const struct redis *r, const struct redis_node *n);
 void check_takeover(struct sim *sim, const struct redis *r, const struct redis_node *primary);
 void check_node_added(struct sim *sim, const struct redis *r, uint32_t id);
@@ -80,7 +80,7 @@ void check_forced(struct sim *sim, const struct redis *r, uint32_t primary);
 void check_keep_copies(struct sim *sim, const struct redis *primary); /* it loses its data now */
 void check_stops(struct sim *sim, const struct redis *primary);       /* told to, with its data */
 void check_loses(struct sim *sim, const struct redis *r);             /* what it has, now */
-void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms);
+void check_heir(struct sim *sim, const struct redis *r, const struct slot_set *slots);
 void check_record(struct sim *sim, const struct record *before, const struct record *after);
 
 /* Every server of ours up, in sync and content: faults that lose data wait for it. */

@@ -82,8 +82,9 @@ static void process_claim_slots(struct sim *sim, struct redis *r)
     if (!(redis_myself(r)->flags & NODE_PRIMARY))
         return;
     for (int k = 0; k < sim->atom_count; k++)
-        if (r->data[k] && r->owner[k] < 0)
-            redis_set_owner(r, k, redis_myself(r));
+        for (unsigned slot = sim->atoms[k].first; r->data[k] && slot <= sim->atoms[k].last; slot++)
+            if (r->owner[slot] < 0)
+                redis_set_owner(r, slot, redis_myself(r));
 }
 
 static void on_loaded(struct sim *sim, const struct event *event)

@@ -5,8 +5,8 @@
  * restarts, addresses and the commands that the agent sends. Each rule names its section of FACTS;
  * the code that it follows is redis 7.0.15 cluster.c (valkey 9.1.2 where `struct redis_traits` says so).
  *
- * Node ids are numbers here; redis_id_hex() gives the 40 digits. Data is a version for each atom of
- * the slot space: the number of the last acknowledged write, 0 = no key there.
+ * Node ids are numbers here; redis_id_hex() gives the 40 digits. Data is a version for each atom, the
+ * slots whose keys are written together: the number of the last acknowledged write, 0 = no key there.
  */
 #ifndef MUSTER_SIM_MODEL_REDIS_H
 #define MUSTER_SIM_MODEL_REDIS_H
@@ -20,7 +20,7 @@
 struct sim;
 struct event;
 
-#define ATOMS_MAX 64 /* parts of the slot space that were ever told apart; a mask is 64 bits */
+#define ATOMS_MAX 64 /* whose keys are told apart */
 #define TABLE_MAX 96 /* nodes that one server may know, handshakes included */
 #define REPORTS_MAX 16
 #define BLACKLIST_MAX 16
@@ -72,7 +72,8 @@ struct redis_node {
     uint32_t flags;
     uint32_t primary; /* id; 0 = none */
     uint64_t epoch;
-    uint64_t slots;
+    struct slot_set slots;
+    unsigned slot_count;
     int64_t created_us;
     int64_t ping_us;  /* of the ping that waits for its pong; 0 = none */
     int64_t again_us; /* when it was sent again, for the network had lost it or its pong */
@@ -150,8 +151,8 @@ struct redis {
     /* nodes.conf and the data set: survive the process while the volume does. */
     bool has_conf;
     struct redis_node nodes[TABLE_MAX];
-    int node_high; /* entries in use are below */
-    int8_t owner[ATOMS_MAX];
+    int node_high;            /* entries in use are below */
+    int8_t owner[SLOT_COUNT]; /* index of its node; -1 = nobody */
     uint64_t current_epoch;
     uint64_t vote_epoch;
     uint64_t data[ATOMS_MAX];
@@ -186,9 +187,11 @@ struct redis_node *redis_add_node(struct sim *sim, struct redis *r, uint32_t id,
                                   uint32_t flags);
 void redis_del_node(struct sim *sim, struct redis *r, struct redis_node *n);
 void redis_free_link(struct redis *r, struct redis_node *n);
-void redis_set_owner(struct redis *r, int atom, struct redis_node *n); /* n NULL: nobody */
+void redis_set_owner(struct redis *r, unsigned slot, struct redis_node *n); /* n NULL: nobody */
+void redis_set_owners(struct redis *r, const struct slot_set *slots, struct redis_node *n);
+bool redis_owns_atom(const struct sim *sim, const struct redis *r, int atom); /* all of its slots */
 unsigned redis_known(const struct redis *r);
-unsigned redis_slots_assigned(const struct sim *sim, const struct redis *r);
+unsigned redis_slots_assigned(const struct redis *r);
 bool redis_has_data(const struct sim *sim, const struct redis *r);
 void redis_touch(struct redis *r); /* something that a view shows has changed */
 void redis_set_primary_flag(struct redis *r, struct redis_node *n);
@@ -239,7 +242,7 @@ struct bus_packet {
     uint64_t config_epoch;
     uint32_t flags;
     uint32_t primary;
-    uint64_t slots;
+    struct slot_set slots;
     int announced; /* address in the header, else the source's */
     int64_t offset;
     bool forced;        /* AUTH_REQUEST: of a primary that may not be failed */
@@ -270,7 +273,7 @@ void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
 bool election_is_manual(const struct sim *sim, const struct redis *r);
 void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old, uint64_t epoch);
 void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *sender, uint64_t epoch,
-                       uint64_t slots);
+                       const struct slot_set *slots);
 void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender);
 
 /* model_replication.c */
@@ -295,7 +298,7 @@ void redis_command_ban(struct sim *sim, struct redis *r, uint32_t id); /* the bl
 void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server);
 void redis_observe_settings(const struct redis *r, struct server *ret_server);
 void redis_probe(const struct sim *sim, struct redis *r, struct probe *ret_probe);
-const struct view *snapshot_take(struct sim *sim, struct redis *r, struct snapshot **ret_ref);
+const struct view *snapshot_take(struct redis *r, struct snapshot **ret_ref);
 void snapshot_release(struct snapshot *snap); /* NULL is fine */
 
 #endif

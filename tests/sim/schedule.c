@@ -20,7 +20,7 @@ static void on_write(struct sim *sim, const struct event *event)
     int first = (int)rng_below(&sim->rng, PODS_MAX);
     for (int i = 0; i < PODS_MAX; i++) {
         struct redis *r = &sim->redis[(first + i) % PODS_MAX];
-        if (!redis_running(sim, r) || !r->state_ok || r->owner[k] != 0 ||
+        if (!redis_running(sim, r) || !r->state_ok || r->owner[sim->atoms[k].first] != 0 ||
             sim->now_us < r->writes_paused_until_us)
             continue;
         repl_write(sim, r, k, ++sim->writes);
@@ -40,14 +40,14 @@ static void setup_latencies(struct sim *sim)
     }
 }
 
-/* Cuts the slots where any formation may cut them, so that masks need not be cut in flight. */
+/* Keys of slots that any formation may give to different shards. */
 static void setup_atoms(struct sim *sim)
 {
     for (unsigned shards = 1; shards <= (unsigned)sim->setup.pods; shards++) {
         bool possible =
             shards * (1u + (unsigned)sim->setup.replicas_per_primary) <= (unsigned)sim->setup.pods;
         for (unsigned i = 0; possible && i < shards; i++)
-            (void)sim_atoms(sim, slots_of_shard(i, shards));
+            sim_tell_apart(sim, slots_of_shard(i, shards));
     }
 }
 

@@ -124,8 +124,13 @@ void sim_addr_text(int addr, char *dst, size_t size);
 int sim_addr_parse(const char *ip);               /* 0 if it is none of ours */
 int sim_host_at(const struct sim *sim, int addr); /* -1 = nobody */
 
-/* Cuts the slot space so that the range is a whole number of atoms; returns their mask. */
-uint64_t sim_atoms(struct sim *sim, struct slot_range range);
+/* Cuts atoms so that the range is a whole number of them. */
+void sim_tell_apart(struct sim *sim, struct slot_range range);
+
+static inline struct slot_range slot_one(unsigned slot)
+{
+    return (struct slot_range){(uint16_t)slot, (uint16_t)slot};
+}
 
 void sim_trace(struct sim *sim, const char *who, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
