@@ -320,7 +320,7 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
         text_format(reason, GATE_REASON_SIZE, "the current addresses of its peers are known");
         return GATE_GO_REWRITTEN;
     }
-    if (record_forgets(record, &claim->id)) {
+    if (record_forgets(record, &claim->id) || record_has_left(record, &claim->id)) {
         enum gate_verdict verdict =
             gate_judge_empty(world, &claim->id, claim->asked_ms,
                              "its volume is that of a node which has left the cluster", reason);

@@ -36,6 +36,25 @@ bool record_forgets(const struct record *record, const struct node_id *id)
     return false;
 }
 
+bool record_has_left(const struct record *record, const struct node_id *id)
+{
+    for (size_t i = 0; i < record->left_count; i++)
+        if (node_id_eq(&record->left[i].id, id))
+            return true;
+    return false;
+}
+
+static bool record_left_eq(const struct record *a, const struct record *b)
+{
+    if (a->left_count != b->left_count)
+        return false;
+    for (size_t i = 0; i < a->left_count; i++)
+        if (strcmp(a->left[i].pod, b->left[i].pod) != 0 ||
+            !node_id_eq(&a->left[i].id, &b->left[i].id))
+            return false;
+    return true;
+}
+
 static bool record_member_eq(const struct record_member *a, const struct record_member *b)
 {
     return strcmp(a->pod, b->pod) == 0 && node_id_eq(&a->id, &b->id) && a->shard == b->shard &&
@@ -79,5 +98,5 @@ bool record_eq(const struct record *a, const struct record *b)
     for (size_t i = 0; i < a->forget_count; i++)
         if (!node_id_eq(&a->forget[i], &b->forget[i]))
             return false;
-    return record_moves_eq(a, b);
+    return record_left_eq(a, b) && record_moves_eq(a, b);
 }

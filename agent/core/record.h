@@ -53,6 +53,12 @@ struct record_move {
     uint16_t anchor; /* one of them; once `to` is no node any more, whoever owns it is that shard */
 };
 
+/* A pod that was scaled in, and the node that it had: its volume starts from nothing should it come back. */
+struct record_left {
+    char pod[POD_NAME_SIZE];
+    struct node_id id;
+};
+
 /* More are neither read nor written: two for each shard that gives, and as many that are cancelled. */
 #define RECORD_MOVES_MAX 4000
 
@@ -67,6 +73,8 @@ struct record {
     size_t member_count;
     const struct node_id *forget; /* ids that their pods no longer have, to be forgotten */
     size_t forget_count;
+    const struct record_left *left; /* pods that are no members any more */
+    size_t left_count;
     bool evening; /* a shard came or went, and its slots are not all moved yet (core/scale.h) */
     int64_t move_generation; /* +1 with every change of the moves; 0 = there never were any */
     const struct record_move *moves; /* no slot is in two of them */
@@ -85,6 +93,7 @@ int record_name_cmp(const char *a, const char *b);
 const struct record_member *record_find_pod(const struct record *record, const char *pod);
 const struct record_member *record_find_id(const struct record *record, const struct node_id *id);
 bool record_forgets(const struct record *record, const struct node_id *id);
+bool record_has_left(const struct record *record, const struct node_id *id);
 
 bool record_move_eq(const struct record_move *a, const struct record_move *b);
 

@@ -20,7 +20,8 @@ static const char *join_refuse(struct planner *p, size_t pod)
 {
     const struct facts *f = p->facts;
     const struct node_id *id = &p->world->pods[pod].server.id;
-    if (f->virgin[pod] || record_forgets(p->world->record, id))
+    if (f->virgin[pod] || record_forgets(p->world->record, id) ||
+        record_has_left(p->world->record, id))
         return NULL;
     size_t member = index_find(&f->members, id->hex);
     if (member != INDEX_NONE) {
@@ -75,7 +76,7 @@ static size_t join_members(struct planner *p, struct record_member *members)
         size_t pod = f->pod_of_member[at];
         if (pod != NO_POD && join_changed(p, pod))
             continue; /* below */
-        if (!join_moved(p, at))
+        if (!join_moved(p, at) && !planner_has_left(p, at))
             members[count++] = record->members[at];
     }
     for (size_t pod = 0; pod < p->world->pod_count; pod++) {
@@ -154,7 +155,11 @@ static void join_say_members(struct planner *p, const struct record *record)
         changed++;
         first = first ? first : m;
     }
-    if (!changed && record->forget_count < p->world->record->forget_count)
+    if (!changed && record->member_count < p->world->record->member_count)
+        planner_say(
+            p, "%s left with the pods that were scaled in: to be forgotten",
+            planner_count(p, p->world->record->member_count - record->member_count, "member"));
+    else if (!changed && record->forget_count < p->world->record->forget_count)
         planner_say(
             p, "%s forgotten everywhere: taking it off the record's list",
             planner_count(p, p->world->record->forget_count - record->forget_count, "old node id"));
@@ -179,6 +184,7 @@ enum rule_verdict rule_members(struct planner *p)
     *record = *old;
     record->members = members;
     record->member_count = join_members(p, members);
+    planner_put_left(p, record);
     struct index kept;
     index_init(&kept, p->arena, record->member_count);
     for (size_t i = 0; i < record->member_count; i++)

@@ -94,6 +94,13 @@ struct record_member planner_member(const struct pod *pod);
  */
 const char *planner_keep(struct planner *p, const struct node_id *id);
 
+/*
+ * policy.scaling: the pod of this member is above the size and gone for good, and nothing hangs on its node.
+ * And what the record remembers of those: planner_put_left() sets it, once the members are set.
+ */
+bool planner_has_left(struct planner *p, size_t member);
+void planner_put_left(struct planner *p, struct record *record);
+
 /* A move of slots in the record names this node, */
 bool planner_is_named(const struct planner *p, const struct node_id *id);
 /* or a half-moved slot does: its role is left alone. */

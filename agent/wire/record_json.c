@@ -254,6 +254,23 @@ static void check_members(struct json_reader *reader, const struct record *recor
     }
 }
 
+static void read_left(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    const cJSON *items = read_array(reader, root, "left", NODES_MAX);
+    size_t count = (size_t)cJSON_GetArraySize(items);
+    struct record_left *left = ARENA_NEW(reader->arena, struct record_left, count);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, items)
+    {
+        struct record_left *one = &left[record->left_count++];
+        JSON_GET_TEXT(reader, item, "pod", text_is_plain, one->pod);
+        JSON_GET_TEXT(reader, item, "id", is_node_id, one->id.hex);
+        json_require(reader, item, "pod", one->pod);
+        json_require(reader, item, "id", one->id.hex);
+    }
+    record->left = left;
+}
+
 static void read_record(struct json_reader *reader, const cJSON *root, struct record *record)
 {
     int64_t shards = 0;
@@ -267,6 +284,7 @@ static void read_record(struct json_reader *reader, const cJSON *root, struct re
     record->shards = (uint16_t)shards;
     read_members(reader, root, record);
     read_forget(reader, root, record);
+    read_left(reader, root, record);
     read_moves(reader, root, record);
     if (reader->result < 0)
         return;
@@ -327,6 +345,19 @@ static void format_move(const struct record_move *move, struct buf *buf)
     (void)buf_append_str(buf, "\"}");
 }
 
+static void format_left(const struct record *record, struct buf *buf)
+{
+    for (size_t i = 0; i < record->left_count; i++) {
+        (void)buf_append_str(buf, i ? ",\n" : ",\n\"left\":[\n");
+        (void)buf_append_str(buf, "{\"pod\":");
+        json_put_text(buf, record->left[i].pod, sizeof record->left[i].pod);
+        json_put_field(buf, "id", record->left[i].id.hex);
+        (void)buf_append_str(buf, "}");
+    }
+    if (record->left_count)
+        (void)buf_append_str(buf, "]");
+}
+
 /* Nothing where there never were any: then the text is the same for every release. */
 static void format_moves(const struct record *record, struct buf *buf)
 {
@@ -350,7 +381,7 @@ int record_format(const struct record *record, struct buf *buf)
 {
     assert(record->version == RECORD_VERSION && record->state != RECORD_STATE_NONE);
     if (record->member_count > NODES_MAX || record->forget_count > NODES_MAX ||
-        record->move_count > RECORD_MOVES_MAX)
+        record->left_count > NODES_MAX || record->move_count > RECORD_MOVES_MAX)
         return E_LIMIT; /* nobody would read it */
     (void)buf_format(buf, "{\"version\":%d", record->version);
     json_put_field(buf, "uid", record->uid);
@@ -366,6 +397,7 @@ int record_format(const struct record *record, struct buf *buf)
     for (size_t i = 0; i < record->forget_count; i++)
         (void)buf_format(buf, "%s\"%s\"", i ? ",\n" : "\n", record->forget[i].hex);
     (void)buf_append_str(buf, "]");
+    format_left(record, buf);
     format_moves(record, buf);
     (void)buf_append_str(buf, "}\n");
     return buf->failed ? E_LIMIT : 0;

@@ -141,6 +141,11 @@ static void render_record(struct buf *out, const struct record *old, const struc
         render_text(out, record->forget[i].hex);
         (void)buf_append_str(out, "\n");
     }
+    for (size_t i = 0; i < record->left_count; i++) {
+        (void)buf_format(out, "  left %s ", record->left[i].pod);
+        render_text(out, record->left[i].id.hex);
+        (void)buf_append_str(out, "\n");
+    }
     if (old && old->move_generation != record->move_generation)
         (void)buf_format(out, "  moves %" PRId64 "%s\n", record->move_generation,
                          record->evening ? ", evening out" : "");

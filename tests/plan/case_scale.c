@@ -45,6 +45,21 @@ static bool scale_move(struct case_scale *scale, struct record *record, struct s
     return count > 0;
 }
 
+static bool scale_left(struct record *record, struct span words, struct arena *arena)
+{
+    struct record_left *left = ARENA_NEW(arena, struct record_left, record->left_count + 1);
+    struct record_left *one = &left[record->left_count];
+    struct span pod;
+    struct span id;
+    if (record->left_count)
+        memcpy(left, record->left, record->left_count * sizeof *left);
+    if (!span_token(&words, &pod) || !span_token(&words, &id) || !case_id(id, &one->id))
+        return false;
+    record->left = left;
+    record->left_count++;
+    return TEXT_COPY(one->pod, pod);
+}
+
 static bool scale_looked(struct case_scale *scale, const struct world *world,
                          const struct record *record, struct span words)
 {
@@ -69,6 +84,8 @@ bool case_scale_read(struct case_scale *scale, struct span keyword, struct span 
         scale->idle = case_word(words, "idle");
         return true;
     }
+    if (span_is(keyword, "left"))
+        return scale_left(record, words, arena);
     if (span_is(keyword, "move"))
         return scale_move(scale, record, words, arena);
     if (span_is(keyword, "looked"))

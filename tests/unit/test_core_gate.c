@@ -116,6 +116,12 @@ static void test_a_node_that_has_left_starts_empty(void **state)
     text_format(b->world.my_pod, sizeof b->world.my_pod, "muster-3");
     text_format(b->world.my_ip, sizeof b->world.my_ip, "%s", b->pods[3].ip);
     assert_int_equal(judge(b, claim), GATE_GO_EMPTY); /* that one was a replica */
+    /* Long forgotten everywhere, after its pod was scaled in. */
+    struct record_left left = {"muster-3", old};
+    b->record.forget_count = 0;
+    b->record.left = &left;
+    b->record.left_count = 1;
+    assert_int_equal(judge(b, claim), GATE_GO_EMPTY);
     for (size_t i = 0; i < 6; i++)
         b->pods[i].server.view_ms = 0;
     assert_int_equal(judge(b, claim), GATE_WAIT);

@@ -114,6 +114,25 @@ static void assert_written(const struct record *record, const char *text)
     assert_string_equal(buf_str(&again), text);
 }
 
+static void test_pods_that_left_are_read_and_written(void **state)
+{
+    (void)state;
+    auto_free char *text = wire_replace(sample, "]}\n",
+                                        "],\n\"left\":[\n{\"pod\":\"muster-6\",\"id\":\"" A
+                                        "\"},\n{\"pod\":\"muster-7\",\"id\":\"" B "\"}]}\n");
+    struct record record = parse(text);
+    assert_int_equal(record.left_count, 2);
+    assert_string_equal(record.left[1].pod, "muster-7");
+    assert_string_equal(record.left[1].id.hex, B);
+    assert_written(&record, text);
+    struct record copy;
+    record_copy(&record, &arena, &copy);
+    assert_true(record_eq(&record, &copy));
+    assert_ptr_not_equal(copy.left, record.left);
+    auto_free char *nobody = wire_replace(text, "\"pod\":\"muster-7\",", "");
+    assert_refused(span_of(nobody), E_PROTO, "pod: missing");
+}
+
 static void test_moves_are_read_and_written(void **state)
 {
     (void)state;
@@ -441,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_field_is_read),
         cmocka_unit_test(test_the_text_is_what_it_was),
+        cmocka_unit_test(test_pods_that_left_are_read_and_written),
         cmocka_unit_test(test_moves_are_read_and_written),
         cmocka_unit_test(test_moves_that_cannot_be_stop_the_moves_only),
         cmocka_unit_test(test_moves_of_another_shape_are_kept),
