@@ -1,6 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/doomed.h"
 
+/* As long as a watch may have fallen silent without anybody having noticed. */
+#define DOOMED_UNTOLD_MS (WORLD_API_FRESH_MS + 5000)
+
+bool doomed_is_unclear(const struct world *world, const struct pod *pod, int64_t lasts_ms)
+{
+    if (world->scaling != SCALING_AUTO || !world->moves.carries || world->arbiter != ARBITER_LEASE)
+        return false;
+    bool untold = !pod->terminating && lasts_ms < DOOMED_UNTOLD_MS;
+    return world->api_broken || !world_api_fresh(world) || untold;
+}
+
 bool doomed_is_emptied(const struct world *world, const struct pod *pod)
 {
     const struct stateful_set *set = &world->set;

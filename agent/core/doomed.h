@@ -14,6 +14,12 @@
 bool doomed_is_emptied(const struct world *world, const struct pod *pod);
 
 /*
+ * Its preStop asks since lasts_ms, and whether it goes for good cannot be told: the API tells of no changes, or
+ * does not know yet that the pod stops. A liveness kill, which it is never told of, looks the same for a while.
+ */
+bool doomed_is_unclear(const struct world *world, const struct pod *pod, int64_t lasts_ms);
+
+/*
  * Slots are half-moved to the pod's server or from it, or the record means its shard by its id, and it is of use
  * to wait: whoever left now, for good or not, would take keys along, or nobody would know where they are.
  */

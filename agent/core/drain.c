@@ -87,7 +87,7 @@ static void drain_set_limits(struct drain *d)
     d->grace_ms = grace_ms;
     d->lasts_ms = d->world->now_ms - d->watch->since_ms;
     d->liveness = d->pod && !d->pod->terminating && d->world->arbiter == ARBITER_LEASE &&
-                  world_api_fresh(d->world);
+                  world_api_fresh(d->world) && !doomed_is_unclear(d->world, d->pod, d->lasts_ms);
     d->kept_ms = max_ms(grace_ms / 2, grace_ms - 10000);
     d->end_ms = max_ms(grace_ms / 2, grace_ms - DRAIN_LEFT_MS);
     if (d->liveness && d->kept_ms > DRAIN_LIVENESS_MS)
@@ -283,6 +283,11 @@ static void drain_judge_primary(struct drain *d)
         drain_keep(d, true,
                    on_disk ? "no pod of the StatefulSet stays; its data is on disk"
                            : "no pod of the StatefulSet stays, and nothing keeps its data");
+    } else if (drain_shard_goes(d, &s->id) && d->lasts_ms < d->end_ms &&
+               doomed_is_unclear(d->world, d->pod, d->lasts_ms)) {
+        drain_say(d, DRAIN_WAIT,
+                  "%s holds its %u slots until the API tells whether they have to move",
+                  d->pod->name, s->view->myself->slot_count);
     } else if (doomed_is_emptied(d->world, d->pod) && d->lasts_ms < d->keeps_ms &&
                drain_shard_goes(d, &s->id)) {
         drain_say(d, DRAIN_WAIT, "%s holds its %u slots until they have moved, at most %d s",
