@@ -5,6 +5,7 @@
  * and taken out; pods above the size stay until nothing is lost by their leaving. With clients, elections that
  * lose that slots are half-moved (Redis 7), actions and looks that get lost, and another tool.
  */
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,6 +69,13 @@ static bool chance(struct walk *k, unsigned percent)
 static struct truth_node *node_of(struct walk *k, size_t pod)
 {
     return k->truth->listed[pod] ? truth_node_of(k->truth, pod) : NULL;
+}
+
+static struct truth_node *listed_node_of(struct walk *k, size_t pod)
+{
+    struct truth_node *n = node_of(k, pod);
+    assert(n);
+    return n;
 }
 
 static size_t pod_of_number(struct walk *k, unsigned number)
@@ -229,7 +237,7 @@ static void add_pod(struct walk *k, size_t pod)
     memset(s->opens, 0, sizeof s->opens);
     s->since = false;
     truth_renew(k->truth, pod, world_build_id(s->number));
-    node_of(k, pod)->component = 1000 + s->number; /* alone */
+    listed_node_of(k, pod)->component = 1000 + s->number; /* alone */
     p->server.node_timeout_ms = TRUTH_NODE_TIMEOUT_MS;
     p->server.diskless_delay_s = TRUTH_DISKLESS_DELAY_S;
 }
@@ -260,7 +268,7 @@ static void drop_nodes(struct walk *k)
 
 static void end_pod(struct walk *k, size_t pod)
 {
-    struct truth_node *n = node_of(k, pod);
+    struct truth_node *n = listed_node_of(k, pod);
     assert_int_equal(slot_set_count(&n->slots), 0);
     n->pod = NO_POD;
     n->flags = NODE_FAIL;
@@ -286,7 +294,7 @@ static void control(struct walk *k)
         if (!k->truth->listed[i] || !w || (wanted && !k->truth->pods[i].terminating))
             continue;
         size_t heir = heir_of(k, i);
-        const struct truth_node *n = node_of(k, i);
+        const struct truth_node *n = listed_node_of(k, i);
         k->truth->pods[i].terminating =
             !wanted; /* wanted again it stops, and comes back as it was */
         if (n->primary && heir != NO_POD && slot_set_count(&n->slots) && !is_open(&k->servers[i]))

@@ -130,7 +130,7 @@ void check_forget(struct sim *sim, const struct redis *r, const struct redis_nod
 {
     for (int i = 0; i < sim->redis_count; i++) {
         struct redis *other = &sim->redis[i];
-        if (!holds_conf(other) || is_stranger(sim, other))
+        if (!holds_conf(other) || is_stranger(sim, other) || check_has_left(sim, other))
             continue;
         if (other->nodes[0].id == n->id)
             sim_violation(sim, "I14: %s forgets the living node of %s", r->name, other->name);
@@ -163,7 +163,7 @@ void check_full_sync(struct sim *sim, const struct redis *r, const struct redis 
         sim_violation(sim, "I8: %s takes the data of %s, which is none of ours", r->name,
                       primary->name);
     for (int k = 0; k < sim->atom_count; k++) {
-        if (!r->data[k] || primary->data[k])
+        if (!r->data[k] || primary->data[k] || check_is_spare(sim, r, k))
             continue;
         sim->stats->wipes++;
         if (r->repl.by_command)
@@ -483,5 +483,7 @@ const char *check_converged(struct sim *sim)
         }
     }
     what = sim->faults.uneven ? NULL : lacks_replicas(sim);
+    if (!what && sim->setup.scaling)
+        what = check_scaled(sim);
     return !what && sim->setup.placement ? lacks_arrangement(sim) : what;
 }

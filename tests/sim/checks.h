@@ -17,6 +17,9 @@
  *   I10  converged within a limit after the last fault, and nothing is sent after that
  *   I13  TAKEOVER and FORCE only of a primary that does not run
  *   I14  only what FACTS 4 allows is forgotten
+ *   M6   while slots move: nobody takes a slot whose latest write is elsewhere, none is replaced by an
+ *        older one or dropped; in the end each slot's owner has what was acknowledged (I4; what an
+ *        election loses, as Redis replicates, excepted), and none is half-moved
  *   F6   roles are moved one at a time, not more often than allowed, and not while a pod stops
  *   and  two agents never may act at once, unless the Lease was deleted by hand; nothing is sent while settling; a record is only ever
  *        replaced by its successor; the formation's settings are given back
@@ -28,6 +31,7 @@
 #include <stdint.h>
 
 #include "core/action.h"
+#include "core/mover.h"
 #include "core/record.h"
 #include "model_api.h"
 #include "model_redis.h"
@@ -82,6 +86,22 @@ void check_stops(struct sim *sim, const struct redis *primary);       /* told to
 void check_loses(struct sim *sim, const struct redis *r);             /* what it has, now */
 void check_heir(struct sim *sim, const struct redis *r, const struct slot_set *slots);
 void check_record(struct sim *sim, const struct record *before, const struct record *after);
+
+/* While slots move (checks_slots.c): */
+struct redis *check_owner(struct sim *sim, unsigned slot); /* by the latest claim; or NULL */
+bool check_has_left(const struct sim *sim,
+                    const struct redis *r); /* scaled in, only its volume is left */
+bool check_is_spare(struct sim *sim, const struct redis *r,
+                    int atom); /* a copy of another shard's */
+void check_order(struct sim *sim, const struct agent *agent, const struct mover_order *order);
+void check_take(struct sim *sim, const struct redis *r, unsigned slot);
+void check_restored(struct sim *sim, const struct redis *r, int atom, uint64_t version);
+void check_dropped(struct sim *sim, const struct redis *r, const struct redis_node *taker,
+                   int atom);
+/* Who was elected in place of `old` may lack its last writes (I5), unless it was handed over (I4). */
+void check_elected(struct sim *sim, struct redis *heir, uint32_t old, bool manual);
+void check_keys(struct sim *sim);          /* in the end */
+const char *check_scaled(struct sim *sim); /* part of check_converged() */
 
 /* Every server of ours up, in sync and content: faults that lose data wait for it. */
 bool check_healthy(struct sim *sim);

@@ -63,6 +63,7 @@ bool fault_lagging_crash(struct sim *sim);
 bool fault_unsynced_crash(struct sim *sim);
 bool fault_primaries_gone(struct sim *sim);
 bool fault_primaries_cut_off(struct sim *sim);
+bool fault_scale(struct sim *sim);
 
 /* A person says `muster takeover` to whoever leads, again and again for so long. */
 void fault_person_takes_over(struct sim *sim, int64_t for_us);

@@ -164,6 +164,10 @@ void faults_on_send(struct sim *sim, struct agent *agent)
     f->act_at_send--;
     if (f->act_at_send)
         return;
+    if (sim->options.scale) {
+        scale_kills(sim, agent);
+        return;
+    }
     if (!f->pause_at_send) {
         pods_crash_agent(sim, agent->index);
         fault_lasts(sim, SECONDS(45));

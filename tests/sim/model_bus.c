@@ -217,6 +217,7 @@ static void bus_role(struct redis *r, struct redis_node *sender, const struct bu
     if (sender->flags & NODE_PRIMARY) {
         redis_set_owners(r, &sender->slots, NULL);
         sender->flags = (sender->flags & ~(uint32_t)NODE_PRIMARY) | NODE_REPLICA;
+        slots_replaced(r, sender->id, p->primary);
         redis_touch(r);
     } else if (!(sender->flags & NODE_REPLICA)) {
         sender->flags |= NODE_REPLICA;
@@ -239,7 +240,7 @@ static void bus_slots(struct sim *sim, struct redis *r, struct redis_node *sende
         slots_update_with(sim, r, sender, p->config_epoch, &p->slots);
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         if (r->owner[slot] < 0 || r->owner[slot] == sender - r->nodes ||
-            !slot_set_has(&p->slots, slot))
+            !slot_set_has(&p->slots, slot) || slot_set_has(&r->unclaimed, slot))
             continue;
         const struct redis_node *newer = &r->nodes[r->owner[slot]];
         if (newer->epoch > p->config_epoch) {

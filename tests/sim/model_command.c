@@ -63,7 +63,8 @@ static const char *command_add_slots(struct sim *sim, struct redis *r, uint64_t 
         return "ERR Invalid or out of range slot";
     struct slot_set slots = {{0}};
     slot_set_add(&slots, (struct slot_range){(uint16_t)first, (uint16_t)last});
-    sim_tell_apart(sim, (struct slot_range){(uint16_t)first, (uint16_t)last});
+    if (!sim->setup.scaling)
+        sim_tell_apart(sim, (struct slot_range){(uint16_t)first, (uint16_t)last});
     for (unsigned slot = (unsigned)first; slot <= last; slot++)
         if (r->owner[slot] >= 0)
             return "ERR Slot is already busy";
@@ -152,6 +153,7 @@ static const char *command_takeover(struct sim *sim, struct redis *r)
     if (!epoch || epoch != highest)
         epoch = ++r->current_epoch;
     check_forced(sim, r, primary->id);
+    check_elected(sim, r, primary->id, false);
     sim->stats->takeovers++;
     sim_trace(sim, r->name, "takes over %s, epoch %llu", redis_name_of(sim, primary->id),
               (unsigned long long)epoch);

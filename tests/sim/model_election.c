@@ -12,6 +12,21 @@
 #define VALIDITY_FACTOR 10
 #define REPL_PING_US SECONDS(10)
 
+/* What its owner does not claim any more stays its own until another does (owner_not_claiming_slot). */
+static void slots_claimed(struct redis *r, unsigned slot, bool claimed)
+{
+    if (claimed)
+        slot_set_remove(&r->unclaimed, slot_one(slot));
+    else
+        slot_set_add(&r->unclaimed, slot_one(slot));
+}
+
+static bool slots_may_take(const struct redis *r, unsigned slot, const struct redis_node *owner,
+                           uint64_t epoch)
+{
+    return !owner || owner->epoch < epoch || slot_set_has(&r->unclaimed, slot);
+}
+
 /* clusterUpdateSlotsConfigWith: the higher epoch wins each slot; who lost all of them follows. */
 void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *sender, uint64_t epoch,
                        const struct slot_set *slots)
@@ -24,8 +39,17 @@ void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *send
     struct slot_set dirty = {{0}};
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         struct redis_node *owner = r->owner[slot] < 0 ? NULL : &r->nodes[r->owner[slot]];
-        if (owner == sender || !slot_set_has(slots, slot) || (owner && owner->epoch >= epoch))
+        if (owner == sender) {
+            slots_claimed(r, slot, slot_set_has(slots, slot));
             continue;
+        }
+        if (!slot_set_has(slots, slot) || !slots_may_take(r, slot, owner, epoch))
+            continue;
+        uint32_t from = redis_open_peer(r, slot, true);
+        if (from && !r->traits->open_spreads)
+            continue; /* to be closed by who has opened it */
+        if (from && owner && from == owner->id)
+            redis_set_open(r, slot, true, sender->id);
         lost += owner && owner == current;
         if (owner == me)
             slot_set_add(&dirty, slot_one(slot));
@@ -39,9 +63,12 @@ void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *send
         redis_set_primary(sim, r, sender, false);
         return;
     }
-    for (int k = 0; k < sim->atom_count; k++)
-        if (slot_set_has(&dirty, sim->atoms[k].first))
-            r->data[k] = 0;
+    for (int k = 0; k < sim->atom_count; k++) {
+        if (!slot_set_has(&dirty, sim->atoms[k].first))
+            continue;
+        check_dropped(sim, r, sender, k);
+        r->data[k] = 0;
+    }
 }
 
 /* clusterHandleConfigEpochCollision: of two primaries with one epoch the smaller id takes a new one. */
@@ -122,6 +149,7 @@ static void election_win(struct sim *sim, struct redis *r, struct redis_node *ol
 {
     uint64_t epoch = r->election.epoch;
     sim->stats->elections++;
+    check_elected(sim, r, old->id, election_is_manual(sim, r));
     if (election_is_manual(sim, r)) {
         sim->stats->handovers++;
         check_handover(sim, r, old, epoch);
@@ -195,7 +223,7 @@ void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
     }
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
         if (r->owner[slot] >= 0 && r->nodes[r->owner[slot]].epoch > p->config_epoch &&
-            slot_set_has(&p->slots, slot))
+            slot_set_has(&p->slots, slot) && !slot_set_has(&r->unclaimed, slot))
             return;
     r->vote_epoch = r->current_epoch;
     primary->voted_us = sim->now_us;

@@ -12,6 +12,7 @@ struct snapshot {
     unsigned refs;
     struct view view;
     struct slot_range *ranges; /* behind the nodes */
+    struct open_slot *open;    /* behind these */
     struct view_node nodes[];
 };
 
@@ -56,6 +57,29 @@ static void snapshot_node(struct redis *r, const struct redis_node *n, struct sn
     snapshot_ranges(n, snap, out);
 }
 
+static int open_cmp(const void *a, const void *b)
+{
+    return ((const struct open_slot *)a)->slot - ((const struct open_slot *)b)->slot;
+}
+
+/* Of one that both migrates and is imported CLUSTER NODES shows the former. */
+static void snapshot_open(const struct redis *r, struct snapshot *snap)
+{
+    struct view *view = &snap->view;
+    for (int i = 0; i < r->open_count; i++) {
+        const struct redis_open *open = &r->open[i];
+        struct open_slot *out = &snap->open[view->open_count];
+        if (open->importing && redis_open_peer(r, open->slot, false))
+            continue;
+        *out = (struct open_slot){.slot = open->slot, .importing = open->importing};
+        redis_id_hex(open->peer, &out->peer);
+        view->open_count++;
+    }
+    if (view->open_count)
+        qsort(snap->open, view->open_count, sizeof *snap->open, open_cmp);
+    view->open_slots = snap->open;
+}
+
 const struct view *snapshot_take(struct redis *r, struct snapshot **ret_ref)
 {
     if (!r->snap) {
@@ -64,13 +88,16 @@ const struct view *snapshot_take(struct redis *r, struct snapshot **ret_ref)
         for (int i = 0; i < r->node_high; i++)
             ranges += r->nodes[i].used ? snapshot_count_ranges(&r->nodes[i]) : 0;
         struct snapshot *snap =
-            xcalloc(1, sizeof *snap + known * sizeof *snap->nodes + ranges * sizeof *snap->ranges);
+            xcalloc(1, sizeof *snap + known * sizeof *snap->nodes + ranges * sizeof *snap->ranges +
+                           (size_t)r->open_count * sizeof *snap->open);
         snap->refs = 1;
         snap->ranges = (struct slot_range *)(void *)(snap->nodes + known);
+        snap->open = (struct open_slot *)(void *)(snap->ranges + ranges);
         snap->view.ranges = snap->ranges;
         for (int i = 0; i < r->node_high; i++)
             if (r->nodes[i].used)
                 snapshot_node(r, &r->nodes[i], snap, &snap->nodes[snap->view.node_count++]);
+        snapshot_open(r, snap);
         bool sound = view_finish(&snap->view, snap->nodes);
         assert(sound);
         (void)sound;

@@ -24,7 +24,8 @@ struct event;
 #define TABLE_MAX 96 /* nodes that one server may know, handshakes included */
 #define REPORTS_MAX 16
 #define BLACKLIST_MAX 16
-#define WRITES_MAX 8 /* moments of writing that are remembered */
+#define OPEN_MAX 2048 /* slots that one server may show as half-moved */
+#define WRITES_MAX 8  /* moments of writing that are remembered */
 #define MODEL_PORT 6379
 
 /* Only in the model's tables: the next packet on the link is a MEET. */
@@ -42,6 +43,9 @@ struct redis_traits {
     bool
         gossip_repoints; /* replication follows an address that gossip corrected (valkey 9: measured) */
     bool fast_election; /* delay min(NT/30, 500 ms) instead of 500..1000 ms (valkey 9) */
+    bool open_spreads;  /* replicas know which slots are half-moved (valkey 8+) */
+    bool
+        drops_foreign; /* at its start keys of others' slots, which are imported else (valkey 8.1+) */
 };
 extern const struct redis_traits redis_traits_70;
 extern const struct redis_traits redis_traits_valkey9;
@@ -57,6 +61,13 @@ struct redis_link {
     int peer;
     uint64_t peer_run;
     unsigned tries; /* of SYN, while nothing answers */
+};
+
+/* A slot that is half-moved: migrating to a node, or imported from it (FACTS 6). */
+struct redis_open {
+    uint16_t slot;
+    bool importing;
+    uint32_t peer;
 };
 
 struct redis_report {
@@ -151,12 +162,16 @@ struct redis {
     /* nodes.conf and the data set: survive the process while the volume does. */
     bool has_conf;
     struct redis_node nodes[TABLE_MAX];
-    int node_high;            /* entries in use are below */
-    int8_t owner[SLOT_COUNT]; /* index of its node; -1 = nobody */
+    int node_high;             /* entries in use are below */
+    int8_t owner[SLOT_COUNT];  /* index of its node; -1 = nobody */
+    struct slot_set unclaimed; /* whose owner says no more that they are its */
+    struct redis_open open[OPEN_MAX];
+    int open_count;
     uint64_t current_epoch;
     uint64_t vote_epoch;
     uint64_t data[ATOMS_MAX];
     bool emptied; /* lost it all, and has copied nobody's since */
+    bool took;    /* slots, in the exchange that is carried out: everybody is to hear of it */
 
     bool state_ok;
     int64_t minority_us;
@@ -196,6 +211,23 @@ bool redis_has_data(const struct sim *sim, const struct redis *r);
 void redis_touch(struct redis *r); /* something that a view shows has changed */
 void redis_set_primary_flag(struct redis *r, struct redis_node *n);
 bool redis_blacklisted(const struct sim *sim, const struct redis *r, uint32_t id);
+
+/* model_slots.c: slots that are half-moved, and their keys. */
+uint32_t redis_open_peer(const struct redis *r, unsigned slot, bool importing); /* 0 = it is not */
+void redis_set_open(struct redis *r, unsigned slot, bool importing, uint32_t peer); /* 0: closed */
+void slots_node_deleted(struct redis *r, uint32_t id);
+void slots_replaced(struct redis *r, uint32_t old, uint32_t heir); /* as primary of its shard */
+void slots_copy_open(struct sim *sim, const struct redis *primary, struct redis *replica);
+void slots_check_data(struct sim *sim, struct redis *r); /* at its start */
+int64_t slots_keys(const struct sim *sim, const struct redis *r, unsigned slot);
+/* As redis_command(): CLUSTER SETSLOT; `hex` NULL for STABLE. The caller ends with slots_tell(). */
+const char *slots_setslot(struct sim *sim, struct redis *r, unsigned slot, const char *verb,
+                          const char *hex);
+void slots_tell(struct sim *sim, struct redis *r); /* who took slots tells everybody */
+/* MIGRATE REPLACE of at most `max` keys of the slot to who is at the address. */
+const char *slots_migrate(struct sim *sim, struct redis *r, unsigned slot, unsigned max, int addr);
+/* Who would carry out a client's command for this key; NULL = nobody now. */
+struct redis *slots_serving(struct sim *sim, struct redis *r, int atom);
 
 /* model_process.c: the life of a process. */
 void redis_init(struct sim *sim, int index, const char *name, bool ours);

@@ -119,6 +119,7 @@ void redis_del_node(struct sim *sim, struct redis *r, struct redis_node *n)
     assert(n != redis_myself(r));
     (void)sim;
     redis_set_owners(r, &n->slots, NULL);
+    slots_node_deleted(r, n->id);
     for (int i = 0; i < r->node_high; i++) {
         struct redis_node *other = &r->nodes[i];
         if (!other->used)
@@ -149,6 +150,7 @@ void redis_set_owner(struct redis *r, unsigned slot, struct redis_node *n)
         before->slot_count--;
     }
     r->owner[slot] = (int8_t)(n ? n - r->nodes : -1);
+    slot_set_remove(&r->unclaimed, slot_one(slot));
     if (n) {
         slot_set_add(&n->slots, slot_one(slot));
         n->slot_count++;

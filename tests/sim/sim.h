@@ -44,6 +44,7 @@ struct setup {
     int64_t diskless_delay_s;
     bool placement; /* policy.placement: enforce */
     bool crash_off; /* policy.crashHandover: off, else auto */
+    bool scaling;   /* policy.scaling: auto */
     bool any_age;   /* cluster-replica-validity-factor 0, else 10 */
     int zones;
     size_t sweep_max;       /* OBSERVE_SWEEP_MAX, or few: to watch as in a large cluster */
@@ -54,11 +55,13 @@ struct setup {
 };
 
 struct options {
-    int pods;                     /* 0 = by the seed */
-    const struct form_plan *form; /* a formation only, of this shape; or NULL */
+    int pods;                       /* 0 = by the seed */
+    const struct form_plan *form;   /* a formation only, of this shape; or NULL */
+    const struct scale_plan *scale; /* a formation and a change of the size; or NULL */
     uint32_t guards_off;
     uint64_t faults; /* mask of the kinds that may happen, by index; 0 = all */
     size_t kinds; /* only the first so many kinds: those there were when a seed was kept; 0 = all */
+    bool scaling; /* policy.scaling: auto, and the size changes again and again */
     bool untraced; /* nobody will read the trace: a schedule that fails is run again with one */
     bool verbose;
 };
