@@ -149,8 +149,10 @@ static void sight_open_slot(struct sight *s, size_t pod, const struct open_slot 
     slot_set_add(s->open, one(slot));
     if (slot_set_has(s->away, slot) || s->owner[slot] == SCALE_NOBODY)
         return;
-    if (peer == SCALE_NOBODY && s->going[slot] != SCALE_NOBODY)
-        return; /* its move goes on without who is gone (core/slot_look.h) */
+    bool gone = peer == SCALE_NOBODY || (peer == self && peer_pod != NO_POD &&
+                                         !node_id_eq(&open->peer, &s->world->pods[pod].server.id));
+    if (gone && s->going[slot] != SCALE_NOBODY)
+        return; /* its move goes on without who is gone, or follows now (core/slot_look.h) */
     if (peer == SCALE_NOBODY || peer == self)
         sight_say_odd(s, slot, pod, "with a node that is no shard's of ours");
     else if (going != SCALE_NOBODY && going != to)

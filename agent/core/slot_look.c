@@ -16,6 +16,24 @@ static bool slot_is_of(const struct view *view, const struct view_node *node, ui
     return false;
 }
 
+/* It has failed, and its slots that are imported from it are not taken up by who was elected. */
+static bool slot_is_kept_back(const struct view *view, const struct slot_pair *pair, bool at_source,
+                              uint16_t slot)
+{
+    bool importing = false;
+    for (size_t i = 0; i < view->open_count; i++)
+        importing |= view->open_slots[i].slot == slot && view->open_slots[i].importing;
+    if (at_source || !importing)
+        return false;
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct view_node *n = &view->nodes[i];
+        if (n->flags & (NODE_FAIL | NODE_NOADDR) && !node_id_eq(&n->id, &pair->source) &&
+            slot_is_of(view, n, slot))
+            return true;
+    }
+    return false;
+}
+
 static enum slot_owner slot_owner_in(const struct view *view, const struct slot_pair *pair,
                                      const struct slot_set *assigned, uint16_t slot)
 {
@@ -34,7 +52,10 @@ static bool slot_is_gone(const struct view_node *node)
     return !node || (node->flags & (NODE_FAIL | NODE_NOADDR) && !node->slot_count);
 }
 
-/* Towards `peer`, or towards who follows it now and was the shard's primary before, or is gone. */
+/*
+ * Towards `peer`, or towards who follows it now and was the shard's primary before, or is gone. Whom it is imported
+ * from does not matter if that is no primary any more.
+ */
 static enum slot_open slot_open_in(const struct view *view, const struct node_id *peer,
                                    bool importing, uint16_t slot)
 {
@@ -47,8 +68,10 @@ static enum slot_open slot_open_in(const struct view *view, const struct node_id
         if (node_id_eq(&open->peer, peer))
             return SLOT_OPEN_PEER;
         const struct view_node *mate = view_find(view, &open->peer);
-        bool follows = mate && (mate->flags & NODE_REPLICA) && node_id_eq(&mate->primary, peer);
-        return follows || slot_is_gone(mate) ? SLOT_OPEN_MATE : SLOT_OPEN_OTHER;
+        bool follows =
+            mate && (mate->flags & NODE_REPLICA) && (importing || node_id_eq(&mate->primary, peer));
+        bool failed = importing && mate && mate->flags & (NODE_FAIL | NODE_NOADDR);
+        return follows || failed || slot_is_gone(mate) ? SLOT_OPEN_MATE : SLOT_OPEN_OTHER;
     }
     return SLOT_CLOSED;
 }
@@ -61,6 +84,9 @@ void slot_look(const struct view *view, const struct slot_pair *pair, bool at_so
         slot_set_add(&assigned, view->ranges[i]);
     for (size_t i = 0; i < count; i++) {
         ret_sides[i].owner = slot_owner_in(view, pair, &assigned, slots[i]);
+        if (ret_sides[i].owner == SLOT_OWNER_OTHER &&
+            slot_is_kept_back(view, pair, at_source, slots[i]))
+            ret_sides[i].owner = SLOT_OWNER_NOBODY;
         ret_sides[i].open =
             slot_open_in(view, at_source ? &pair->dest : &pair->source, !at_source, slots[i]);
     }
@@ -92,6 +118,9 @@ void slot_step_command(enum slot_step step, uint16_t slot, const struct slot_pai
         break;
     case SLOT_MIGRATE:
         slot_words(ret_args, slot, "MIGRATING", pair->dest.hex);
+        break;
+    case SLOT_TELL:
+        slot_words(ret_args, slot, "NODE", pair->source.hex);
         break;
     case SLOT_TAKE:
     case SLOT_GIVE:

@@ -76,6 +76,8 @@ enum slot_step slot_move_next(const struct slot_seen *seen, const char **ret_why
         *ret_why = "a key of the slot is too big to be moved without blocking its clients";
         return SLOT_WAIT;
     }
+    if (dest->owner == SLOT_OWNER_NOBODY && source->owner == SLOT_OWNER_SOURCE)
+        return SLOT_TELL;
     if (dest->open != SLOT_OPEN_PEER)
         return SLOT_IMPORT;
     /* A source that gave it up first: only the importing one can still take it. */

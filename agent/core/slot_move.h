@@ -14,6 +14,10 @@
  * the slot. From the first key on a move goes on to where it was going: to turn round, a slot is moved
  * there and then back, for the keys that are there already would be invisible (M6). Before that it may be
  * cancelled: both sides are closed again.
+ *
+ * Redis does not take up whose a slot is while it imports it (clusterUpdateSlotsConfigWith, 7.0.15 to 8.0): where the
+ * source fails over, the slot stays with who has failed or, once that one follows, nobody, and as slots are not served
+ * then the whole destination serves nothing. So it is told.
  */
 #ifndef MUSTER_CORE_SLOT_MOVE_H
 #define MUSTER_CORE_SLOT_MOVE_H
@@ -21,7 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whose a slot is, by the view of one of the two. */
+/* Whose a slot is, by the view of one of the two; who has failed is nobody to one that imports from it. */
 enum slot_owner { SLOT_OWNER_NOBODY = 0, SLOT_OWNER_SOURCE, SLOT_OWNER_DEST, SLOT_OWNER_OTHER };
 
 /* Its open state there: migrating at the source, importing at the destination. */
@@ -49,6 +53,7 @@ struct slot_seen {
 #define SLOT_STEPS(X)                                                               \
     X(SLOT_WAIT, "wait")                 /* nothing may be done now: *ret_why */    \
     X(SLOT_DONE, "done")                 /* it is where it belongs, nothing open */ \
+    X(SLOT_TELL, "tell")                 /* dest: SETSLOT NODE source */            \
     X(SLOT_IMPORT, "import")             /* dest: SETSLOT IMPORTING source */       \
     X(SLOT_MIGRATE, "migrate")           /* source: SETSLOT MIGRATING dest */       \
     X(SLOT_KEYS, "keys")                 /* source: MIGRATE ... REPLACE its keys */ \

@@ -502,6 +502,7 @@ static void carry_out(struct walk *k, size_t from, size_t to, enum slot_step ste
     case SLOT_CLOSE_DEST:
         dest->opens[slot] = 0;
         break;
+    case SLOT_TELL:
     case SLOT_WAIT:
     case SLOT_DONE:
         fail_msg("no command");

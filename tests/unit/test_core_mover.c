@@ -162,6 +162,7 @@ static bool set_slot(struct model *m, enum slot_step step, int slot)
     case SLOT_CLOSE_DEST:
         dest->open[slot] = false;
         return true;
+    case SLOT_TELL:
     case SLOT_WAIT:
     case SLOT_DONE:
     case SLOT_KEYS:

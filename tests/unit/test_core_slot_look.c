@@ -17,6 +17,8 @@
 #define OTHER "057378b8ec0c5839298f16b8d96d6ac07140350e"
 #define BEFORE "1111111111111111111111111111111111111111"
 #define FAILED "2222222222222222222222222222222222222222"
+#define FOLLOWS "4444444444444444444444444444444444444444"
+#define LOST "5555555555555555555555555555555555555555"
 #define GONE "3333333333333333333333333333333333333333"
 
 static const struct slot_pair pair = {{SOURCE}, {DEST}};
@@ -33,7 +35,9 @@ static struct view view_of(bool at_source, const char *source_slots, const char 
                        " 10.0.0.2:6379@16379 %smaster - 0 0 5 connected %s\n" OTHER
                        " 10.0.0.3:6379@16379 master - 0 0 6 connected 50-59\n" BEFORE
                        " 10.0.0.4:6379@16379 slave " SOURCE " 0 0 4 connected\n" FAILED
-                       " 10.0.0.5:6379@16379 master,fail - 0 0 7 disconnected\n",
+                       " 10.0.0.5:6379@16379 master,fail - 0 0 7 disconnected\n" FOLLOWS
+                       " 10.0.0.6:6379@16379 slave " DEST " 0 0 5 connected\n" LOST
+                       " 10.0.0.7:6379@16379 master,fail - 0 0 3 disconnected 70-79\n",
                 at_source ? "myself," : "", source_slots, at_source ? "" : "myself,", dest_slots);
     if (cluster_nodes_parse(span_of(text), &arena, &view, &err) < 0)
         fail_msg("%s", err.msg);
@@ -85,9 +89,25 @@ static void test_the_destination_imports(void **state)
     assert_int_equal(look(&view, false, 12).open, SLOT_OPEN_PEER);
     assert_int_equal(look(&view, false, 12).owner, SLOT_OWNER_SOURCE);
     assert_int_equal(look(&view, false, 13).open, SLOT_OPEN_OTHER);
-    /* From who was the source's shard's primary before. */
+    /* From who was the source's shard's primary before, and follows the destination now. */
+    struct view later = view_of(false, "10-19", "30-39 [12-<-" FOLLOWS "]");
+    assert_int_equal(look(&later, false, 12).open, SLOT_OPEN_MATE);
+    /* Or still follows it. */
     assert_int_equal(look(&view, false, 14).open, SLOT_OPEN_MATE);
     assert_int_equal(look(&view, false, 30).open, SLOT_OPEN_OTHER);
+}
+
+/* Whose slot it imports it does not learn while it does (redis 7.0.15, clusterUpdateSlotsConfigWith). */
+static void test_who_has_failed_owns_nothing_that_is_imported(void **state)
+{
+    (void)state;
+    struct view view = view_of(false, "10-19", "30-39 [70-<-" LOST "] [50-<-" OTHER "]");
+    assert_int_equal(look(&view, false, 70).owner, SLOT_OWNER_NOBODY);
+    assert_int_equal(look(&view, false, 70).open, SLOT_OPEN_MATE);
+    assert_int_equal(look(&view, false, 71).owner, SLOT_OWNER_OTHER);
+    assert_int_equal(look(&view, false, 50).owner, SLOT_OWNER_OTHER);
+    view = view_of(true, "10-19 [70-<-" LOST "]", "30-39");
+    assert_int_equal(look(&view, true, 70).owner, SLOT_OWNER_OTHER);
 }
 
 static void test_many_slots_are_looked_at_in_one_go(void **state)
@@ -145,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_owners_are_told_apart),
         cmocka_unit_test(test_the_source_migrates),
         cmocka_unit_test(test_the_destination_imports),
+        cmocka_unit_test(test_who_has_failed_owns_nothing_that_is_imported),
         cmocka_unit_test(test_many_slots_are_looked_at_in_one_go),
         cmocka_unit_test(test_each_step_is_a_command),
     };

@@ -213,6 +213,9 @@ static void do_step(struct model *m, enum slot_step step)
             if (rng_below(&m->rng, 2))
                 migrate_key(m, k, rng_below(&m->rng, 4) == 0);
         return;
+    case SLOT_TELL:
+        set_node(m, DEST, SOURCE);
+        return;
     case SLOT_TAKE:
         set_node(m, DEST, DEST);
         return;
@@ -465,6 +468,18 @@ static void test_what_is_open_towards_an_earlier_primary_is_turned_to_the_presen
     expect(open, open, SLOT_TAKE);
 }
 
+/* It serves nothing as long as a slot is nobody's to it, and the source's keys would be refused, too. */
+static void test_a_destination_that_does_not_know_the_owner_is_told(void **state)
+{
+    (void)state;
+    const struct slot_side own = {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 3};
+    expect(own, (struct slot_side){SLOT_OWNER_NOBODY, SLOT_OPEN_MATE, 2}, SLOT_TELL);
+    expect(own, (struct slot_side){SLOT_OWNER_NOBODY, SLOT_OPEN_PEER, 2}, SLOT_TELL);
+    expect(own, (struct slot_side){SLOT_OWNER_NOBODY, SLOT_CLOSED, 0}, SLOT_TELL);
+    const struct slot_side given = {SLOT_OWNER_DEST, SLOT_CLOSED, 0};
+    expect(given, (struct slot_side){SLOT_OWNER_NOBODY, SLOT_OPEN_PEER, 2}, SLOT_TAKE);
+}
+
 static void test_a_big_key_stops_only_what_has_not_begun(void **state)
 {
     (void)state;
@@ -501,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_a_cancelled_move_is_undone_or_goes_on),
         cmocka_unit_test(test_what_is_not_between_these_two_is_left_alone),
         cmocka_unit_test(test_what_is_open_towards_an_earlier_primary_is_turned_to_the_present_one),
+        cmocka_unit_test(test_a_destination_that_does_not_know_the_owner_is_told),
         cmocka_unit_test(test_a_big_key_stops_only_what_has_not_begun),
         cmocka_unit_test(test_steps_have_names),
     };
