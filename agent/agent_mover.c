@@ -159,14 +159,14 @@ static bool moves_find_dest(const struct agent *agent, const struct node_id *to,
 }
 
 static struct slot_link_config moves_link(const struct agent *agent, const struct node_id *to,
-                                          const struct pod *pod, const struct view_node *node)
+                                          const struct pod *pod, uint16_t migrate_port)
 {
     return (struct slot_link_config){
         .peers = agent->peers,
         .pair = {agent->moves.id, *to},
         .source = {agent->config->redis.host, agent->config->redis.port},
         .dest = {pod->ip, pod->port},
-        .migrate_port = node->port,
+        .migrate_port = migrate_port,
     };
 }
 
@@ -190,7 +190,7 @@ static bool moves_begin(struct agent *agent, const struct record_move *move)
     text_format(m->to_pod, sizeof m->to_pod, "%s", pod->name);
     text_format(m->unsure.uid, sizeof m->unsure.uid, "%s", pod->uid);
     struct mover_client_config config = {
-        .link = moves_link(agent, &move->to, pod, node),
+        .link = moves_link(agent, &move->to, pod, node->port),
         .ranges = m->ranges,
         .range_count = move->range_count,
         .cancel = move->cancel,
@@ -273,33 +273,41 @@ static void unsure_on_lost(void *ctx, bool ordered, const char *why)
 {
     struct agent *agent = ctx;
     (void)ordered, (void)why;
+    if (slot_link_was_answered(agent->moves.unsure.link))
+        agent->moves.unsure.on = false;
     agent->moves.unsure.ended = true;
     agent->moves.unsure.retry_ms = clock_mono_ms() + MOVES_RETRY_MS;
     agent_wake(agent);
 }
 
-static bool unsure_is_gone(const struct agent *agent)
+/* The destination's pod; NULL if it is gone, or not known now (*ret_gone). */
+static const struct pod *unsure_find(const struct agent *agent, bool *ret_gone)
 {
-    for (size_t i = 0; i < agent->world.pod_count; i++)
-        if (strcmp(agent->world.pods[i].uid, agent->moves.unsure.uid) == 0)
-            return false;
-    return world_api_fresh(&agent->world);
+    const struct world *w = &agent->world;
+    for (size_t i = 0; i < w->pod_count; i++)
+        if (strcmp(w->pods[i].uid, agent->moves.unsure.uid) == 0)
+            return &w->pods[i];
+    *ret_gone = world_api_fresh(w);
+    return NULL;
 }
 
-/* Both servers are asked anything at all until they answer, on connections that came after the lost one. */
+/*
+ * Both servers are asked anything at all until they answer, on connections that came after the lost one; whatever
+ * they are now: a destination may have failed over.
+ */
 static void moves_make_sure(struct agent *agent)
 {
     struct agent_moves *m = &agent->moves;
-    const struct pod *pod;
-    const struct view_node *node;
+    bool gone = false;
     if (m->unsure.link && m->unsure.ended)
         slot_link_free(TAKE(m->unsure.link));
-    if (m->unsure.on && unsure_is_gone(agent))
+    const struct pod *pod = m->unsure.on ? unsure_find(agent, &gone) : NULL;
+    if (gone)
         m->unsure.on = false;
     if (!m->unsure.on || m->unsure.link || agent->world.now_ms < m->unsure.retry_ms ||
-        !m->since_ms || !moves_find_dest(agent, &m->unsure.to, &pod, &node))
+        !m->since_ms || !pod || !pod->ip[0])
         return;
-    struct slot_link_config config = moves_link(agent, &m->unsure.to, pod, node);
+    struct slot_link_config config = moves_link(agent, &m->unsure.to, pod, pod->port);
     config.on_seen = unsure_on_seen;
     config.on_lost = unsure_on_lost;
     config.ctx = agent;

@@ -35,7 +35,8 @@ struct slot_half {
     struct slot_link *owner;
     struct redis_link *link; /* owned */
     bool open;
-    bool waits; /* for an answer */
+    bool waits;    /* for an answer */
+    bool answered; /* at all; or nobody is there */
 };
 
 struct slot_link {
@@ -368,6 +369,7 @@ static void half_on_replies(void *ctx, const struct reply *replies, size_t count
     struct slot_link *link = half->owner;
     (void)count;
     half->waits = false;
+    half->answered = true;
     if (link->lost)
         return;
     switch (link->at) {
@@ -395,7 +397,7 @@ static void half_on_replies(void *ctx, const struct reply *replies, size_t count
 static void half_on_lost(void *ctx, enum reach reach, const char *why)
 {
     struct slot_half *half = ctx;
-    (void)reach;
+    half->answered |= reach == REACH_REFUSED;
     slot_link_lose(half->owner, half_name(half), why);
 }
 
@@ -473,6 +475,11 @@ void slot_link_order(struct slot_link *link, const struct mover_order *order)
 bool slot_link_is_busy(const struct slot_link *link)
 {
     return link->at != AT_REST;
+}
+
+bool slot_link_was_answered(const struct slot_link *link)
+{
+    return link->source.answered && link->dest.answered;
 }
 
 const char *slot_link_refusal(const struct slot_link *link)

@@ -63,6 +63,12 @@ void slot_link_order(struct slot_link *link, const struct mover_order *order);
 /* Something is asked or ordered, and not answered. */
 bool slot_link_is_busy(const struct slot_link *link);
 
+/*
+ * Each of the two has answered something, be it that it is not who was meant, or nothing listens there: what an
+ * earlier link has ordered was carried out, or never will be. Also of one that is lost.
+ */
+bool slot_link_was_answered(const struct slot_link *link);
+
 /* The last refusal of a server, as it said it; "" = none. */
 const char *slot_link_refusal(const struct slot_link *link);
 

@@ -114,6 +114,14 @@ static bool link_reaches(const struct sim *sim, const struct agent *agent,
            sim->redis[host].run == link->run[side] && sim->redis[host].phase == REDIS_UP;
 }
 
+/* Nothing listens there. */
+static bool link_is_gone(const struct sim *sim, const struct agent *agent,
+                         const struct pair_link *link, enum side side)
+{
+    int host = link->host[side];
+    return host >= 0 && sim_linked(sim, agent->index, host) && sim->redis[host].phase == REDIS_DOWN;
+}
+
 static void on_given_up(struct sim *sim, const struct event *event)
 {
     struct agent *agent;
@@ -133,8 +141,10 @@ void agent_link_look(struct sim *sim, struct agent *agent, int place, const uint
     link->missing = 2;
     link_send(sim, agent, place, link);
     for (int side = 0; side < 2; side++)
-        if (link_reaches(sim, agent, link, (enum side)side) &&
-            !sim_chance(sim, sim->setup.loss_permille))
+        if (place == LINK_UNSURE && link_is_gone(sim, agent, link, (enum side)side))
+            sim_after(sim, MS(1), on_looked, agent->index, 2 * place + side, link->number, NULL);
+        else if (link_reaches(sim, agent, link, (enum side)side) &&
+                 !sim_chance(sim, sim->setup.loss_permille))
             sim_after(sim, sim->latency_us[agent->index][link->host[side]], on_look, agent->index,
                       2 * place + side, link->number, NULL);
 }
@@ -188,7 +198,7 @@ static void on_looked(struct sim *sim, const struct event *event)
     struct pair_link *link = link_waits(sim, event, place, &agent);
     if (!link || link_is_paused(sim, agent, event))
         return;
-    if (link->refused[event->other % 2]) {
+    if (link->refused[event->other % 2] && place != LINK_UNSURE) {
         link_lose(sim, agent, place, "it is another node now, or no primary any more");
         return;
     }

@@ -266,14 +266,14 @@ static void moves_make_sure(struct sim *sim, struct agent *agent)
 {
     struct agent_moves *m = &agent->moves;
     const struct world *w = &agent->world;
-    const struct pod *pod;
-    bool gone = world_api_fresh(w);
+    const struct pod *pod = NULL;
     for (size_t i = 0; i < w->pod_count; i++)
-        gone = gone && strcmp(w->pods[i].uid, m->unsure_uid) != 0;
-    if (gone)
+        if (strcmp(w->pods[i].uid, m->unsure_uid) == 0)
+            pod = &w->pods[i];
+    if (!pod && world_api_fresh(w))
         m->unsure = false;
     if (!m->unsure || agent_link_is_busy(agent, LINK_UNSURE) || w->now_ms < m->unsure_ms ||
-        !m->since_ms || !moves_find_dest(agent, &m->unsure_to, &pod))
+        !m->since_ms || !pod || !pod->ip[0])
         return;
     agent_link_begin(sim, agent, LINK_UNSURE, &(struct slot_pair){m->id, m->unsure_to}, agent->addr,
                      sim_addr_parse(pod->ip));
