@@ -112,14 +112,20 @@ static void sight_follows(struct sight *s)
     }
 }
 
-/* It stays, but is about to be made anew or handed over: nothing begins that would be in its way. */
+/*
+ * It stays, but is about to be made anew or handed over: nothing begins that would be in its way. Who holds slots that
+ * nobody can take over is not: it waits until some can, and would wait for this as long as for its slots to move.
+ */
 static bool sight_is_leaving(const struct sight *s, size_t pod)
 {
     const struct pod *p = &s->world->pods[pod];
     bool me = pod == s->world->me;
     bool leaves =
         p->terminating || p->told.leaving != LEAVING_NO || (me && s->world->drain.since_ms);
-    return leaves && sight_is_expected(s, pod);
+    const struct view *view = leaves ? sight_view(s, pod) : NULL;
+    bool holds = view && view->myself->flags & NODE_PRIMARY && view->myself->slot_count &&
+                 s->world->replicas_per_primary && !s->synced[pod];
+    return leaves && !holds && sight_is_expected(s, pod);
 }
 
 /* The agent beside it carries moves out, and has read the present ones since its server became a primary. */
@@ -219,12 +225,13 @@ static void sight_pods(struct sight *s)
             .primary = shard != SCALE_NOBODY && lead == i,
         };
         s->ready[i] = sight_is_ready(s, i);
-        s->read[i] = sight_has_read(s, i);
         s->laden[i] = pod->server.keys > 0;
         if (heard && lead != i && lead != NO_POD && pod->server.link_up && !pod->terminating &&
             pod->told.leaving == LEAVING_NO)
             s->synced[lead]++;
     }
+    for (size_t i = 0; i < w->pod_count; i++)
+        s->read[i] = sight_has_read(s, i);
     sight_orphans(s);
 }
 
