@@ -253,8 +253,12 @@ static void on_turn(struct sim *sim, const struct event *event)
     agent->turn_us = 0;
     if (plan.action_count)
         agent_execute(sim, agent, &plan);
+    if (!agent->alive)
+        return; /* it died at what it sent */
     agent_look_at_slots(sim, agent, &plan);
     agent_move_slots(sim, agent);
+    if (!agent->alive)
+        return;
     if (agent->turn_us < sim->now_us)
         agent_turn_at(sim, agent, MS(plan_again_ms(&plan)));
 }

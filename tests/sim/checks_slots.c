@@ -34,8 +34,10 @@ static bool other_has_newest(const struct sim *sim, const struct redis *r, int a
 
 bool check_has_left(const struct sim *sim, const struct redis *r)
 {
-    return sim->setup.scaling && r->ours && r->index >= sim->api.now.replicas &&
-           !sim->api.now.pods[r->index].exists;
+    struct node_id id;
+    const struct stored_record *stored = sim->api.now.record;
+    redis_id_hex(r->nodes[0].id, &id);
+    return stored && r->phase == REDIS_DOWN && record_has_left(&stored->record, &id);
 }
 
 bool check_is_spare(struct sim *sim, const struct redis *r, int atom)

@@ -239,6 +239,10 @@ static void bus_slots(struct sim *sim, struct redis *r, struct redis_node *sende
     if (sender->flags & NODE_PRIMARY)
         slots_update_with(sim, r, sender, p->config_epoch, &p->slots);
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        if (!(p->slots.words[slot / 64] & ~sender->slots.words[slot / 64])) {
+            slot += 63 - slot % 64;
+            continue;
+        }
         if (r->owner[slot] < 0 || r->owner[slot] == sender - r->nodes ||
             !slot_set_has(&p->slots, slot) || slot_set_has(&r->unclaimed, slot))
             continue;

@@ -37,7 +37,14 @@ void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *send
         return;
     unsigned lost = 0;
     struct slot_set dirty = {{0}};
+    struct slot_set other; /* where what is said is not what is known */
+    for (unsigned w = 0; w < SLOT_COUNT / 64; w++)
+        other.words[w] = (slots->words[w] ^ sender->slots.words[w]) | r->unclaimed.words[w];
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        if (!other.words[slot / 64]) {
+            slot += 63 - slot % 64;
+            continue;
+        }
         struct redis_node *owner = r->owner[slot] < 0 ? NULL : &r->nodes[r->owner[slot]];
         if (owner == sender) {
             slots_claimed(r, slot, slot_set_has(slots, slot));

@@ -110,7 +110,7 @@ const struct view *snapshot_take(struct redis *r, struct snapshot **ret_ref)
 
 static int64_t observe_keys(const struct sim *sim, const struct redis *r)
 {
-    int64_t keys = 0;
+    int64_t keys = slots_bulk(sim, r);
     for (int k = 0; k < sim->atom_count; k++)
         keys += r->data[k] != 0;
     return keys;

@@ -172,6 +172,7 @@ void redis_lose_volume(struct sim *sim, struct redis *r)
     check_loses(sim, r);
     r->has_conf = false;
     r->emptied |= redis_has_data(sim, r);
+    r->bulk = false;
     memset(r->data, 0, sizeof r->data);
     memset(r->owner, -1, sizeof r->owner);
     memset(r->nodes, 0, sizeof r->nodes);

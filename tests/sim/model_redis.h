@@ -171,6 +171,7 @@ struct redis {
     uint64_t vote_epoch;
     uint64_t data[ATOMS_MAX];
     bool emptied; /* lost it all, and has copied nobody's since */
+    bool bulk;    /* a replica of who has keys beside those that are followed (slots_bulk()) */
     bool took;    /* slots, in the exchange that is carried out: everybody is to hear of it */
 
     bool state_ok;
@@ -219,6 +220,8 @@ void slots_node_deleted(struct redis *r, uint32_t id);
 void slots_replaced(struct redis *r, uint32_t old, uint32_t heir); /* as primary of its shard */
 void slots_copy_open(struct sim *sim, const struct redis *primary, struct redis *replica);
 void slots_check_data(struct sim *sim, struct redis *r); /* at its start */
+/* Slots that are scaled hold more keys than the few that are followed. */
+bool slots_bulk(const struct sim *sim, const struct redis *r);
 int64_t slots_keys(const struct sim *sim, const struct redis *r, unsigned slot);
 /* As redis_command(): CLUSTER SETSLOT; `hex` NULL for STABLE. The caller ends with slots_tell(). */
 const char *slots_setslot(struct sim *sim, struct redis *r, unsigned slot, const char *verb,

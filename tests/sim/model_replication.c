@@ -90,6 +90,7 @@ static void repl_up(struct sim *sim, struct redis *r, struct redis *primary)
         primary->repl.lineage = ++sim->next_gen;
     memcpy(r->data, primary->data, sizeof r->data);
     r->emptied = primary->emptied;
+    r->bulk = slots_bulk(sim, primary);
     slots_copy_open(sim, primary, r);
     r->repl.lineage = primary->repl.lineage;
     r->repl.offset = primary->repl.offset;
@@ -167,6 +168,7 @@ static void on_replicated(struct sim *sim, const struct event *event)
         sim->now_us < r->repl.stalled_until_us)
         return;
     memcpy(r->data, primary->data, sizeof r->data);
+    r->bulk = slots_bulk(sim, primary);
     r->repl.offset = primary->repl.offset;
 }
 

@@ -67,14 +67,24 @@ void slots_copy_open(struct sim *sim, const struct redis *primary, struct redis 
     redis_touch(replica);
 }
 
+/* To its replicas: what is open, and that its last keys are gone. */
 static void slots_spread(struct sim *sim, const struct redis *r)
 {
-    for (int i = 0; r->traits->open_spreads && i < sim->redis_count; i++) {
+    for (int i = 0; i < sim->redis_count; i++) {
         struct redis *replica = &sim->redis[i];
-        if (replica->phase == REDIS_UP && replica->repl.state == REPL_UP &&
-            replica->repl.peer == r->index && replica->repl.peer_run == r->run)
-            slots_copy_open(sim, r, replica);
+        if (replica->phase != REDIS_UP || replica->repl.state != REPL_UP ||
+            replica->repl.peer != r->index || replica->repl.peer_run != r->run)
+            continue;
+        slots_copy_open(sim, r, replica);
+        replica->bulk = slots_bulk(sim, r);
     }
+}
+
+bool slots_bulk(const struct sim *sim, const struct redis *r)
+{
+    if (!sim->setup.scaling || !r->node_high)
+        return false;
+    return r->nodes[0].flags & NODE_PRIMARY ? r->nodes[0].slot_count && !r->emptied : r->bulk;
 }
 
 int64_t slots_keys(const struct sim *sim, const struct redis *r, unsigned slot)
@@ -143,6 +153,7 @@ static const char *slots_assign(struct sim *sim, struct redis *r, unsigned slot,
         slots_bump_epoch(r);
         redis_set_open(r, slot, true, 0);
         r->took = true;
+        r->emptied = false; /* whoever has slots has keys */
     }
     return NULL;
 }

@@ -192,7 +192,7 @@ bool redis_has_data(const struct sim *sim, const struct redis *r)
     for (int k = 0; k < sim->atom_count; k++)
         if (r->data[k])
             return true;
-    return false;
+    return slots_bulk(sim, r);
 }
 
 /* clusterSetNodeAsMaster. */

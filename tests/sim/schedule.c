@@ -193,7 +193,11 @@ bool schedule_form(struct sim *sim, uint64_t seed, const struct form_plan *plan,
 bool schedule_scale(struct sim *sim, uint64_t seed, const struct scale_plan *plan,
                     struct stats *stats, bool *ret_killed)
 {
-    struct options options = {.pods = plan->pods, .scale = plan, .scaling = true, .untraced = true};
+    struct options options = {.pods = plan->pods,
+                              .scale = plan,
+                              .scaling = true,
+                              .untraced = !plan->verbose,
+                              .verbose = plan->verbose};
     sim_init(sim, seed, &options, stats);
     schedule_setup(sim);
     *ret_killed = false;

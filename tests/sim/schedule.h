@@ -39,6 +39,7 @@ struct scale_plan {
     const struct redis_traits *traits;
     enum scale_victim victim;
     unsigned kill_at;
+    bool verbose; /* with its trace, as it happens */
 };
 bool schedule_scale(struct sim *sim, uint64_t seed, const struct scale_plan *plan,
                     struct stats *stats, bool *ret_killed);
