@@ -363,7 +363,10 @@ static unsigned work_room(struct work *w, const struct party *from, const struct
 {
     const struct lane *lane = lane_find(w, from->code, to->code);
     bool first = to->was == TARGET_NONE || !w->owned[to->was];
-    if (!lane && (w->lane_count == SCALE_PAIRS_MAX || w->sources[to->code] == SCALE_SOURCES_MAX))
+    /* Who takes slots changes its epoch, and must not be taken from meanwhile (core/slot_move.h). */
+    bool turns = w->sources[from->code] || (to->was != TARGET_NONE && w->lanes[to->was]);
+    if (turns ||
+        (!lane && (w->lane_count == SCALE_PAIRS_MAX || w->sources[to->code] == SCALE_SOURCES_MAX)))
         return 0;
     if (first)
         return !w->sources[to->code];

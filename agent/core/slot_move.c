@@ -85,5 +85,11 @@ enum slot_step slot_move_next(const struct slot_seen *seen, const char **ret_why
         return SLOT_TAKE;
     if (source->open != SLOT_OPEN_PEER)
         return SLOT_MIGRATE;
-    return source->keys ? SLOT_KEYS : SLOT_TAKE;
+    if (source->keys)
+        return SLOT_KEYS;
+    if (dest->epoch < source->epoch || dest->tied) {
+        *ret_why = "the destination does not know the source's epoch yet";
+        return SLOT_WAIT;
+    }
+    return SLOT_TAKE;
 }

@@ -18,6 +18,10 @@
  * Redis does not take up whose a slot is while it imports it (clusterUpdateSlotsConfigWith, 7.0.15 to 8.0): where the
  * source fails over, the slot stays with who has failed or, once that one follows, nobody, and as slots are not served
  * then the whole destination serves nothing. So it is told.
+ *
+ * Nothing is taken as long as the destination does not know the source's epoch: it takes a slot under the latest that
+ * it knows and one more, which would be no later than the source's then. The slot would go back, and its keys be dropped.
+ * Redis counts up without asking anybody where slots are taken, so that two that do it at once arrive at the same one.
  */
 #ifndef MUSTER_CORE_SLOT_MOVE_H
 #define MUSTER_CORE_SLOT_MOVE_H
@@ -39,7 +43,10 @@ enum slot_open {
 struct slot_side {
     enum slot_owner owner;
     enum slot_open open;
-    int64_t keys; /* of the slot that this server holds */
+    int64_t keys;   /* of the slot that this server holds */
+    uint64_t epoch; /* the source's, as this server has it */
+    bool
+        tied; /* of the destination: its own is the same, which one of the two is about to change */
 };
 
 struct slot_seen {

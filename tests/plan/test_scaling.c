@@ -459,7 +459,7 @@ static struct slot_side side_of(struct walk *k, size_t self, size_t peer, size_t
     enum slot_owner whose = owner == from                           ? SLOT_OWNER_SOURCE
                             : owner == (self == from ? peer : self) ? SLOT_OWNER_DEST
                                                                     : SLOT_OWNER_OTHER;
-    return (struct slot_side){whose, state, s->values[slot] != 0};
+    return (struct slot_side){whose, state, s->values[slot] != 0, 0, false};
 }
 
 static void take_slot(struct walk *k, size_t from, size_t to, unsigned slot)
