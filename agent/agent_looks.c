@@ -63,8 +63,10 @@ static void look_on_seen(void *ctx, const struct slot_seen *seen)
         const struct slot_side *from = &seen[i].source;
         const struct slot_side *to = &seen[i].dest;
         slot_set_add(&look->looked, one);
-        if (from->owner != SLOT_OWNER_SOURCE || to->owner != SLOT_OWNER_SOURCE ||
-            from->open != SLOT_CLOSED || to->open == SLOT_OPEN_OTHER)
+        bool agrees = to->owner == SLOT_OWNER_SOURCE ||
+                      (to->owner == SLOT_OWNER_NOBODY && to->open != SLOT_CLOSED);
+        if (from->owner != SLOT_OWNER_SOURCE || !agrees || from->open != SLOT_CLOSED ||
+            to->open == SLOT_OPEN_OTHER)
             continue;
         slot_set_add(to->keys                  ? &look->seen.keys
                      : to->open == SLOT_CLOSED ? &look->seen.clean

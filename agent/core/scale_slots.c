@@ -153,11 +153,11 @@ static void sight_open_slot(struct sight *s, size_t pod, const struct open_slot 
                                          !node_id_eq(&open->peer, &s->world->pods[pod].server.id));
     if (gone && s->going[slot] != SCALE_NOBODY)
         return; /* its move goes on without who is gone, or follows now (core/slot_look.h) */
-    if (peer == SCALE_NOBODY || peer == self)
+    if (peer == SCALE_NOBODY || (peer == self && !open->importing))
         sight_say_odd(s, slot, pod, "with a node that is no shard's of ours");
     else if (going != SCALE_NOBODY && going != to)
         sight_say_odd(s, slot, pod, "in another direction than elsewhere");
-    else if (s->owner[slot] != from && s->owner[slot] != to)
+    else if (s->owner[slot] != from && s->owner[slot] != to && !open->importing)
         sight_say_odd(s, slot, pod, "and owned by neither side");
     else if (s->going[slot] == SCALE_NOBODY && (!open->importing || s->owner[slot] == to)) {
         s->half[slot] = to;

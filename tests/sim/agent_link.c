@@ -337,8 +337,10 @@ void agent_looks_seen(struct sim *sim, struct agent *agent, int place)
         const struct slot_side *from = &link->seen[i].source;
         const struct slot_side *to = &link->seen[i].dest;
         slot_set_add(&look->looked, slot_one(link->slots[i]));
-        if (from->owner != SLOT_OWNER_SOURCE || to->owner != SLOT_OWNER_SOURCE ||
-            from->open != SLOT_CLOSED || to->open == SLOT_OPEN_OTHER)
+        bool agrees = to->owner == SLOT_OWNER_SOURCE ||
+                      (to->owner == SLOT_OWNER_NOBODY && to->open != SLOT_CLOSED);
+        if (from->owner != SLOT_OWNER_SOURCE || !agrees || from->open != SLOT_CLOSED ||
+            to->open == SLOT_OPEN_OTHER)
             continue;
         slot_set_add(to->keys                  ? &look->seen.keys
                      : to->open == SLOT_CLOSED ? &look->seen.clean
