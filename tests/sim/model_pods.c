@@ -36,7 +36,8 @@ static void pods_create(struct sim *sim, int pod)
     struct api_pod *p = &sim->api.now.pods[pod];
     sim->pods[pod].run++;
     sim->pods[pod].part = (struct node_id){""}; /* an emptyDir is the pod's */
-    *p = (struct api_pod){.exists = true, .node = -1};
+    *p = (struct api_pod){
+        .exists = true, .node = -1, .grace_ms = sim->setup.scaling ? SCALE_GRACE_US / 1000 : 0};
     text_format(p->uid, sizeof p->uid, "%08x-0000-4000-8000-%012llu", pod,
                 (unsigned long long)++sim->api.uids);
     api_changed(sim, API_PODS);
