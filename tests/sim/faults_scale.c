@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The StatefulSet's size changes, at times again while slots still move (E1, E2). */
-#include <stdio.h>
 #include <string.h>
 
 #include "fault_kinds.h"
@@ -133,17 +132,17 @@ void scale_write(struct sim *sim)
 /* The planner says of a replica that somebody has to make its pod and volume anew. */
 void scale_person(struct sim *sim)
 {
-    static const char what[] = "would be the primary of a new shard, but is a replica";
     int leader = fault_leader_pod(sim);
-    int pod;
-    const char *at = leader < 0 ? NULL : strstr(sim->agents[leader].reason, what);
-    while (at && at > sim->agents[leader].reason && at[-1] != ';')
-        at--;
-    if (!at || sscanf(at, " " SET_NAME "-%d", &pod) != 1 || pod < 0 || pod >= PODS_MAX ||
-        sim->pods[pod].lose_volume || sim->api.now.pods[pod].terminating)
-        return;
-    sim_trace(sim, "person", "makes %s anew", sim->redis[pod].name);
-    sim->stats->anew++;
-    sim->pods[pod].lose_volume = true;
-    pods_delete(sim, pod, true);
+    for (int pod = 0; leader >= 0 && pod < PODS_MAX; pod++) {
+        char what[128];
+        text_format(what, sizeof what, "%s would be the primary of a new shard, but is a replica",
+                    sim->redis[pod].name);
+        if (!strstr(sim->agents[leader].reason, what) || sim->pods[pod].lose_volume ||
+            sim->api.now.pods[pod].terminating)
+            continue;
+        sim_trace(sim, "person", "makes %s anew", sim->redis[pod].name);
+        sim->stats->anew++;
+        sim->pods[pod].lose_volume = true;
+        pods_delete(sim, pod, true);
+    }
 }
