@@ -121,7 +121,6 @@ struct agent_moves {
         bool ended;
         int64_t retry_ms;
     } unsure;
-    uint64_t slots_moved;
 };
 
 struct agent_looks; /* agent_looks.c */

@@ -245,7 +245,8 @@ static void moves_end(struct agent *agent)
     struct mover_report report = mover_client_report(m->client);
     moves_tell(agent, end, &report);
     mover_client_free(TAKE(m->client));
-    m->slots_moved += report.slots_done;
+    if (!m->move.cancel)
+        agent->counters.slots_moved += report.slots_done;
     int64_t now_ms = agent->world.now_ms;
     if (end == MOVER_END_UNSURE) {
         m->unsure.on = true;
