@@ -402,6 +402,14 @@ static void drain_judge_replica(struct drain *d)
 
 /* ---- the verdict ---- */
 
+/* An agent that was restarted meanwhile: it is told its pod's grace, and asks its server, in a moment. */
+static bool drain_is_new(const struct drain *d)
+{
+    bool bounded = d->pod && d->pod->grace_ms;
+    return d->world->now_ms - d->watch->seen_ms < DRAIN_NEW_MS &&
+           (!bounded || d->lasts_ms < d->end_ms);
+}
+
 /* Without an answer nothing is known, but that its time runs out. */
 static void drain_judge_silent(struct drain *d)
 {
@@ -411,7 +419,7 @@ static void drain_judge_silent(struct drain *d)
         drain_say(d, DRAIN_LEAVE, "the server of %s has ended", name);
     else if (s && s->reach == REACH_LOADING && s->asked_ms >= d->watch->since_ms)
         drain_say(d, DRAIN_LEAVE, "%s is loading its data and serves nothing", name);
-    else if (d->lasts_ms < d->kept_ms)
+    else if (d->lasts_ms < d->kept_ms || drain_is_new(d))
         drain_say(d, DRAIN_WAIT, "%s: what its server owns is not known yet", name);
     else {
         d->verdict->risks = true;
@@ -469,32 +477,4 @@ void drain_judge(const struct world *world, const struct facts *facts, size_t at
                   d.pod->name);
     if (ret_verdict->step == DRAIN_LEAVE && s->aof_rewriting && d.lasts_ms < d.end_ms)
         drain_say(&d, DRAIN_WAIT, "%s may stop once its AOF is rewritten", d.pod->name);
-}
-
-void drain_look(struct drain_watch *watch, const struct world *world)
-{
-    if (!watch->since_ms) {
-        *watch = (struct drain_watch){0};
-        return;
-    }
-    const struct pod *pod = world->me == NO_POD ? NULL : &world->pods[world->me];
-    if (!pod || !world_view_fresh(world, pod))
-        return;
-    const struct server *s = &pod->server;
-    if (s->primary && s->view->myself->slot_count) {
-        watch->owner = true;
-        watch->epoch = s->view->myself->epoch;
-        watch->slots = s->view->myself->slot_count;
-        watch->handed_ms = 0;
-    } else if (watch->owner && !s->primary && !watch->handed_ms) {
-        watch->handed_ms = world->now_ms;
-    }
-}
-
-void drain_note(struct drain_watch *watch, const struct drain_verdict *verdict, int64_t now_ms)
-{
-    if (verdict->tells && !watch->tells_ms)
-        watch->tells_ms = now_ms;
-    if (verdict->step == DRAIN_LEAVE)
-        watch->told_ms = now_ms;
 }

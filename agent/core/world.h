@@ -173,6 +173,7 @@ struct own_past {
 /* What is remembered of the own server's drain from turn to turn (core/drain.h). */
 struct drain_watch {
     int64_t since_ms;                 /* preStop asks since then; 0 = nobody asks */
+    int64_t seen_ms;                  /* and this agent knows of it since then */
     bool owner;                       /* its server owned slots meanwhile, */
     uint64_t epoch;                   /* under this config epoch, */
     uint32_t slots;                   /* so many */

@@ -318,6 +318,26 @@ static void test_a_new_agent_tells_again(void **state)
     assert_true(v.tells);
 }
 
+/* It has heard neither of its server yet nor of its pod's grace: the one assumed until then is over. */
+static void test_a_new_agent_hears_its_server_first(void **state)
+{
+    size_t c = 0;
+    struct world_build *b = formed(*state, &c);
+    struct facts facts;
+    struct drain_verdict v;
+    watch.since_ms = T0;
+    b->world.now_ms = T0 + 120000;
+    b->pods[0].server.reach = REACH_UNKNOWN;
+    for (int i = 0; i < 2; i++) {
+        drain_look(&watch, &b->world);
+        facts_gather(&b->world, b->arena, &facts);
+        drain_judge(&b->world, &facts, 0, &watch, &v);
+        assert_int_equal(v.step, i ? DRAIN_LEAVE : DRAIN_WAIT);
+        b->world.now_ms += DRAIN_NEW_MS;
+    }
+    assert_true(v.risks);
+}
+
 static void test_who_cannot_be_told_is_named(void **state)
 {
     size_t c = 0;
@@ -395,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_an_order_that_is_refused),
         cmocka_unit_test(test_who_lacks_something_is_told_before_it_stops),
         cmocka_unit_test(test_a_new_agent_tells_again),
+        cmocka_unit_test(test_a_new_agent_hears_its_server_first),
         cmocka_unit_test(test_who_cannot_be_told_is_named),
         cmocka_unit_test(test_what_a_stop_leaves_on_disk),
     };
