@@ -194,9 +194,12 @@ static bool moves_begin(struct agent *agent, const struct record_move *move)
         .ranges = m->ranges,
         .range_count = move->range_count,
         .cancel = move->cancel,
+        .functions = !move->cancel && !node->slot_count,
         .on_end = moves_on_end,
         .ctx = agent,
     };
+    if (!move->cancel)
+        config.link.big_bytes = agent->config->policy.big_key_bytes;
     m->client = mover_client_new(agent->loop, &config);
     return true;
 }

@@ -7,9 +7,11 @@
 #include "base/alloc.h"
 #include "base/text.h"
 #include "io/clock.h"
+#include "io/function_copy.h"
 
 struct mover_client {
-    struct slot_link *link; /* owned */
+    struct slot_link *link;          /* owned */
+    struct function_copy *functions; /* owned; NULL = not asked for */
     void (*on_end)(void *ctx);
     void *ctx;
     struct slot_range *ranges; /* owned */
@@ -83,6 +85,15 @@ static void client_on_lost(void *ctx, bool ordered, const char *why)
     client_end(ctx, ordered ? MOVER_END_UNSURE : MOVER_END_LOST, why);
 }
 
+static void client_on_functions(void *ctx, const char *why)
+{
+    struct mover_client *client = ctx;
+    if (why)
+        client_end(client, MOVER_END_BLOCKED, why);
+    else if (!client->end)
+        client_next(client);
+}
+
 struct mover_client *mover_client_new(struct loop *loop, const struct mover_client_config *config)
 {
     struct mover_client *client = xcalloc(1, sizeof *client);
@@ -101,7 +112,10 @@ struct mover_client *mover_client_new(struct loop *loop, const struct mover_clie
     link.on_lost = client_on_lost;
     link.ctx = client;
     client->link = slot_link_new(loop, &link);
-    client_next(client);
+    if (config->functions)
+        client->functions = function_copy_new(&config->link, client_on_functions, client);
+    else
+        client_next(client);
     return client;
 }
 
@@ -110,6 +124,7 @@ void mover_client_free(struct mover_client *client)
     if (!client)
         return;
     slot_link_free(client->link);
+    function_copy_free(client->functions);
     free(client->ranges);
     free(client);
 }

@@ -24,10 +24,12 @@ enum mover_end {
 };
 
 struct mover_client_config {
-    struct slot_link_config link;    /* without callbacks */
+    struct slot_link_config
+        link; /* without callbacks; big_bytes: such keys are left, with their slots */
     const struct slot_range *ranges; /* of slots that the record has as begun; copied */
     size_t range_count;
     bool cancel;
+    bool functions;            /* a destination that has none gets the source's first */
     void (*on_end)(void *ctx); /* only to be noted */
     void *ctx;
 };

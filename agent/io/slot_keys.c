@@ -23,6 +23,7 @@ void slot_keys_deinit(struct slot_keys *keys)
 {
     buf_deinit(&keys->names);
     free(keys->sizes);
+    free(keys->bytes);
 }
 
 int slot_keys_take(struct slot_keys *keys, const struct reply *replies, size_t count)
@@ -32,7 +33,9 @@ int slot_keys_take(struct slot_keys *keys, const struct reply *replies, size_t c
         total += replies[i].item_count;
     buf_clear(&keys->names);
     free(keys->sizes);
+    free(keys->bytes);
     keys->sizes = xcalloc(total ? total : 1, sizeof *keys->sizes);
+    keys->bytes = xcalloc(total ? total : 1, sizeof *keys->bytes);
     total = 0;
     for (size_t i = 0; i < count; i++) {
         keys->first[i] = total;
@@ -42,7 +45,7 @@ int slot_keys_take(struct slot_keys *keys, const struct reply *replies, size_t c
             keys->sizes[total++] = name.len;
         }
     }
-    keys->first[count] = total;
+    keys->first[count] = keys->total = total;
     keys->tried_all = false;
     return keys->names.failed ? E_LIMIT : 0;
 }
@@ -66,13 +69,26 @@ static size_t keys_auth(const struct slot_keys *keys, const struct redis_auth *u
     return auth.word_count;
 }
 
-void slot_keys_send(const struct slot_keys *keys, size_t nth, const struct slot_keys_dest *dest,
-                    struct redis_link *link)
+/* Behind the last of the nth slot's keys that go together. */
+static size_t keys_end(const struct slot_keys *keys, size_t nth, int64_t limit)
+{
+    size_t i = keys->first[nth];
+    int64_t sum = 0;
+    for (; limit && i < keys->first[nth + 1]; i++) {
+        if (i > keys->first[nth] && keys->bytes[i] > limit - sum)
+            return i;
+        sum = keys->bytes[i] > limit ? limit : sum + keys->bytes[i];
+    }
+    return keys->first[nth + 1];
+}
+
+void slot_keys_send(const struct slot_keys *keys, size_t nth, int64_t limit,
+                    const struct slot_keys_dest *dest, struct redis_link *link)
 {
     char port[NUMBER_SIZE];
     char timeout[NUMBER_SIZE];
     size_t first = keys->first[nth];
-    size_t end = keys->first[nth + 1];
+    size_t end = keys_end(keys, nth, limit);
     struct span *words = xcalloc(MIGRATE_WORDS + end - first, sizeof *words);
     size_t count = 0;
     text_format(port, sizeof port, "%u", dest->port);

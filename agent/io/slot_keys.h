@@ -21,6 +21,8 @@
 struct slot_keys {
     struct buf names;               /* of all slots, one after the other */
     size_t *sizes;                  /* owned: of each name */
+    int64_t *bytes;                 /* owned: what each key weighs; 0 = not known */
+    size_t total;                   /* of both */
     size_t first[MOVER_WINDOW + 1]; /* name of each slot */
     size_t secret;                  /* which of our passwords is sent to the destination */
     bool tried_all;                 /* of them, for this MIGRATE */
@@ -42,9 +44,12 @@ must_check int slot_keys_take(struct slot_keys *keys, const struct reply *replie
 /* How many keys of the nth slot there are. */
 size_t slot_keys_count(const struct slot_keys *keys, size_t nth);
 
-/* Sends the MIGRATE of the nth slot's keys, as one exchange; what is there already is replaced. */
-void slot_keys_send(const struct slot_keys *keys, size_t nth, const struct slot_keys_dest *dest,
-                    struct redis_link *link);
+/*
+ * Sends the MIGRATE of the nth slot's keys, as one exchange; what is there already is replaced. Only as many of the
+ * first ones as weigh at most `limit` together, or one; 0 = all.
+ */
+void slot_keys_send(const struct slot_keys *keys, size_t nth, int64_t limit,
+                    const struct slot_keys_dest *dest, struct redis_link *link);
 
 /*
  * The destination did not take our password, and there is another one: during a rotation it may take that.

@@ -14,9 +14,10 @@
 #include "io/clock.h"
 #include "io/redis_link.h"
 #include "io/slot_keys.h"
+#include "io/slot_verbs.h"
+#include "io/slot_weigh.h"
 #include "wire/cluster_nodes.h"
 
-#define NUMBER_SIZE 24
 #define REFUSAL_SIZE 128
 /* A view of NODES_MAX nodes that alternate in 16384 slots stays below. */
 #define SLOT_LINK_ARENA_MAX MIB(8)
@@ -24,8 +25,11 @@
 enum slot_link_at {
     AT_REST = 0,
     AT_LOOK,
+    AT_NAMES, /* of the keys of slots that may be opened next, */
+    AT_WEIGH, /* and what they weigh */
     AT_SETSLOT,
     AT_LIST,    /* the names of the keys that go next, */
+    AT_SIZES,   /* and what they weigh; */
     AT_MIGRATE, /* which go slot by slot, */
     AT_COUNT,   /* and what is left */
 };
@@ -60,6 +64,7 @@ struct slot_link {
     int64_t sent_ms;    /* its MIGRATE, or the SETSLOTs */
     int64_t longest_ms; /* of them */
     struct slot_keys keys;
+    struct slot_weigh weigh;
     char refusal[REFUSAL_SIZE];
 };
 
@@ -98,32 +103,6 @@ static void slot_link_note_refusal(struct slot_link *link, struct span text)
 
 /* ---- commands ---- */
 
-/* A number of small commands of few words: "CLUSTER verb slot [number]". */
-struct verbs {
-    struct link_command commands[1 + SLOT_LINK_SLOTS_MAX];
-    struct span words[1 + SLOT_LINK_SLOTS_MAX][4];
-    char numbers[SLOT_LINK_SLOTS_MAX][2][NUMBER_SIZE];
-    size_t count;
-};
-
-static void verbs_put(struct verbs *verbs, const char *verb, int slot, int number)
-{
-    size_t n = verbs->count++;
-    struct span *words = verbs->words[n];
-    size_t count = 0;
-    words[count++] = span_of("CLUSTER");
-    words[count++] = span_of(verb);
-    if (slot >= 0) {
-        text_format(verbs->numbers[n - 1][0], NUMBER_SIZE, "%d", slot);
-        words[count++] = span_of(verbs->numbers[n - 1][0]);
-    }
-    if (number >= 0) {
-        text_format(verbs->numbers[n - 1][1], NUMBER_SIZE, "%d", number);
-        words[count++] = span_of(verbs->numbers[n - 1][1]);
-    }
-    verbs->commands[n] = (struct link_command){words, count};
-}
-
 static void half_send(struct slot_half *half, const struct link_command *commands, size_t count)
 {
     half->waits = true;
@@ -134,11 +113,11 @@ static void half_send(struct slot_half *half, const struct link_command *command
 
 static void look_send(struct slot_link *link, struct slot_half *half)
 {
-    struct verbs *verbs = xcalloc(1, sizeof *verbs);
+    struct slot_verbs *verbs = xcalloc(1, sizeof *verbs);
     /* First the state, then the number: see slot_move_next(). */
-    verbs_put(verbs, "NODES", -1, -1);
+    slot_verbs_put(verbs, "NODES", -1, -1);
     for (size_t i = 0; i < link->slot_count; i++)
-        verbs_put(verbs, "COUNTKEYSINSLOT", link->slots[i], -1);
+        slot_verbs_put(verbs, "COUNTKEYSINSLOT", link->slots[i], -1);
     half_send(half, verbs->commands, verbs->count);
     free(verbs);
 }
@@ -179,10 +158,36 @@ static const char *look_take(struct slot_link *link, const struct slot_half *hal
     return why;
 }
 
-static void look_begin(struct slot_link *link)
+/* The next slots of which a key may be too big; else all is seen. */
+static void weigh_next(struct slot_link *link)
 {
-    look_send(link, &link->source);
-    look_send(link, &link->dest);
+    struct slot_weigh *weigh = &link->weigh;
+    if (slot_weigh_list(weigh, link->slots, link->seen, link->slot_count, link->source.link)) {
+        link->at = AT_NAMES;
+        link->source.waits = true;
+        return;
+    }
+    if (weigh->found[0])
+        text_format(link->refusal, sizeof link->refusal, "%s has %" PRId64 " bytes", weigh->found,
+                    weigh->found_bytes);
+    link->at = AT_REST;
+    link->config.on_seen(link->config.ctx, link->seen);
+}
+
+static void weigh_on_replies(struct slot_link *link, const struct reply *replies)
+{
+    if (link->at == AT_WEIGH) {
+        slot_weigh_take(&link->weigh, replies);
+    } else if (slot_weigh_names(&link->weigh, replies) < 0) {
+        slot_link_lose(link, "the source", "the names of its keys are too long");
+        return;
+    }
+    link->at = AT_WEIGH;
+    link->source.waits = slot_weigh_send(&link->weigh, link->source.link);
+    if (link->source.waits)
+        return;
+    slot_weigh_mark(&link->weigh, link->seen);
+    weigh_next(link);
 }
 
 static void look_on_replies(struct slot_link *link, const struct slot_half *half,
@@ -195,8 +200,7 @@ static void look_on_replies(struct slot_link *link, const struct slot_half *half
     }
     if (link->source.waits || link->dest.waits)
         return;
-    link->at = AT_REST;
-    link->config.on_seen(link->config.ctx, link->seen);
+    weigh_next(link);
 }
 
 /* ---- SETSLOT ---- */
@@ -244,23 +248,21 @@ static void setslot_on_replies(struct slot_link *link, const struct reply *repli
 
 static void list_begin(struct slot_link *link)
 {
-    struct verbs *verbs = xcalloc(1, sizeof *verbs);
-    verbs->count = 1; /* the first place has no numbers */
+    struct slot_verbs *verbs = xcalloc(1, sizeof *verbs);
     for (size_t i = 0; i < link->order.count; i++)
-        verbs_put(verbs, "GETKEYSINSLOT", link->order.slots[i], (int)link->order.keys[i]);
+        slot_verbs_put(verbs, "GETKEYSINSLOT", link->order.slots[i], (int)link->order.keys[i]);
     link->at = AT_LIST;
-    half_send(&link->source, verbs->commands + 1, verbs->count - 1);
+    half_send(&link->source, verbs->commands, verbs->count);
     free(verbs);
 }
 
 static void count_begin(struct slot_link *link)
 {
-    struct verbs *verbs = xcalloc(1, sizeof *verbs);
-    verbs->count = 1;
+    struct slot_verbs *verbs = xcalloc(1, sizeof *verbs);
     for (size_t i = 0; i < link->order.count; i++)
-        verbs_put(verbs, "COUNTKEYSINSLOT", link->order.slots[i], -1);
+        slot_verbs_put(verbs, "COUNTKEYSINSLOT", link->order.slots[i], -1);
     link->at = AT_COUNT;
-    half_send(&link->source, verbs->commands + 1, verbs->count - 1);
+    half_send(&link->source, verbs->commands, verbs->count);
     free(verbs);
 }
 
@@ -271,7 +273,7 @@ static void migrate_send(struct slot_link *link)
                                   .auth = peers_auth(link->config.peers)};
     link->sent_ms = clock_mono_ms();
     link->source.waits = true;
-    slot_keys_send(&link->keys, link->moving, &dest, link->source.link);
+    slot_keys_send(&link->keys, link->moving, link->config.big_bytes, &dest, link->source.link);
 }
 
 /* The next slot of which the source has keys; else what is left is counted. */
@@ -287,6 +289,16 @@ static void migrate_next(struct slot_link *link)
         count_begin(link);
 }
 
+static void sizes_next(struct slot_link *link)
+{
+    link->at = AT_SIZES;
+    link->source.waits = slot_weigh_send(&link->weigh, link->source.link);
+    if (link->source.waits)
+        return;
+    link->moving = 0;
+    migrate_next(link);
+}
+
 static void list_on_replies(struct slot_link *link, const struct reply *replies)
 {
     for (size_t i = 0; i < link->order.count; i++) {
@@ -299,8 +311,8 @@ static void list_on_replies(struct slot_link *link, const struct reply *replies)
         slot_link_lose(link, "the source", "the names of its keys are too long");
         return;
     }
-    link->moving = 0;
-    migrate_next(link);
+    slot_weigh_begin(&link->weigh);
+    sizes_next(link);
 }
 
 static void migrate_on_reply(struct slot_link *link, const struct reply *reply)
@@ -339,21 +351,11 @@ static void count_on_replies(struct slot_link *link, const struct reply *replies
 
 static void slot_link_start(struct slot_link *link)
 {
-    if (!link->source.open || !link->dest.open)
+    assert(link->at == AT_REST || link->at == AT_LOOK); /* nothing is ordered before */
+    if (!link->source.open || !link->dest.open || link->at != AT_LOOK)
         return;
-    switch (link->at) {
-    case AT_REST:
-        break;
-    case AT_LOOK:
-        look_begin(link);
-        break;
-    case AT_SETSLOT:
-    case AT_LIST:
-    case AT_MIGRATE:
-    case AT_COUNT:
-        assert(false && "an order before anything was looked at");
-        break;
-    }
+    look_send(link, &link->source);
+    look_send(link, &link->dest);
 }
 
 static void half_on_open(void *ctx)
@@ -379,11 +381,19 @@ static void half_on_replies(void *ctx, const struct reply *replies, size_t count
     case AT_LOOK:
         look_on_replies(link, half, replies);
         break;
+    case AT_NAMES:
+    case AT_WEIGH:
+        weigh_on_replies(link, replies);
+        break;
     case AT_SETSLOT:
         setslot_on_replies(link, replies);
         break;
     case AT_LIST:
         list_on_replies(link, replies);
+        break;
+    case AT_SIZES:
+        slot_weigh_take(&link->weigh, replies);
+        sizes_next(link);
         break;
     case AT_MIGRATE:
         migrate_on_reply(link, &replies[0]);
@@ -409,7 +419,7 @@ static void half_open(struct slot_link *link, struct slot_half *half, const stru
         .ip = end->ip,
         .port = end->port,
         .commands_max = 1 + SLOT_LINK_SLOTS_MAX,
-        .list_max = MOVER_KEYS_MAX,
+        .list_max = SLOT_WEIGH_KEYS,
         .exchange_ms = SLOT_LINK_EXCHANGE_MS,
         .on_open = half_on_open,
         .on_replies = half_on_replies,
@@ -428,6 +438,7 @@ struct slot_link *slot_link_new(struct loop *loop, const struct slot_link_config
     text_format(link->dest_ip, sizeof link->dest_ip, "%s", config->dest.ip);
     link->config.source.ip = link->config.dest.ip = NULL;
     slot_keys_init(&link->keys);
+    slot_weigh_init(&link->weigh, config->big_bytes, &link->keys);
     half_open(link, &link->source, &config->source);
     half_open(link, &link->dest, &config->dest);
     return link;
@@ -450,6 +461,7 @@ void slot_link_look(struct slot_link *link, const uint16_t *slots, size_t count)
     memcpy(link->slots, slots, count * sizeof *slots);
     memset(link->seen, 0, sizeof link->seen);
     link->slot_count = count;
+    slot_weigh_reset(&link->weigh);
     link->at = AT_LOOK;
     slot_link_start(link); /* else once both are connected */
 }

@@ -38,7 +38,8 @@ struct slot_link_config {
     struct slot_end source;
     struct slot_end dest;
     uint16_t migrate_port; /* of the destination, as the source is to reach it */
-    /* The outcome of slot_link_look(), by slot; `begun`, `cancel` and `big` are not set. */
+    int64_t big_bytes;     /* a key of more makes its slot `big`, if it is closed; 0 = none does */
+    /* The outcome of slot_link_look(), by slot; `begun` and `cancel` are not set. */
     void (*on_seen)(void *ctx, const struct slot_seen *seen);
     /* The outcome of slot_link_order(), as mover_did() wants it. */
     void (*on_did)(void *ctx, const enum mover_result *results, const int64_t *keys_left,

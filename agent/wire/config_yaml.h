@@ -85,6 +85,7 @@ struct config {
     } log;
     struct {
         enum config_handover crash_handover;
+        int64_t big_key_bytes;    /* of a key whose slot is not moved; 0 = every slot is */
         int64_t handover_max_lag; /* bytes */
         enum config_lost lost_cluster;
         enum config_placement placement;
