@@ -279,7 +279,9 @@ int batch_run(const struct batch *batch)
     double took = now_seconds() - start;
     batch_show(batch, &failed);
     stats_print(&sum, took);
-    const char *unreached = batch->seeds >= SEEDS_REACH_ALL ? stats_unreached_rule(&sum) : NULL;
+    const char *unreached = NULL;
+    if (batch->seeds >= SEEDS_REACH_ALL)
+        unreached = stats_unreached_rule(&sum, batch->options.scaling);
     if (unreached)
         printf("rule %s was never reached\n", unreached);
     if (!sound)

@@ -63,11 +63,11 @@ void stats_print(const struct stats *s, double seconds)
     printf("\n");
 }
 
-const char *stats_unreached_rule(const struct stats *stats)
+const char *stats_unreached_rule(const struct stats *stats, bool scaling)
 {
     const char *name;
     for (size_t i = 0; i < STATS_RULES_MAX && (name = plan_rule_name(i)) != NULL; i++)
-        if (!stats->rules[i] && strcmp(name, "scale") != 0) /* policy.scaling is off here */
+        if (!stats->rules[i] && scaling == (strcmp(name, "scale") == 0))
             return name;
     return NULL;
 }

@@ -46,7 +46,7 @@ void stats_rule(struct stats *stats, const char *rule);
 void stats_add(struct stats *sum, const struct stats *more);
 void stats_print(const struct stats *stats, double seconds);
 
-/* The name of a rule that no turn has reached, or NULL. */
-const char *stats_unreached_rule(const struct stats *stats);
+/* The name of a rule that no turn has reached, or NULL; `scaling`: of schedules that are there for one rule only. */
+const char *stats_unreached_rule(const struct stats *stats, bool scaling);
 
 #endif
