@@ -37,16 +37,6 @@ static int64_t min_ms(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-bool drain_is_on_disk(const struct world *world, const struct pod *pod)
-{
-    const struct server *s = &pod->server;
-    if (!world->set.volumes)
-        return false; /* an emptyDir goes with the pod, whose end the API may not have told yet */
-    if (s->aof == 1)
-        return s->aof_written;
-    return s->aof == 0 && s->rdb_at_end == 1 && s->rdb_written;
-}
-
 static bool drain_goes(const struct pod *pod)
 {
     return pod->terminating || pod->told.leaving != LEAVING_NO;
@@ -380,6 +370,14 @@ static bool drain_may_be_heir(const struct drain *d, const struct pod *primary)
            primary->terminating; /* then the leader may order it */
 }
 
+/* Its primary goes for good too, and still has keys: until they have moved this is their only copy. */
+static bool drain_is_copy(const struct drain *d, const struct pod *primary)
+{
+    return primary && world_view_fresh(d->world, primary) && primary->server.primary &&
+           primary->server.view->myself->slot_count && primary->server.keys &&
+           doomed_is_emptied(d->world, primary) && doomed_is_emptied(d->world, d->pod);
+}
+
 static void drain_judge_replica(struct drain *d)
 {
     const struct view_node *me = d->pod->server.view->myself;
@@ -393,6 +391,9 @@ static void drain_judge_replica(struct drain *d)
     else if (drain_may_be_heir(d, primary) && !late)
         drain_say(d, DRAIN_WAIT, "%s waits for a word whether its primary %s hands over to it",
                   d->pod->name, primary->name);
+    else if (drain_is_copy(d, primary) && !late)
+        drain_say(d, DRAIN_WAIT, "%s keeps its copy until the slots of %s have moved, at most %d s",
+                  d->pod->name, primary->name, (int)(d->kept_ms / 1000));
     else if (first && !drain_is_the_end(d) && !drain_shard_goes(d, &me->primary) && !late)
         drain_say(d, DRAIN_WAIT, "%s lets %s of its shard stop first", d->pod->name, first->name);
     else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is remembered of the own server's drain from turn to turn. */
+/* What is remembered of the own server's drain from turn to turn, and what a stop leaves on its disk. */
 #include "core/drain.h"
 
 void drain_look(struct drain_watch *watch, const struct world *world)
@@ -30,4 +30,14 @@ void drain_note(struct drain_watch *watch, const struct drain_verdict *verdict, 
         watch->tells_ms = now_ms;
     if (verdict->step == DRAIN_LEAVE)
         watch->told_ms = now_ms;
+}
+
+bool drain_is_on_disk(const struct world *world, const struct pod *pod)
+{
+    const struct server *s = &pod->server;
+    if (!world->set.volumes)
+        return false; /* an emptyDir goes with the pod, whose end the API may not have told yet */
+    if (s->aof == 1)
+        return s->aof_written;
+    return s->aof == 0 && s->rdb_at_end == 1 && s->rdb_written;
 }

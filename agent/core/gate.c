@@ -40,7 +40,7 @@ static bool gate_holds_for_part(const struct world *world, const struct gate_cla
                                 const struct gate_part *part, char reason[GATE_REASON_SIZE])
 {
     const char *holder = gate_find_holder(world, &part->node->id, claim->asked_ms);
-    if (!holder)
+    if (!holder || gate_is_spent(world, part, claim->asked_ms))
         return false;
     const char *whose = gate_whose(world, part->node, claim);
     if (part->node->slot_count)
