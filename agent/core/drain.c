@@ -440,6 +440,15 @@ static bool drain_is_known(const struct drain *d)
            !s->view_outdated && s->primary == !!(s->view->myself->flags & NODE_PRIMARY);
 }
 
+/* A rewrite begins with a full synchronization: with that of who was told to follow another one a moment ago. */
+static bool drain_may_rewrite(const struct drain *d)
+{
+    const struct server *s = &d->pod->server;
+    return s->aof == 1 && !s->primary && d->lasts_ms < d->end_ms &&
+           (s->settings_ms < d->watch->since_ms ||
+            d->world->now_ms - s->settings_ms > DRAIN_REWRITE_MS);
+}
+
 void drain_judge(const struct world *world, const struct facts *facts, size_t at,
                  const struct drain_watch *watch, struct drain_verdict *ret_verdict)
 {
@@ -478,4 +487,9 @@ void drain_judge(const struct world *world, const struct facts *facts, size_t at
                   d.pod->name);
     if (ret_verdict->step == DRAIN_LEAVE && s->aof_rewriting && d.lasts_ms < d.end_ms)
         drain_say(&d, DRAIN_WAIT, "%s may stop once its AOF is rewritten", d.pod->name);
+    else if (ret_verdict->step == DRAIN_LEAVE && drain_may_rewrite(&d)) {
+        ret_verdict->hurry = true;
+        drain_say(&d, DRAIN_WAIT, "%s may stop once it tells whether its AOF is being rewritten",
+                  d.pod->name);
+    }
 }

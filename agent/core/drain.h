@@ -56,6 +56,8 @@
 #define DRAIN_TURN_MS 1000
 /* A setting is read again within a fraction of a second; a follower that does not answer has so long. */
 #define DRAIN_TELL_MS 3000
+/* Whether an AOF is being rewritten was asked as long ago, at most. */
+#define DRAIN_REWRITE_MS 1000
 /* An agent that was restarted in mid-drain knows neither its pod's grace nor its server at once. */
 #define DRAIN_NEW_MS 5000
 
