@@ -66,6 +66,7 @@ static void agent_turn(void *ctx)
     agent_observe(agent);
     plan_next(&agent->world, &agent->arena, &agent->plan);
     place_note(&agent->place, &agent->world, &agent->plan);
+    scale_pace_note(&agent->pace, agent->plan.scale.slots, agent->world.now_ms);
     takeover_note(&agent->takeover, &agent->plan.takeover, agent->world.now_ms);
     agent_publish(agent);
     agent_answer_crash(agent);

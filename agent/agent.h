@@ -158,6 +158,7 @@ struct agent {
     struct failover_history *failovers; /* owned */
     struct drain_watch drain;
     struct place_watch place;
+    struct scale_pace pace;
     struct {
         bool asked;         /* that preStop asks was told */
         bool handed;        /* that the slots were handed over was told */

@@ -136,7 +136,7 @@ static int64_t mate_period_ms(const struct agent *agent, bool hurry)
 {
     if (agent_drains(agent) && agent->world.now_ms - agent->drain.since_ms < MATE_DRAIN_FOR_MS)
         return MATE_DRAIN_MS;
-    if (agent->plan.scale.moves)
+    if (agent->plan.scale.slots)
         return MATE_MOVES_MS;
     return hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
 }

@@ -182,6 +182,7 @@ static void publish_pages(struct agent *agent)
         .counters = &agent->counters,
         .version = MUSTER_VERSION,
         .commit = MUSTER_COMMIT,
+        .slots_to_move = agent->plan.scale.slots,
         .now_ms = w->now_ms,
         .view_ms = me ? me->server.view_ms : 0,
         .server_up = me && world_server_fresh(w, me),

@@ -211,6 +211,7 @@ static void agent_put_placement(struct agent *agent)
     agent->world.placement_interval_ms =
         INT64_C(1000) * agent->config->policy.placement_min_interval;
     agent->world.place = agent->place;
+    agent->world.pace = agent->pace;
     agent->world.scaling =
         agent->config->policy.scaling == SCALING_POLICY_AUTO ? SCALING_AUTO : SCALING_OFF;
 }

@@ -142,7 +142,7 @@ static void observe_hurry(const struct choice *c, const struct plan *plan, bool 
     bool all = plan->wants_views || (few && plan->action_count);
     for (size_t i = 0; all && i < count; i++)
         c->asks[i].hurry_ms = pace_ms;
-    for (size_t i = 0; !all && few && plan->scale.moves && i < count; i++)
+    for (size_t i = 0; !all && few && plan->scale.slots && i < count; i++)
         c->asks[i].hurry_ms = pace_ms < MOVES_MS ? MOVES_MS : pace_ms;
     for (size_t k = 0; k < plan->action_count; k++)
         if (plan->actions[k].pod != NO_POD)

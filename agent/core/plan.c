@@ -319,7 +319,7 @@ int64_t plan_again_ms(const struct plan *plan)
     int64_t again_ms = plan->drain.again_ms;
     if (plan->crash.hold)
         return PLAN_CRASH_TICK_MS;
-    if (plan->scale.moves && (!again_ms || again_ms > PLAN_MOVES_TICK_MS))
+    if (plan->scale.slots && (!again_ms || again_ms > PLAN_MOVES_TICK_MS))
         return PLAN_MOVES_TICK_MS;
     return again_ms && again_ms < PLAN_TICK_MS ? again_ms : PLAN_TICK_MS;
 }

@@ -51,8 +51,8 @@ struct plan {
     struct {
         const struct scale_look *looks; /* what is to be looked at for scaling, in the arena */
         size_t look_count;
-        bool moves; /* slots are on their way or still to go: what becomes of them is waited for */
-    } scale;        /* core/scale_see.h */
+        unsigned slots; /* on their way or still to go: what becomes of them is waited for */
+    } scale;            /* core/scale_see.h */
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */

@@ -32,6 +32,13 @@ static const char *scale_slots(struct planner *p, const struct scale *scale)
     return planner_count(p, scale->slots, "slot");
 }
 
+/* For how long, at today's pace; "" if that is not known. */
+static const char *scale_lasts(struct planner *p)
+{
+    int64_t seconds = scale_pace_seconds(&p->world->pace, p->world->now_ms);
+    return seconds ? arena_format(p->arena, ", about %d s", (int)seconds) : "";
+}
+
 /* What it waits for, of which the first is said; "" if for nothing but the movers. */
 static const char *scale_waits(struct planner *p, const struct scale *scale)
 {
@@ -122,15 +129,16 @@ enum rule_verdict rule_scale(struct planner *p)
     else
         p->scale = scale;
     p->sight = sight;
-    p->plan->scale.moves = scale->slots > 0;
+    p->plan->scale.slots = scale->slots;
     if (scale->changed || sight->outdated)
         return scale_write(p, scale);
     p->plan->scale.looks = scale_looks(w, sight, scale, p->arena, &p->plan->scale.look_count);
     if (sight->waits && going)
         planner_say(p, "slots are on their way, and wait: %s", sight->waits);
     else if (scale->slots)
-        planner_say(p, "%s still to move, for %s%s", scale_slots(p, scale),
-                    planner_count(p, scale->target.shard_count, "shard"), scale_waits(p, scale));
+        planner_say(p, "%s still to move, for %s%s%s", scale_slots(p, scale),
+                    planner_count(p, scale->target.shard_count, "shard"), scale_lasts(p),
+                    scale_waits(p, scale));
     else if (sight->odd)
         planner_say(p, "%s: left as it is", sight->odd);
     return RULE_PASS;

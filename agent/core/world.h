@@ -17,6 +17,7 @@
 #include "core/attempts.h"
 #include "core/ids.h"
 #include "core/record.h"
+#include "core/scale_pace.h"
 #include "core/view.h"
 
 #define NODE_NAME_SIZE 254  /* a Kubernetes node's name is a DNS subdomain: at most 253 */
@@ -357,6 +358,7 @@ struct world {
 
     enum scaling_policy scaling;
     struct moves_word moves;         /* of the own agent */
+    struct scale_pace pace;          /* of the leader's moves */
     const struct scale_watch *scale; /* core/scale_see.h; NULL = nothing was looked at */
 
     const struct attempts *attempts; /* what was tried lately; never NULL */

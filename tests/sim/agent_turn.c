@@ -211,7 +211,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
 static void turn_publish(struct sim *sim, struct agent *agent, const struct plan *plan)
 {
     stats_rule(sim->stats, plan->rule);
-    agent->idle = plan->action_count == 0 && !plan->scale.moves;
+    agent->idle = plan->action_count == 0 && !plan->scale.slots;
     if (strcmp(agent->reason, plan->reason) == 0)
         return;
     memcpy(agent->reason, plan->reason, sizeof agent->reason);
@@ -247,7 +247,7 @@ static void on_turn(struct sim *sim, const struct event *event)
     agent_answer_crash(sim, agent, &plan);
     agent_answer_gate(sim, agent);
     agent_answer_drain(sim, agent, &plan);
-    agent->hurries = plan.scale.moves;
+    agent->hurries = plan.scale.slots > 0;
     agent_peers_follow(sim, agent, &plan); /* after it, which reads the views of who is left */
     agent_ask_mates(sim, agent, &plan);
     agent->turn_us = 0;
