@@ -66,7 +66,6 @@ static bool kill_along(struct sim *sim, const struct line *line, uint64_t first,
 
 int main(int argc, char **argv)
 {
-    struct sim *sim = xcalloc(1, sizeof *sim);
     uint64_t step = STEP;
     uint64_t only = ARRAY_LEN(lines);
     if (argc > 1 && (!text_to_u64(span_of(argv[1]), SENDS_MAX, &step) || !step))
@@ -75,6 +74,7 @@ int main(int argc, char **argv)
         return 2;
     uint64_t at;
     bool killed;
+    struct sim *sim = xcalloc(1, sizeof *sim);
     if (argc > 3 && only < ARRAY_LEN(lines) && text_to_u64(span_of(argv[3]), SENDS_MAX, &at))
         return kill_once(sim, &lines[only], (unsigned)at, true, &killed) ? 0 : 1;
     bool ok = true;
