@@ -370,12 +370,17 @@ static bool drain_may_be_heir(const struct drain *d, const struct pod *primary)
            primary->terminating; /* then the leader may order it */
 }
 
-/* Its primary goes for good too, and still has keys: until they have moved this is their only copy. */
+/*
+ * Its primary goes for good too, and still has keys: until they have moved this is their only copy, which is elected
+ * should the primary die. By the own view: a primary that is dead does not tell.
+ */
 static bool drain_is_copy(const struct drain *d, const struct pod *primary)
 {
-    return primary && world_view_fresh(d->world, primary) && primary->server.primary &&
-           primary->server.view->myself->slot_count && primary->server.keys &&
-           doomed_is_emptied(d->world, primary) && doomed_is_emptied(d->world, d->pod);
+    const struct view *view = d->pod->server.view;
+    const struct view_node *of = view_find(view, &view->myself->primary);
+    bool bare = primary && world_server_fresh(d->world, primary) && !primary->server.keys;
+    return of && of->slot_count && !bare && doomed_is_emptied(d->world, d->pod) &&
+           (!primary || doomed_is_emptied(d->world, primary));
 }
 
 static void drain_judge_replica(struct drain *d)
@@ -393,7 +398,7 @@ static void drain_judge_replica(struct drain *d)
                   d->pod->name, primary->name);
     else if (drain_is_copy(d, primary) && !late)
         drain_say(d, DRAIN_WAIT, "%s keeps its copy until the slots of %s have moved, at most %d s",
-                  d->pod->name, primary->name, (int)(d->kept_ms / 1000));
+                  d->pod->name, primary ? primary->name : "its primary", (int)(d->kept_ms / 1000));
     else if (first && !drain_is_the_end(d) && !drain_shard_goes(d, &me->primary) && !late)
         drain_say(d, DRAIN_WAIT, "%s lets %s of its shard stop first", d->pod->name, first->name);
     else
