@@ -6,98 +6,92 @@ size, pods above it are held in preStop until they are empty, and nothing is los
 
 from __future__ import annotations
 
-import re
+import random
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from drain_case import NODE_TIMEOUT, SWIFT, DrainTestCase, told  # noqa: E402
-from keyed import Cluster  # noqa: E402
-from muster_test import Lab, main, on_servers  # noqa: E402
-
-SCALING = {**SWIFT, "policy.scaling": "auto"}
-KEYS = 3000
-GRACE = 600
-SCALE_SECONDS = 180          # of a busy machine
+from muster_test import Lab, LabError, main, on_servers, resp  # noqa: E402
+from scale_case import ScaleTestCase  # noqa: E402
 
 
-class Scale(DrainTestCase):
-    timeout = 900
-
-    @on_servers("redis-7.0", "valkey-9", "redis-8.0", "valkey-8.1", first=0)
-    def test_six_eight_six_under_load(self, server: str) -> None:
-        with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, grace=GRACE,
-                 settings=SCALING) as lab:
-            cluster = self.formed(lab)
-            cluster.keys = KEYS
-            cluster.write()
-            lab.load_start()
-            out = self.scaled(cluster, 8, 4)
-            self.assertEqual(cluster.lost(), 0)
-            into = self.scaled(cluster, 6, 3)
-            lab.load_stop()
-            report = self.nothing_lost(lab, f"{server}: 6, 8, 6 pods")
-            self.assertEqual(cluster.lost(), 0)
+class Scale(ScaleTestCase):
+    @on_servers("redis-7.0", "valkey-9", "redis-8.0", "valkey-8.1", first=1)
+    def test_out_and_in_under_load(self, server: str) -> None:
+        """And out again: who comes back has its old volume (E11)."""
+        with self.lab(server) as lab:
+            cluster = self.loaded(lab)
+            took = []
+            for pods, shards in ((8, 4), (10, 5), (6, 3), (8, 4)):
+                took.append(f"{pods} pods {self.scaled(cluster, pods, shards):.1f} s")
+                self.assertEqual(cluster.lost(), 0)
+            self.unloaded(cluster, f"{server}: 6, 8, 10, 6, 8 pods")
             self.assertEqual(self.left_with_slots(lab), [])
-            print(f"{server}: 6 -> 8 in {out:.1f} s, 8 -> 6 in {into:.1f} s, slots moved "
-                  f"{self.moved(lab)}, longest MIGRATE {self.longest(lab)} ms, longest gap "
-                  f"{report['longestGapMs']} ms, p99 {report['p99Ms']} ms")
+            print(f"{server}: {', '.join(took)}, slots moved {self.moved(lab)}, longest MIGRATE "
+                  f"{self.longest(lab)} ms")
 
-    # -- what happens
+    @on_servers("redis-7.0", "valkey-9", first=0)
+    def test_another_size_in_the_middle(self, server: str) -> None:
+        """The last one wins (E2)."""
+        with self.lab(server) as lab:
+            cluster = self.loaded(lab)
+            for pods in (8, 6, 10, 8, 6, 8):
+                lab.scale(pods, wait=False)
+                time.sleep(random.uniform(1, 8))
+            took = self.scaled(cluster, 6, 3)
+            self.unloaded(cluster, f"{server}: six other sizes in the middle")
+            print(f"{server}: {took:.1f} s after the last one, slots moved {self.moved(lab)}")
 
-    def scaled(self, cluster: Cluster, pods: int, shards: int) -> float:
-        began = time.monotonic()
-        cluster.lab.scale(pods, wait=False)
-        self.wait_until(lambda: self.stands(cluster, pods, shards), SCALE_SECONDS,
-                        f"{pods} pods with {shards} shards", 0.5)
-        return time.monotonic() - began
-
-    def stands(self, cluster: Cluster, pods: int, shards: int) -> bool:
-        """As many pods, the slots evenly with as many primaries of them, nothing half-moved."""
-        lab = cluster.lab
-        if len(lab.pods()) != pods:
-            return False
-        owned = []
-        for pod in lab.pods():
-            line = next(line for line in lab.text(pod, "CLUSTER", "NODES").splitlines()
-                        if "myself" in line).split()
-            slots = slots_of(line[8:])
-            if any("[" in word for word in line[8:]) or (slots and "master" not in line[2]):
-                return False
-            if slots:
-                owned.append(slots)
-        even = 16384 // shards
-        return (len(owned) == shards and sum(owned) == 16384 and
-                all(abs(slots - even) <= 1 for slots in owned))
-
-    # -- what was told
-
-    def moved(self, lab: Lab) -> int:
-        return sum(int(found[1]) for line in told(lab, "moved")
-                   if (found := re.search(r" slots=(\d+)", line)))
-
-    def longest(self, lab: Lab) -> int:
-        return max((int(found[1]) for line in told(lab, "moved")
-                    if (found := re.search(r" longest_ms=(\d+)", line))), default=0)
-
-    def left_with_slots(self, lab: Lab) -> list[str]:
-        """Drains of pods that took slots along."""
-        return [line for path in sorted(lab.state.glob("pods/*/logs/agent.log"))
-                for line in path.read_text(errors="replace").splitlines()
-                if "event=drained " in line and "stops as the primary of" in line]
+    @on_servers("valkey-9", first=0)
+    def test_servers_are_killed_while_slots_move(self, server: str) -> None:
+        """What was written before is there: of what is written meanwhile a crash loses some (README)."""
+        with self.lab(server) as lab:
+            cluster = self.loaded(lab, load=False)
+            took = 0.0
+            for pods, shards in ((8, 4), (6, 3)):
+                with Killer(lab, "redis", lambda pod: self.moves(lab, pod)) as killer:
+                    took += self.scaled(cluster, pods, shards)
+                self.assertGreater(killer.killed, 0)
+            self.assertEqual(cluster.lost(), 0)
+            print(f"{server}: servers killed in 6, 8, 6 pods, {took:.1f} s")
 
 
-def slots_of(words: list[str]) -> int:
-    """How many slots the words at the end of a line of CLUSTER NODES name."""
-    total = 0
-    for word in words:
-        if word.startswith("["):
-            continue
-        first, _, last = word.partition("-")
-        total += int(last or first) - int(first) + 1
-    return total
+class Killer:
+    """Kills a container of pods that are fit for it, some times, at any moment. A context."""
+
+    TIMES = 5
+    PAUSE = 2.0                  # s between two, at most
+
+    def __init__(self, lab: Lab, container: str, fits: Callable[[str], bool]) -> None:
+        self._lab, self._container, self._fits = lab, container, fits
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.killed = 0
+
+    def __enter__(self) -> "Killer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._over.set()
+        self._thread.join(60)
+        print(f"{self._container}: killed {self.killed} times")
+
+    def _run(self) -> None:
+        while self.killed < self.TIMES and not self._over.wait(0.02):
+            pod = random.choice(sorted(self._lab.pods()))
+            try:
+                if not self._fits(pod):
+                    continue
+                self._lab.kill(pod, self._container, 9, wait=False)
+            except (LabError, OSError, resp.RespError, StopIteration):
+                continue
+            self.killed += 1
+            self._over.wait(random.uniform(0, self.PAUSE))
 
 
 if __name__ == "__main__":
