@@ -66,6 +66,7 @@ static void agent_turn(void *ctx)
     agent_observe(agent);
     plan_next(&agent->world, &agent->arena, &agent->plan);
     place_note(&agent->place, &agent->world, &agent->plan);
+    scale_pace_note(&agent->pace, agent->plan.scale.slots, agent->world.now_ms);
     takeover_note(&agent->takeover, &agent->plan.takeover, agent->world.now_ms);
     agent_publish(agent);
     agent_answer_people(agent);
@@ -73,6 +74,8 @@ static void agent_turn(void *ctx)
     agent_answer_hook(agent);
     agent_answer_drain(agent);
     agent_execute(agent);
+    agent_look_at_slots(agent);
+    agent_move_slots(agent);
     agent->counters.turns++;
     /* Last: servers that are no longer followed take along what the world still points to. */
     agent_follow_set(agent);
@@ -259,6 +262,8 @@ static void agent_close(struct agent *agent)
         agent_mates_close(agent);
     agent_forget_mates(agent);
     free(agent->ours.uids);
+    agent_end_looks(agent);
+    agent_end_moves(agent);
     free(agent->failovers);
     http_server_free(agent->http);
     hook_server_free(agent->hook);

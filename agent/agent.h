@@ -7,8 +7,8 @@
  * agent.c composes and turns; agent_world.c makes the world; agent_act.c carries out and remembers;
  * agent_hook.c answers the hook, agent_twin.c asks who else may be its server, agent_drain.c answers
  * its preStop, agent_crash.c sees to its slots when it dies; agent_people.c hears what people order,
- * agent_publish.c tells them;
- * agent_gossip.c asks the other agents whether they live.
+ * agent_publish.c tells them; agent_gossip.c asks the other agents whether they live;
+ * agent_looks.c and agent_mover.c move slots.
  * agent_hosts.h is what replaces the Kubernetes API without Kubernetes.
  */
 #ifndef MUSTER_AGENT_H
@@ -24,6 +24,7 @@
 #include "core/plan.h"
 #include "core/readiness.h"
 #include "core/rebirth.h"
+#include "core/scale_see.h"
 #include "core/world.h"
 #include "io/event_client.h"
 #include "io/executor.h"
@@ -34,6 +35,7 @@
 #include "io/kube_state.h"
 #include "io/lease_client.h"
 #include "io/loop.h"
+#include "io/mover_client.h"
 #include "io/peers.h"
 #include "io/record_client.h"
 #include "io/whois.h"
@@ -86,6 +88,44 @@ struct agent_mate {
     struct agent *agent;
 };
 
+/* A move that needs nothing until then. */
+struct moves_done {
+    struct node_id to;
+    int64_t generation;
+    bool cancel;
+    int64_t until_ms;
+};
+#define MOVES_DONE_MAX 64
+
+/* The record's moves, as far as they are this agent's to carry out (agent_mover.c). */
+struct agent_moves {
+    struct node_id id; /* of the own server, */
+    char run_id[RUN_ID_SIZE];
+    int64_t since_ms; /* a primary since then; 0 = it is none */
+    bool asking;      /* the API for the record's version, */
+    int64_t asked_for, ask_ms;
+    bool sure; /* which was at least this one after that */
+    char version[RESOURCE_VERSION_SIZE];
+    int64_t read;                /* the moves' generation up to which it goes by them; 0 = none */
+    struct mover_client *client; /* owned; NULL = nothing moves */
+    struct record_move move;     /* that it carries out, or did last */
+    struct slot_range *ranges;   /* owned: of that */
+    char to_pod[POD_NAME_SIZE];
+    size_t turn; /* whose turn is next, by the place in the record */
+    struct moves_done done[MOVES_DONE_MAX];
+    size_t done_next;
+    struct {
+        bool on; /* an order's answer was lost: it may still be carried out, */
+        struct node_id to;
+        char uid[UID_SIZE];
+        struct slot_link *link; /* owned: until these answer */
+        bool ended;
+        int64_t retry_ms;
+    } unsure;
+};
+
+struct agent_looks; /* agent_looks.c */
+
 struct agent {
     const struct config *config; /* borrowed */
     struct identity identity;
@@ -120,6 +160,7 @@ struct agent {
     struct drain_watch drain;
     struct own_copy copy;
     struct place_watch place;
+    struct scale_pace pace;
     struct {
         bool asked;         /* that preStop asks was told */
         bool handed;        /* that the slots were handed over was told */
@@ -161,6 +202,8 @@ struct agent {
     struct agent_mate *mates;         /* owned */
     size_t mate_count;
     struct agent_pods ours;
+    struct agent_moves moves;
+    struct agent_looks *looks; /* owned; NULL before the first */
 };
 
 /*
@@ -224,6 +267,16 @@ void agent_watch_people(struct agent *agent);
 bool agent_may_order(struct agent *agent, const struct action *action);
 void agent_answer_people(struct agent *agent);
 void agent_publish_pause(struct agent *agent); /* loudly */
+
+/* agent_mover.c: the record's moves of slots, where the own server is their source. */
+void agent_watch_moves(struct agent *agent); /* into the world */
+void agent_move_slots(struct agent *agent);
+void agent_end_moves(struct agent *agent);
+
+/* agent_looks.c: what the leader's plan wants to be looked at before slots move. */
+void agent_look_at_slots(struct agent *agent);
+const struct scale_watch *agent_looked(const struct agent *agent); /* or NULL */
+void agent_end_looks(struct agent *agent);
 
 /* agent_publish.c: log, status, metrics, digest, readiness. */
 void agent_publish(struct agent *agent);

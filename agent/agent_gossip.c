@@ -22,6 +22,8 @@
 /* In the first moment of a drain, and for so long: who else is to stop (core/drain.h)? */
 #define MATE_DRAIN_MS 50
 #define MATE_DRAIN_FOR_MS 400
+/* While slots move: what was read makes room for what is entered next. */
+#define MATE_MOVES_MS 100
 #define MATE_TIMEOUT_MS 1500
 /* One lost answer is not silence. */
 #define MATE_SILENT_AFTER 2
@@ -74,6 +76,7 @@ static void mate_on_done(void *ctx, const struct http_response *response)
                                    .view_hash = digest.view_hash,
                                    .open_slots = digest.open_slots,
                                    .leaving = digest_leaving(&digest),
+                                   .moves = {digest.moves >= 0, digest.moves},
                                    .gate = digest_gate_word(&digest)};
         agent_wake(mate->agent);
     } else if (++mate->failures >= MATE_SILENT_AFTER) {
@@ -144,6 +147,8 @@ static int64_t mate_period_ms(const struct agent *agent, bool hurry)
 {
     if (agent_drains(agent) && agent->world.now_ms - agent->drain.since_ms < MATE_DRAIN_FOR_MS)
         return MATE_DRAIN_MS;
+    if (agent->plan.scale.slots)
+        return MATE_MOVES_MS;
     return hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
 }
 

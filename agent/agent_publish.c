@@ -134,6 +134,7 @@ static void publish_digest(struct agent *agent)
     }
     if (agent->hosts)
         agent_hosts_fill_digest(agent, &digest);
+    digest.moves = w->moves.carries ? w->moves.read : -1;
     digest.drain = agent_drains(agent)     ? DIGEST_DRAIN_RUNNING
                    : agent->drain.since_ms ? DIGEST_DRAIN_DONE
                                            : DIGEST_DRAIN_NONE;
@@ -183,6 +184,7 @@ static void publish_pages(struct agent *agent)
         .counters = &agent->counters,
         .version = MUSTER_VERSION,
         .commit = MUSTER_COMMIT,
+        .slots_to_move = agent->plan.scale.slots,
         .now_ms = w->now_ms,
         .view_ms = me ? me->server.view_ms : 0,
         .server_up = me && world_server_fresh(w, me),

@@ -214,6 +214,9 @@ static void agent_put_placement(struct agent *agent)
     agent->world.placement_interval_ms =
         INT64_C(1000) * agent->config->policy.placement_min_interval;
     agent->world.place = agent->place;
+    agent->world.pace = agent->pace;
+    agent->world.scaling =
+        agent->config->policy.scaling == SCALING_POLICY_AUTO ? SCALING_AUTO : SCALING_OFF;
 }
 
 void agent_observe(struct agent *agent)
@@ -227,6 +230,7 @@ void agent_observe(struct agent *agent)
     agent_put_placement(agent);
     agent_watch_crash(agent);
     agent_watch_people(agent);
+    agent_watch_moves(agent);
 }
 
 /*

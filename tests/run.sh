@@ -206,9 +206,24 @@ tier_plan() {
 
 # As ctest runs them, but so many.
 sim_schedules() {
+    sim_program muster-sim --seeds "$SIM_SCHEDULES" --jobs "$jobs"
+}
+
+# Of ten schedules one scales: twice, and again in the middle (E1).
+sim_scalings() {
+    sim_program muster-sim --scaling --seeds $((SIM_SCHEDULES / 10)) --jobs "$jobs"
+}
+
+# The agent is killed after every single command of 3 -> 4 shards.
+sim_kills() {
+    sim_program test_sim_scale_kill 1 0
+}
+
+# sim_program NAME ARGUMENT...
+sim_program() {
     ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1 \
     UBSAN_OPTIONS=print_stacktrace=1 \
-        "$root/dev/bin/muster-sim" --seeds "$SIM_SCHEDULES" --jobs "$jobs"
+        "$root/dev/bin/$1" "${@:2}"
 }
 
 tier_sim() {
@@ -216,6 +231,8 @@ tier_sim() {
         ctests dev sim sim
     elif built dev; then
         step "sim/$SIM_SCHEDULES-schedules" sim_schedules && grep -h '^schedules ' "$(log_of "sim/$SIM_SCHEDULES-schedules")"
+        step sim/scalings sim_scalings && grep -h '^scalings ' "$(log_of sim/scalings)"
+        step sim/kills sim_kills && grep -h 'killed after' "$(log_of sim/kills)"
     fi
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "core/action.h"
+#include "core/doomed.h"
 #include "core/election.h"
 #include "core/failover.h"
 
@@ -34,16 +35,6 @@ static int64_t max_ms(int64_t a, int64_t b)
 static int64_t min_ms(int64_t a, int64_t b)
 {
     return a < b ? a : b;
-}
-
-bool drain_is_on_disk(const struct world *world, const struct pod *pod)
-{
-    const struct server *s = &pod->server;
-    if (!world->set.volumes)
-        return false; /* an emptyDir goes with the pod, whose end the API may not have told yet */
-    if (s->aof == 1)
-        return s->aof_written;
-    return s->aof == 0 && s->rdb_at_end == 1 && s->rdb_written;
 }
 
 static bool drain_goes(const struct pod *pod)
@@ -86,7 +77,7 @@ static void drain_set_limits(struct drain *d)
     d->grace_ms = grace_ms;
     d->lasts_ms = d->world->now_ms - d->watch->since_ms;
     d->liveness = d->pod && !d->pod->terminating && d->world->arbiter == ARBITER_LEASE &&
-                  world_api_fresh(d->world);
+                  world_api_fresh(d->world) && !doomed_is_unclear(d->world, d->pod, d->lasts_ms);
     d->kept_ms = max_ms(grace_ms / 2, grace_ms - 10000);
     d->end_ms = max_ms(grace_ms / 2, grace_ms - DRAIN_LEFT_MS);
     if (d->liveness && d->kept_ms > DRAIN_LIVENESS_MS)
@@ -282,6 +273,15 @@ static void drain_judge_primary(struct drain *d)
         drain_keep(d, true,
                    on_disk ? "no pod of the StatefulSet stays; its data is on disk"
                            : "no pod of the StatefulSet stays, and nothing keeps its data");
+    } else if (drain_shard_goes(d, &s->id) && d->lasts_ms < d->end_ms &&
+               doomed_is_unclear(d->world, d->pod, d->lasts_ms)) {
+        drain_say(d, DRAIN_WAIT,
+                  "%s holds its %u slots until the API tells whether they have to move",
+                  d->pod->name, s->view->myself->slot_count);
+    } else if (doomed_is_emptied(d->world, d->pod) && d->lasts_ms < d->keeps_ms &&
+               drain_shard_goes(d, &s->id)) {
+        drain_say(d, DRAIN_WAIT, "%s holds its %u slots until they have moved, at most %d s",
+                  d->pod->name, s->view->myself->slot_count, (int)(d->keeps_ms / 1000));
     } else if (on_disk && drain_shard_goes(d, &s->id)) {
         drain_keep(d, true, "its whole shard stops; its data is on disk");
     } else {
@@ -370,6 +370,19 @@ static bool drain_may_be_heir(const struct drain *d, const struct pod *primary)
            primary->terminating; /* then the leader may order it */
 }
 
+/*
+ * Its primary goes for good too, and still has keys: until they have moved this is their only copy, which is elected
+ * should the primary die. By the own view: a primary that is dead does not tell.
+ */
+static bool drain_is_copy(const struct drain *d, const struct pod *primary)
+{
+    const struct view *view = d->pod->server.view;
+    const struct view_node *of = view_find(view, &view->myself->primary);
+    bool bare = primary && world_server_fresh(d->world, primary) && !primary->server.keys;
+    return of && of->slot_count && !bare && doomed_is_emptied(d->world, d->pod) &&
+           (!primary || doomed_is_emptied(d->world, primary));
+}
+
 static void drain_judge_replica(struct drain *d)
 {
     const struct view_node *me = d->pod->server.view->myself;
@@ -383,6 +396,9 @@ static void drain_judge_replica(struct drain *d)
     else if (drain_may_be_heir(d, primary) && !late)
         drain_say(d, DRAIN_WAIT, "%s waits for a word whether its primary %s hands over to it",
                   d->pod->name, primary->name);
+    else if (drain_is_copy(d, primary) && !late)
+        drain_say(d, DRAIN_WAIT, "%s keeps its copy until the slots of %s have moved, at most %d s",
+                  d->pod->name, primary ? primary->name : "its primary", (int)(d->kept_ms / 1000));
     else if (first && !drain_is_the_end(d) && !drain_shard_goes(d, &me->primary) && !late)
         drain_say(d, DRAIN_WAIT, "%s lets %s of its shard stop first", d->pod->name, first->name);
     else
@@ -391,6 +407,14 @@ static void drain_judge_replica(struct drain *d)
 }
 
 /* ---- the verdict ---- */
+
+/* An agent that was restarted meanwhile: it is told its pod's grace, and asks its server, in a moment. */
+static bool drain_is_new(const struct drain *d)
+{
+    bool bounded = d->pod && d->pod->grace_ms;
+    return d->world->now_ms - d->watch->seen_ms < DRAIN_NEW_MS &&
+           (!bounded || d->lasts_ms < d->end_ms);
+}
 
 /* Without an answer nothing is known, but that its time runs out. */
 static void drain_judge_silent(struct drain *d)
@@ -401,7 +425,7 @@ static void drain_judge_silent(struct drain *d)
         drain_say(d, DRAIN_LEAVE, "the server of %s has ended", name);
     else if (s && s->reach == REACH_LOADING && s->asked_ms >= d->watch->since_ms)
         drain_say(d, DRAIN_LEAVE, "%s is loading its data and serves nothing", name);
-    else if (d->lasts_ms < d->kept_ms)
+    else if (d->lasts_ms < d->kept_ms || drain_is_new(d))
         drain_say(d, DRAIN_WAIT, "%s: what its server owns is not known yet", name);
     else {
         d->verdict->risks = true;
@@ -419,6 +443,15 @@ static bool drain_is_known(const struct drain *d)
     const struct server *s = d->pod ? &d->pod->server : NULL;
     return s && world_view_fresh(d->world, d->pod) && s->view_ms >= d->watch->since_ms &&
            !s->view_outdated && s->primary == !!(s->view->myself->flags & NODE_PRIMARY);
+}
+
+/* A rewrite begins with a full synchronization: with that of who was told to follow another one a moment ago. */
+static bool drain_may_rewrite(const struct drain *d)
+{
+    const struct server *s = &d->pod->server;
+    return s->aof == 1 && !s->primary && d->lasts_ms < d->end_ms &&
+           (s->settings_ms < d->watch->since_ms ||
+            d->world->now_ms - s->settings_ms > DRAIN_REWRITE_MS);
 }
 
 void drain_judge(const struct world *world, const struct facts *facts, size_t at,
@@ -453,34 +486,15 @@ void drain_judge(const struct world *world, const struct facts *facts, size_t at
         drain_judge_replica(&d);
     else
         drain_say(&d, DRAIN_LEAVE, "%s owns no slots", d.pod->name);
+    if (ret_verdict->step == DRAIN_LEAVE && !ret_verdict->kept && doomed_is_named(world, d.pod) &&
+        d.lasts_ms < d.end_ms)
+        drain_say(&d, DRAIN_WAIT, "%s may stop once no slots are on their way to or from it",
+                  d.pod->name);
     if (ret_verdict->step == DRAIN_LEAVE && s->aof_rewriting && d.lasts_ms < d.end_ms)
         drain_say(&d, DRAIN_WAIT, "%s may stop once its AOF is rewritten", d.pod->name);
-}
-
-void drain_look(struct drain_watch *watch, const struct world *world)
-{
-    if (!watch->since_ms) {
-        *watch = (struct drain_watch){0};
-        return;
+    else if (ret_verdict->step == DRAIN_LEAVE && drain_may_rewrite(&d)) {
+        ret_verdict->hurry = true;
+        drain_say(&d, DRAIN_WAIT, "%s may stop once it tells whether its AOF is being rewritten",
+                  d.pod->name);
     }
-    const struct pod *pod = world->me == NO_POD ? NULL : &world->pods[world->me];
-    if (!pod || !world_view_fresh(world, pod))
-        return;
-    const struct server *s = &pod->server;
-    if (s->primary && s->view->myself->slot_count) {
-        watch->owner = true;
-        watch->epoch = s->view->myself->epoch;
-        watch->slots = s->view->myself->slot_count;
-        watch->handed_ms = 0;
-    } else if (watch->owner && !s->primary && !watch->handed_ms) {
-        watch->handed_ms = world->now_ms;
-    }
-}
-
-void drain_note(struct drain_watch *watch, const struct drain_verdict *verdict, int64_t now_ms)
-{
-    if (verdict->tells && !watch->tells_ms)
-        watch->tells_ms = now_ms;
-    if (verdict->step == DRAIN_LEAVE)
-        watch->told_ms = now_ms;
 }

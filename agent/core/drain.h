@@ -11,6 +11,8 @@
  *   (Redis 7.0.15 cluster.c clusterSendFailoverAuthIfNeeded; agent/FACTS.md)
  *   whose whole shard goes, or whose StatefulSet is gone or scaled to 0, leaves as the primary that
  *   it is once its data is on disk: nobody will come
+ *   with policy.scaling it waits above the size of its StatefulSet until its slots have moved, and anywhere
+ *   until no half-moved slot and none of the record's moves names it (core/doomed.h)
  *   else it waits: with its data on disk until max(grace/2, grace - 10 s), without until 2 s before the
  *   end of its grace period
  *   where a snapshot keeps the data it is min(grace/2, grace - 16 s): at SIGTERM the server first waits
@@ -54,6 +56,10 @@
 #define DRAIN_TURN_MS 1000
 /* A setting is read again within a fraction of a second; a follower that does not answer has so long. */
 #define DRAIN_TELL_MS 3000
+/* Whether an AOF is being rewritten was asked as long ago, at most. */
+#define DRAIN_REWRITE_MS 1000
+/* An agent that was restarted in mid-drain knows neither its pod's grace nor its server at once. */
+#define DRAIN_NEW_MS 5000
 
 enum drain_step {
     DRAIN_NONE = 0, /* nobody asks */

@@ -40,7 +40,7 @@ static bool gate_holds_for_part(const struct world *world, const struct gate_cla
                                 const struct gate_part *part, char reason[GATE_REASON_SIZE])
 {
     const char *holder = gate_find_holder(world, &part->node->id, claim->asked_ms);
-    if (!holder)
+    if (!holder || gate_is_spent(world, part, claim->asked_ms))
         return false;
     const char *whose = gate_whose(world, part->node, claim);
     if (part->node->slot_count)
@@ -320,7 +320,7 @@ enum gate_verdict gate_judge(const struct world *world, const struct gate_claim 
         text_format(reason, GATE_REASON_SIZE, "the current addresses of its peers are known");
         return GATE_GO_REWRITTEN;
     }
-    if (record_forgets(record, &claim->id)) {
+    if (record_forgets(record, &claim->id) || record_has_left(record, &claim->id)) {
         enum gate_verdict verdict =
             gate_judge_empty(world, &claim->id, claim->asked_ms,
                              "its volume is that of a node which has left the cluster", reason);

@@ -244,6 +244,50 @@ const char *gate_find_holder(const struct world *world, const struct node_id *id
     return NULL;
 }
 
+/* ---- whose data is not missed ---- */
+
+static bool part_is_named(const struct record *record, const struct node_id *id)
+{
+    for (size_t i = 0; i < record->move_count; i++)
+        if (node_id_eq(&record->moves[i].from, id) || node_id_eq(&record->moves[i].to, id))
+            return true;
+    return false;
+}
+
+/* In this view it owns nothing, and nobody follows it who could come back by himself. */
+static bool part_is_spent_in(const struct world *world, const struct record *record,
+                             const struct view *view, const struct node_id *id)
+{
+    for (size_t n = 0; n < view->node_count; n++) {
+        const struct view_node *node = &view->nodes[n];
+        if (node_id_eq(&node->id, id) && node->slot_count)
+            return false;
+        if (!node_id_eq(&node->primary, id))
+            continue;
+        const struct record_member *member = record_find_id(record, &node->id);
+        if (!member || !part_is_beyond(world, member->pod) || world_pod_by_name(world, member->pod))
+            return false;
+    }
+    return true;
+}
+
+bool gate_is_spent(const struct world *world, const struct gate_part *part, int64_t since_ms)
+{
+    const struct record *record = world->record;
+    if (world->scaling != SCALING_AUTO || !record || !world->set.known ||
+        part->heard <= part->others / 2 || part_is_named(record, &part->node->id))
+        return false;
+    for (size_t i = 0; i < world->pod_count; i++) {
+        const struct pod *pod = &world->pods[i];
+        if (i == world->me || !gate_is_viewer(world, pod))
+            continue;
+        if (!part_view_is_new(world, pod, since_ms) ||
+            !part_is_spent_in(world, record, pod->server.view, &part->node->id))
+            return false;
+    }
+    return true;
+}
+
 /* ---- who was asked ---- */
 
 bool gate_asked_all(const struct world *world, int64_t since_ms)

@@ -57,6 +57,12 @@ struct gate_part gate_find_former(const struct world *world, const struct node_i
 const char *gate_find_holder(const struct world *world, const struct node_id *id, int64_t since_ms);
 
 /*
+ * Most of the others were heard, none of them gives the part's node slots, no move names it, and all that follow it
+ * were scaled away: what they have is of slots that others serve.
+ */
+bool gate_is_spent(const struct world *world, const struct gate_part *part, int64_t since_ms);
+
+/*
  * Everyone who could tell whose address this is was asked, and most did tell, listen to nobody yet, or
  * wait at their gates: silence and refused access tell nothing.
  */

@@ -5,7 +5,7 @@
 
 /* A slot whose step was refused as often in a row is given up for this time. */
 #define MOVER_REFUSALS_MAX 3
-/* Likewise one with as many orders that did not bring it on; six do if all goes well. */
+/* Likewise one with as many orders that did not bring it on; seven do if all goes well. */
 #define MOVER_IDLE_MAX 16
 #define MOVER_BATCH_FIRST 8
 
@@ -158,6 +158,9 @@ void mover_saw(struct mover *mover, const struct mover_order *order, const struc
 static void mover_apply(struct slot_seen *seen, enum slot_step step)
 {
     switch (step) {
+    case SLOT_TELL:
+        seen->dest.owner = SLOT_OWNER_SOURCE;
+        break;
     case SLOT_IMPORT:
         seen->dest.open = SLOT_OPEN_PEER;
         break;

@@ -99,7 +99,7 @@ void mover_saw(struct mover *mover, const struct mover_order *order, const struc
 
 /*
  * The outcome of MOVER_STEP. `keys_left`: of SLOT_KEYS, what the source says that it still holds of each
- * slot; else NULL. `took_ms`: from the sending to the last answer.
+ * slot; else NULL. `took_ms`: of the longest command, for that is how long other clients waited.
  */
 void mover_did(struct mover *mover, const struct mover_order *order,
                const enum mover_result *results, const int64_t *keys_left, int64_t took_ms);

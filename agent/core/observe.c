@@ -6,6 +6,8 @@
 
 #define SECOND_MS 1000
 #define HURRY_MS 25
+/* While slots move: what has arrived makes room for what moves next. */
+#define MOVES_MS 100
 
 struct choice {
     const struct world *world;
@@ -140,6 +142,8 @@ static void observe_hurry(const struct choice *c, const struct plan *plan, bool 
     bool all = plan->wants_views || (few && plan->action_count);
     for (size_t i = 0; all && i < count; i++)
         c->asks[i].hurry_ms = pace_ms;
+    for (size_t i = 0; !all && few && plan->scale.slots && i < count; i++)
+        c->asks[i].hurry_ms = pace_ms < MOVES_MS ? MOVES_MS : pace_ms;
     for (size_t k = 0; k < plan->action_count; k++)
         if (plan->actions[k].pod != NO_POD)
             c->asks[plan->actions[k].pod].hurry_ms = pace_ms;

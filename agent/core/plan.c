@@ -62,6 +62,8 @@ static const struct rule {
     {"strangers", "nodes that are no pod of ours are told of, and forgotten once they are dead",
      rule_strangers},
     {"forget", "ids that their pods no longer have are forgotten everywhere", rule_forget},
+    {"scale", "slots follow the StatefulSet's size: what moves is entered in the record first",
+     rule_scale},
     {"replicate", "an empty newcomer follows the shard that needs it most", rule_replicate},
     {"place", "roles are spread over nodes and zones, one hand-over at a time", rule_place},
     {"steady", "nothing to do", rule_steady},
@@ -379,6 +381,8 @@ int64_t plan_again_ms(const struct plan *plan)
     int64_t again_ms = plan->drain.again_ms;
     if (plan->crash.hold)
         return PLAN_CRASH_TICK_MS;
+    if (plan->scale.slots && (!again_ms || again_ms > PLAN_MOVES_TICK_MS))
+        return PLAN_MOVES_TICK_MS;
     return again_ms && again_ms < PLAN_TICK_MS ? again_ms : PLAN_TICK_MS;
 }
 

@@ -20,12 +20,16 @@
 #include "core/takeover.h"
 #include "core/world.h"
 
+struct scale_look;
+
 #define PLAN_ACTIONS_MAX 512
 #define PLAN_REASON_SIZE 448
 /* The next turn comes at the latest after this, sooner when something was noted. */
 #define PLAN_TICK_MS 1000
 /* While the slots of a dead server are to be handed over. */
 #define PLAN_CRASH_TICK_MS 50
+/* While slots move: the other agents are asked how far they have read. */
+#define PLAN_MOVES_TICK_MS 100
 
 struct plan {
     const char *rule;              /* the name of the rule that gave the sentence; never NULL */
@@ -48,6 +52,11 @@ struct plan {
         const size_t *pods; /* whose agents are asked whether their servers stay, in the arena */
         size_t pod_count;   /* 0 = nobody's */
     } stay;
+    struct {
+        const struct scale_look *looks; /* what is to be looked at for scaling, in the arena */
+        size_t look_count;
+        unsigned slots; /* on their way or still to go: what becomes of them is waited for */
+    } scale;            /* core/scale_see.h */
 };
 
 /* Plans this turn. Everything in *ret_plan lives in `arena`. */

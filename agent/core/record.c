@@ -36,6 +36,25 @@ bool record_forgets(const struct record *record, const struct node_id *id)
     return false;
 }
 
+bool record_has_left(const struct record *record, const struct node_id *id)
+{
+    for (size_t i = 0; i < record->left_count; i++)
+        if (node_id_eq(&record->left[i].id, id))
+            return true;
+    return false;
+}
+
+static bool record_left_eq(const struct record *a, const struct record *b)
+{
+    if (a->left_count != b->left_count)
+        return false;
+    for (size_t i = 0; i < a->left_count; i++)
+        if (strcmp(a->left[i].pod, b->left[i].pod) != 0 ||
+            !node_id_eq(&a->left[i].id, &b->left[i].id))
+            return false;
+    return true;
+}
+
 static bool record_member_eq(const struct record_member *a, const struct record_member *b)
 {
     return strcmp(a->pod, b->pod) == 0 && node_id_eq(&a->id, &b->id) && a->shard == b->shard &&
@@ -43,11 +62,11 @@ static bool record_member_eq(const struct record_member *a, const struct record_
            a->node_timeout_ms == b->node_timeout_ms && a->diskless_delay_s == b->diskless_delay_s;
 }
 
-static bool record_move_eq(const struct record_move *a, const struct record_move *b)
+bool record_move_eq(const struct record_move *a, const struct record_move *b)
 {
     if (!node_id_eq(&a->from, &b->from) || !node_id_eq(&a->to, &b->to) ||
-        a->generation != b->generation || a->cancel != b->cancel ||
-        a->range_count != b->range_count)
+        a->generation != b->generation || a->cancel != b->cancel || a->anchored != b->anchored ||
+        a->anchor != b->anchor || a->range_count != b->range_count)
         return false;
     for (size_t i = 0; i < a->range_count; i++)
         if (a->ranges[i].first != b->ranges[i].first || a->ranges[i].last != b->ranges[i].last)
@@ -57,8 +76,8 @@ static bool record_move_eq(const struct record_move *a, const struct record_move
 
 static bool record_moves_eq(const struct record *a, const struct record *b)
 {
-    if (a->move_generation != b->move_generation || a->move_count != b->move_count ||
-        !a->moves_unclear != !b->moves_unclear)
+    if (a->evening != b->evening || a->move_generation != b->move_generation ||
+        a->move_count != b->move_count || !a->moves_unclear != !b->moves_unclear)
         return false;
     for (size_t i = 0; i < a->move_count; i++)
         if (!record_move_eq(&a->moves[i], &b->moves[i]))
@@ -90,5 +109,5 @@ bool record_eq(const struct record *a, const struct record *b)
     for (size_t i = 0; i < a->forget_count; i++)
         if (!node_id_eq(&a->forget[i], &b->forget[i]))
             return false;
-    return record_moves_eq(a, b) && record_pause_eq(a, b);
+    return record_left_eq(a, b) && record_moves_eq(a, b) && record_pause_eq(a, b);
 }

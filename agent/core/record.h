@@ -49,6 +49,14 @@ struct record_move {
     bool cancel;        /* not wanted any more: what no key of has gone yet is closed again */
     const struct slot_range *ranges; /* ascending, each maximal */
     size_t range_count;
+    bool anchored;   /* `to` owned slots that stay, when this was written: */
+    uint16_t anchor; /* one of them; once `to` is no node any more, whoever owns it is that shard */
+};
+
+/* A pod that was scaled in, and the node that it had: its volume starts from nothing should it come back. */
+struct record_left {
+    char pod[POD_NAME_SIZE];
+    struct node_id id;
 };
 
 #define RECORD_PAUSE_REASON_SIZE 96
@@ -75,6 +83,9 @@ struct record {
     size_t member_count;
     const struct node_id *forget; /* ids that their pods no longer have, to be forgotten */
     size_t forget_count;
+    const struct record_left *left; /* pods that are no members any more */
+    size_t left_count;
+    bool evening; /* a shard came or went, and its slots are not all moved yet (core/scale.h) */
     int64_t move_generation; /* +1 with every change of the moves; 0 = there never were any */
     const struct record_move *moves; /* no slot is in two of them */
     size_t move_count;
@@ -98,6 +109,9 @@ int record_name_cmp(const char *a, const char *b);
 const struct record_member *record_find_pod(const struct record *record, const char *pod);
 const struct record_member *record_find_id(const struct record *record, const struct node_id *id);
 bool record_forgets(const struct record *record, const struct node_id *id);
+bool record_has_left(const struct record *record, const struct node_id *id);
+
+bool record_move_eq(const struct record_move *a, const struct record_move *b);
 
 /* Equal in every field. */
 bool record_eq(const struct record *a, const struct record *b);

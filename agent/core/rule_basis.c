@@ -6,6 +6,9 @@
 #include "core/election.h"
 #include "core/rules.h"
 
+/* More than a copy can be behind. */
+#define BASIS_GENERATIONS 1000
+
 enum rule_verdict rule_settle(struct planner *p)
 {
     if (p->world->settling)
@@ -120,6 +123,19 @@ static const char *basis_record_name(struct planner *p)
     return arena_format(p->arena, "%s-muster", p->world->set.name);
 }
 
+/*
+ * Ours may be some generations of moves old: their numbers are not used twice, or an agent that read the other
+ * moves of that number would be taken for one that has read these.
+ */
+static const struct record *basis_put_back(const struct planner *p)
+{
+    struct record *record = ARENA_NEW(p->arena, struct record, 1);
+    *record = *p->world->record_copy;
+    if (record->move_generation)
+        record->move_generation += BASIS_GENERATIONS;
+    return record;
+}
+
 enum rule_verdict rule_record(struct planner *p)
 {
     const struct world *w = p->world;
@@ -131,7 +147,7 @@ enum rule_verdict rule_record(struct planner *p)
     case PRESENCE_ABSENT:
         if (!w->record_copy || (w->guards_off & GUARD_RECORD))
             return RULE_PASS;
-        (void)planner_put_record(p, w->record_copy);
+        (void)planner_put_record(p, basis_put_back(p));
         return planner_wait(p, "the record %s-muster was deleted: putting it back from our copy",
                             w->set.name);
     case PRESENCE_PRESENT:

@@ -21,7 +21,8 @@ static const char *join_refuse(struct planner *p, size_t pod)
 {
     const struct facts *f = p->facts;
     const struct node_id *id = &p->world->pods[pod].server.id;
-    if (f->virgin[pod] || record_forgets(p->world->record, id))
+    if (f->virgin[pod] || record_forgets(p->world->record, id) ||
+        record_has_left(p->world->record, id))
         return NULL;
     size_t member = index_find(&f->members, id->hex);
     if (member != INDEX_NONE) {
@@ -100,7 +101,7 @@ static size_t join_members(struct planner *p, struct record_member *members)
         size_t pod = f->pod_of_member[at];
         if (pod != NO_POD && join_changed(p, pod))
             continue; /* below */
-        if (!join_moved(p, at))
+        if (!join_moved(p, at) && !planner_has_left(p, at))
             members[count++] = record->members[at];
     }
     for (size_t pod = 0; pod < p->world->pod_count; pod++) {
@@ -132,7 +133,7 @@ static struct action join_forget_action(const struct planner *p, size_t pod,
 _Static_assert(ACTION_FORGET_QUIET_MS > WORLD_FRESH_MS, "no older view counts");
 
 /*
- * Some expected server lists the id, or not every one's view was read lately: since the last FORGET,
+ * Some expected server or member lists the id, or not every one's view was read lately: since the last FORGET,
  * for until then one that still had the id could tell it to one whose view was read before.
  */
 static bool join_still_known(struct planner *p, const struct node_id *id)
@@ -144,8 +145,9 @@ static bool join_still_known(struct planner *p, const struct node_id *id)
         struct action a = join_forget_action(p, i, id);
         if (!attempts_may(p->world->attempts, action_key(&a), p->world->now_ms))
             return true;
-        if ((size_t)pod->ordinal < p->facts->expected && world_view_fresh(p->world, pod) &&
-            view_find(pod->server.view, id))
+        /* One above the size may stay for long, and would make it a stranger again. */
+        bool counts = (size_t)pod->ordinal < p->facts->expected || p->facts->belongs[i];
+        if (counts && world_view_fresh(p->world, pod) && view_find(pod->server.view, id))
             return true;
     }
     return !planner_sees_all(p);
@@ -178,7 +180,11 @@ static void join_say_members(struct planner *p, const struct record *record)
         changed++;
         first = first ? first : m;
     }
-    if (!changed && record->forget_count < p->world->record->forget_count)
+    if (!changed && record->member_count < p->world->record->member_count)
+        planner_say(
+            p, "%s left with the pods that were scaled in: to be forgotten",
+            planner_count(p, p->world->record->member_count - record->member_count, "member"));
+    else if (!changed && record->forget_count < p->world->record->forget_count)
         planner_say(
             p, "%s forgotten everywhere: taking it off the record's list",
             planner_count(p, p->world->record->forget_count - record->forget_count, "old node id"));
@@ -209,6 +215,7 @@ enum rule_verdict rule_members(struct planner *p)
     *record = *old;
     record->members = members;
     record->member_count = join_members(p, members);
+    planner_put_left(p, record);
     struct index kept;
     index_init(&kept, p->arena, record->member_count);
     for (size_t i = 0; i < record->member_count; i++)
@@ -354,6 +361,9 @@ const char *planner_keep(struct planner *p, const struct node_id *id)
             if (node_id_eq(&view->nodes[k].primary, id))
                 return "replicas still follow it";
     }
+    /* Nobody could tell any more which shard was meant. */
+    if (planner_is_named(p, id))
+        return "slots are on their way from it or to it";
     /*
      * It never gets beyond "fail?" where too few primaries look after it, as those do not to whom it is
      * noaddr or who are newer than its death; nor where one is alone (markNodeAsFailingIfNeeded: failed

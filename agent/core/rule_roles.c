@@ -11,7 +11,8 @@ static bool roles_is_idle(const struct planner *p, size_t pod)
     const struct pod *candidate = &p->world->pods[pod];
     const struct server *s = &candidate->server;
     if (!planner_belongs(p, pod) || !world_view_fresh(p->world, candidate) ||
-        candidate->terminating || !s->primary || s->view->myself->slot_count)
+        candidate->terminating || !s->primary || s->view->myself->slot_count ||
+        s->view->open_count || planner_is_named(p, &s->id))
         return false;
     const struct view_node *n = view_find(p->facts->reference, &s->id);
     return n && n->flags & NODE_PRIMARY && !n->slot_count;
@@ -180,10 +181,111 @@ static bool roles_reserve(const struct planner *p, struct placement_shard *shard
     return false;
 }
 
+/* While scaling cannot say what a newcomer is to be: a replica could not become a primary again. */
+static bool roles_waits_for_scale(const struct planner *p, unsigned replicas)
+{
+    const struct world *w = p->world;
+    return w->scaling == SCALING_AUTO && w->arbiter == ARBITER_LEASE && !w->record->moves_unclear &&
+           replicas >= (unsigned)w->replicas_per_primary;
+}
+
+/* The primary of the shard that scaling has for this pod; NO_POD if it leaves or is to be one itself. */
+static size_t roles_target(const struct planner *p, size_t pod)
+{
+    const struct target *t = &p->scale->target;
+    const struct target_part *part = &t->parts[pod];
+    if (!part->stays || part->primary)
+        return NO_POD;
+    size_t was = t->shards[part->shard].was;
+    return was == TARGET_NONE ? t->shards[part->shard].primary : p->sight->leads[was];
+}
+
+static void roles_order(struct planner *p, size_t pod, size_t primary, uint32_t require)
+{
+    const struct world *w = p->world;
+    const struct view_node *n = view_find(w->pods[pod].server.view, &w->pods[primary].server.id);
+    /* It must know its primary first (FACTS 1). */
+    if (!n || n->flags & (NODE_HANDSHAKE | NODE_NOADDR | NODE_FAIL) || !(n->flags & NODE_PRIMARY)) {
+        planner_say(p, "%s waits to know %s, whose replica it will be", w->pods[pod].name,
+                    w->pods[primary].name);
+        return;
+    }
+    struct action a = planner_action(p, ACTION_REPLICATE, pod, AUTHORITY_LEADER);
+    a.require = require;
+    a.subject = w->pods[primary].server.id;
+    (void)planner_add(p, a);
+    planner_say(p, "%s becomes a replica of %s", w->pods[pod].name, w->pods[primary].name);
+}
+
+/* Its shard can do without it: no slots are left there, or enough others are in sync. */
+static bool roles_is_spare(const struct planner *p, size_t pod)
+{
+    const struct world *w = p->world;
+    size_t lead = p->sight->leads[p->sight->ask.target.pods[pod].shard];
+    const struct view *view = w->pods[lead].server.view;
+    int others = 0;
+    if (!view->myself->slot_count && !planner_is_moving(p, &view->myself->id))
+        return true;
+    for (size_t i = 0; i < w->pod_count; i++)
+        others += i != pod && i != lead && w->pods[i].server.link_up && p->facts->belongs[i] &&
+                  !w->pods[i].terminating && w->pods[i].told.leaving == LEAVING_NO &&
+                  p->sight->ask.target.pods[i].shard == p->sight->ask.target.pods[pod].shard;
+    return others >= w->replicas_per_primary;
+}
+
+/* Its primary is gone, and had no slots that anybody could be elected for. */
+static bool roles_is_orphan(const struct planner *p, size_t pod)
+{
+    const struct view *view = p->world->pods[pod].server.view;
+    const struct view_node *n = view_find(view, &view->myself->primary);
+    const uint32_t gone = NODE_FAIL | NODE_NOADDR;
+    return !n || (n->flags & NODE_PRIMARY && n->flags & gone && !n->slot_count);
+}
+
+/* A copy more than is needed is given up for another one, but not for nothing (FAULTS I8). */
+static void roles_move(struct planner *p, size_t pod, size_t primary)
+{
+    const struct pod *pods = p->world->pods;
+    if (!pods[pod].server.keys || pods[primary].server.keys)
+        roles_order(p, pod, primary, REQUIRE_REPLICA);
+}
+
+/* What a pod without a shard, or of one that is spare there, is to be. */
+static void roles_scale(struct planner *p, size_t pod)
+{
+    const struct world *w = p->world;
+    const struct pod *candidate = &w->pods[pod];
+    size_t shard = p->sight->ask.target.pods[pod].shard; /* of an orphan where it is counted */
+    size_t primary = roles_target(p, pod);
+    bool there = primary != NO_POD && w->pods[primary].server.primary;
+    if (planner_is_moving(p, &candidate->server.id) || candidate->terminating ||
+        !p->facts->belongs[pod] || !world_view_fresh(w, candidate))
+        return;
+    if (candidate->server.primary) {
+        if (there && roles_is_idle(p, pod) && !candidate->server.keys)
+            roles_order(p, pod, primary, REQUIRE_PRIMARY | REQUIRE_EMPTY);
+    } else if (shard != TARGET_NONE && roles_is_orphan(p, pod)) {
+        roles_move(p, pod, there ? primary : p->sight->leads[shard]);
+    } else if (shard != TARGET_NONE && there && p->scale->target.parts[pod].fills &&
+               roles_is_spare(p, pod)) {
+        roles_move(p, pod, primary);
+    }
+}
+
+/* Scaling knows who is to be what; without it a newcomer joins the shard that lacks a replica. */
+static bool roles_scaled(struct planner *p)
+{
+    for (size_t i = 0; p->scale && i < p->world->pod_count; i++)
+        roles_scale(p, i);
+    return p->scale != NULL;
+}
+
 enum rule_verdict rule_replicate(struct planner *p)
 {
     const struct facts *f = p->facts;
     if (!planner_formed(p) || !f->shard_count)
+        return RULE_PASS;
+    if (roles_scaled(p))
         return RULE_PASS;
     struct placement_shard *shards = NULL;
     bool served = false;
@@ -214,6 +316,11 @@ enum rule_verdict rule_replicate(struct planner *p)
         }
         struct place place = {pod->node, pod->zone};
         size_t s = placement_join(&place, shards, f->shard_count);
+        if (roles_waits_for_scale(p, shards[s].replicas)) {
+            planner_say(p, "%s waits: no shard lacks a replica, and it may become a primary",
+                        pod->name);
+            continue;
+        }
         const struct view_node *primary = view_find(pod->server.view, &f->shards[s].primary);
         roles_take(p, &shards[s], place);
         if (f->shards[s].primary_pod == NO_POD) {

@@ -10,6 +10,7 @@
 
 #include "core/facts.h"
 #include "core/plan.h"
+#include "core/scale_see.h"
 
 enum rule_verdict {
     RULE_PASS, /* go on with the next rule */
@@ -24,8 +25,10 @@ struct planner {
     const char *rule;   /* the one that is running */
     size_t rule_number; /* from 1 */
     const char *lost; /* the recorded cluster, when it is gone and is to be formed anew; or NULL */
-    const char *note; /* what the sentence of a steady cluster ends with; or NULL */
-    size_t *claims;   /* by pod: number of the rule that acts on its server in this turn; 0 none */
+    const struct scale *scale;       /* which roles scaling wants; NULL = not known, or it is off */
+    const struct scale_sight *sight; /* of what it came */
+    const char *note;                /* what the sentence of a steady cluster ends with; or NULL */
+    size_t *claims; /* by pod: number of the rule that acts on its server in this turn; 0 none */
 };
 
 /* The turn's sentence; the first rule that speaks gives it. Always answers RULE_STOP. */
@@ -108,6 +111,18 @@ struct record_member planner_member(const struct pod *pod);
  */
 const char *planner_keep(struct planner *p, const struct node_id *id);
 
+/*
+ * policy.scaling: the pod of this member is above the size and gone for good, and nothing hangs on its node.
+ * And what the record remembers of those: planner_put_left() sets it, once the members are set.
+ */
+bool planner_has_left(struct planner *p, size_t member);
+void planner_put_left(struct planner *p, struct record *record);
+
+/* A move of slots in the record names this node, */
+bool planner_is_named(const struct planner *p, const struct node_id *id);
+/* or a half-moved slot does: its role is left alone. */
+bool planner_is_moving(const struct planner *p, const struct node_id *id);
+
 /* MEET sent to the server of `from`, of the server that answers at `to`. */
 struct action planner_meet(const struct planner *p, const struct pod *from, const struct pod *to);
 
@@ -156,6 +171,7 @@ enum rule_verdict rule_members(struct planner *p);
 enum rule_verdict rule_meet(struct planner *p);
 enum rule_verdict rule_strangers(struct planner *p);
 enum rule_verdict rule_forget(struct planner *p);
+enum rule_verdict rule_scale(struct planner *p);
 enum rule_verdict rule_replicate(struct planner *p);
 enum rule_verdict rule_follow(struct planner *p);
 enum rule_verdict rule_chain(struct planner *p);

@@ -20,7 +20,7 @@ struct slot_pair {
 };
 
 /*
- * By slot: whose it is and how it is open in the view of the source (`at_source`) or of the
+ * By slot: whose it is, the source's epoch, and how it is open in the view of the source (`at_source`) or of the
  * destination, which must be its own (view->myself). `keys` are left alone: a view does not say them.
  */
 void slot_look(const struct view *view, const struct slot_pair *pair, bool at_source,

@@ -76,6 +76,8 @@ enum slot_step slot_move_next(const struct slot_seen *seen, const char **ret_why
         *ret_why = "a key of the slot is too big to be moved without blocking its clients";
         return SLOT_WAIT;
     }
+    if (dest->owner == SLOT_OWNER_NOBODY && source->owner == SLOT_OWNER_SOURCE)
+        return SLOT_TELL;
     if (dest->open != SLOT_OPEN_PEER)
         return SLOT_IMPORT;
     /* A source that gave it up first: only the importing one can still take it. */
@@ -83,5 +85,11 @@ enum slot_step slot_move_next(const struct slot_seen *seen, const char **ret_why
         return SLOT_TAKE;
     if (source->open != SLOT_OPEN_PEER)
         return SLOT_MIGRATE;
-    return source->keys ? SLOT_KEYS : SLOT_TAKE;
+    if (source->keys)
+        return SLOT_KEYS;
+    if (dest->epoch < source->epoch || dest->tied) {
+        *ret_why = "the destination does not know the source's epoch yet";
+        return SLOT_WAIT;
+    }
+    return SLOT_TAKE;
 }

@@ -14,6 +14,14 @@
  * the slot. From the first key on a move goes on to where it was going: to turn round, a slot is moved
  * there and then back, for the keys that are there already would be invisible (M6). Before that it may be
  * cancelled: both sides are closed again.
+ *
+ * Redis does not take up whose a slot is while it imports it (clusterUpdateSlotsConfigWith, 7.0.15 to 8.0): where the
+ * source fails over, the slot stays with who has failed or, once that one follows, nobody, and as slots are not served
+ * then the whole destination serves nothing. So it is told.
+ *
+ * Nothing is taken as long as the destination does not know the source's epoch: it takes a slot under the latest that
+ * it knows and one more, which would be no later than the source's then. The slot would go back, and its keys be dropped.
+ * Redis counts up without asking anybody where slots are taken, so that two that do it at once arrive at the same one.
  */
 #ifndef MUSTER_CORE_SLOT_MOVE_H
 #define MUSTER_CORE_SLOT_MOVE_H
@@ -21,21 +29,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whose a slot is, by the view of one of the two. */
+/* Whose a slot is, by the view of one of the two; who has failed is nobody to one that imports from it. */
 enum slot_owner { SLOT_OWNER_NOBODY = 0, SLOT_OWNER_SOURCE, SLOT_OWNER_DEST, SLOT_OWNER_OTHER };
 
 /* Its open state there: migrating at the source, importing at the destination. */
 enum slot_open {
     SLOT_CLOSED = 0,
     SLOT_OPEN_PEER,  /* towards the other one of the two */
-    SLOT_OPEN_MATE,  /* towards a node that was that shard's primary before */
+    SLOT_OPEN_MATE,  /* towards a node that was that shard's primary before, or is gone */
     SLOT_OPEN_OTHER, /* towards anyone else, or in the wrong direction */
 };
 
 struct slot_side {
     enum slot_owner owner;
     enum slot_open open;
-    int64_t keys; /* of the slot that this server holds */
+    int64_t keys;   /* of the slot that this server holds */
+    uint64_t epoch; /* the source's, as this server has it */
+    bool
+        tied; /* of the destination: its own is the same, which one of the two is about to change */
 };
 
 struct slot_seen {
@@ -49,6 +60,7 @@ struct slot_seen {
 #define SLOT_STEPS(X)                                                               \
     X(SLOT_WAIT, "wait")                 /* nothing may be done now: *ret_why */    \
     X(SLOT_DONE, "done")                 /* it is where it belongs, nothing open */ \
+    X(SLOT_TELL, "tell")                 /* dest: SETSLOT NODE source */            \
     X(SLOT_IMPORT, "import")             /* dest: SETSLOT IMPORTING source */       \
     X(SLOT_MIGRATE, "migrate")           /* source: SETSLOT MIGRATING dest */       \
     X(SLOT_KEYS, "keys")                 /* source: MIGRATE ... REPLACE its keys */ \

@@ -22,6 +22,7 @@ struct search {
     size_t shard_count;
     struct target_part *parts;
     size_t *became;
+    size_t *heirs;
     size_t *first; /* by shard of the target: a pod that serves it; `next`, by pod: one more */
     size_t *next;
 };
@@ -77,6 +78,7 @@ static bool search_spreads(const struct search *s, size_t pod, size_t than)
 struct offer {
     size_t shard;
     long cost; /* of going on, less that of ending: slots */
+    unsigned kept;
     unsigned staying;
     bool primary_stays;
 };
@@ -87,6 +89,8 @@ static int offer_cmp(const void *a, const void *b)
     const struct offer *ob = b;
     if (oa->cost != ob->cost)
         return oa->cost < ob->cost ? -1 : 1;
+    if (oa->kept != ob->kept) /* rather a copy more than slots on their way */
+        return oa->kept > ob->kept ? -1 : 1;
     if (oa->staying != ob->staying)
         return oa->staying > ob->staying ? -1 : 1;
     if (oa->primary_stays != ob->primary_stays)
@@ -123,6 +127,7 @@ static size_t search_offers(const struct search *s, unsigned wanted, struct offe
         unsigned kept = ask->slots[i] < share ? ask->slots[i] : share;
         unsigned lacks = offers[i].staying < s->width ? s->width - offers[i].staying : 0;
         offers[i].shard = i;
+        offers[i].kept = kept;
         offers[i].cost = (long)lacks * (long)share - (long)kept;
         ret_offers[count++] = offers[i];
     }
@@ -189,7 +194,7 @@ static unsigned search_today(const struct search *s, size_t shard)
     return s->shards[shard].was == TARGET_NONE ? 0 : s->ask->slots[s->shards[shard].was];
 }
 
-/* No shard comes or goes, and each has about its share. */
+/* No shard comes or goes, and none lacks much of its share. */
 static bool search_is_even(const struct search *s, unsigned sum)
 {
     assert(s->ask->slack <= 100);
@@ -197,8 +202,7 @@ static bool search_is_even(const struct search *s, unsigned sum)
         return false;
     for (size_t i = 0; i < s->shard_count; i++) {
         unsigned long slots = search_today(s, i) * s->shard_count * 100;
-        if (s->shards[i].was == TARGET_NONE || slots < (unsigned long)sum * (100 - s->ask->slack) ||
-            slots > (unsigned long)sum * (100 + s->ask->slack))
+        if (!slots || slots < (unsigned long)sum * (100 - s->ask->slack))
             return false;
     }
     return true;
@@ -270,7 +274,24 @@ static void search_keep(struct search *s)
             if (!search_spreads(s, heir, pod)) /* of equals the lowest ordinal, which comes last */
                 heir = pod;
         t->handed = true;
+        s->heirs[t->was] = heir;
         search_lead(s, shard, heir);
+    }
+}
+
+/* A shard that ends: whoever stays of it takes it over, if its primary leaves; its slots move from there. */
+static void search_end(struct search *s)
+{
+    const struct target_ask *ask = s->ask;
+    bool *stays = ARENA_NEW(s->arena, bool, ask->shard_count);
+    for (size_t i = 0; i < ask->pod_count; i++)
+        if (ask->pods[i].shard != TARGET_NONE && ask->pods[i].primary)
+            stays[ask->pods[i].shard] = s->parts[i].stays;
+    for (size_t i = 0; i < ask->pod_count; i++) {
+        size_t was = ask->pods[i].shard;
+        if (was != TARGET_NONE && s->parts[i].stays && s->became[was] == TARGET_NONE &&
+            !stays[was] && s->heirs[was] == TARGET_NONE)
+            s->heirs[was] = i;
     }
 }
 
@@ -429,8 +450,9 @@ void target_find(const struct target_ask *ask, struct arena *arena, struct targe
     size_t staying = 0;
     s.parts = ARENA_NEW(arena, struct target_part, count);
     s.became = ARENA_NEW(arena, size_t, ask->shard_count);
+    s.heirs = ARENA_NEW(arena, size_t, ask->shard_count);
     for (size_t i = 0; i < ask->shard_count; i++)
-        s.became[i] = TARGET_NONE;
+        s.became[i] = s.heirs[i] = TARGET_NONE;
     for (size_t i = 0; i < count; i++) {
         assert(ask->pods[i].shard == TARGET_NONE || ask->pods[i].shard < ask->shard_count);
         s.parts[i].stays = ask->pods[i].ordinal < (int)ask->replicas;
@@ -449,6 +471,7 @@ void target_find(const struct target_ask *ask, struct arena *arena, struct targe
         for (size_t i = 0; i < s.shard_count; i++)
             s.first[i] = TARGET_NONE;
         search_keep(&s);
+        search_end(&s);
         search_fill(&s);
         search_add_rest(&s);
         search_settle(&s, &target);
@@ -458,5 +481,6 @@ void target_find(const struct target_ask *ask, struct arena *arena, struct targe
     target.shard_count = s.shard_count;
     target.parts = s.parts;
     target.became = s.became;
+    target.heirs = s.heirs;
     *ret_target = target;
 }

@@ -31,8 +31,8 @@ struct target_pod {
 struct target_ask {
     unsigned replicas; /* the StatefulSet's, as wanted */
     unsigned replicas_per_primary;
-    unsigned slack;                /* percent: without a shard that comes or goes, shards that are
-                                      no further from the even share keep their slots */
+    unsigned slack; /* percent: without a shard that comes or goes, or that lacks more of the even
+                       share than this, all keep their slots; 0 = none may lack any */
     const struct target_pod *pods; /* that there are */
     size_t pod_count;
     const unsigned *slots; /* by today's shard; 0 = a primary without slots that has followers */
@@ -60,8 +60,11 @@ struct target {
     size_t shard_count;
     const struct target_part *parts; /* by pod */
     const size_t
-        *became;    /* by today's shard: its index in `shards`; TARGET_NONE = its slots move to
+        *became; /* by today's shard: its index in `shards`; TARGET_NONE = its slots move to
                              the others */
+    const size_t
+        *heirs;     /* by today's shard: the pod that takes it over before anything of it moves,
+                            for its primary leaves; TARGET_NONE = nobody has to, or can */
     unsigned moved; /* slots that have to be moved */
     unsigned fills; /* pods that copy a shard's data for it */
 };

@@ -17,6 +17,7 @@
 #include "core/attempts.h"
 #include "core/ids.h"
 #include "core/record.h"
+#include "core/scale_pace.h"
 #include "core/view.h"
 
 #define NODE_NAME_SIZE 254  /* a Kubernetes node's name is a DNS subdomain: at most 253 */
@@ -143,6 +144,12 @@ enum leaving {
     LEAVING_GOES,   /* it was told that it may stop */
 };
 
+/* How far an agent has got with the record's moves. */
+struct moves_word {
+    bool carries; /* it carries them out, */
+    int64_t read; /* and has read them up to this generation, since its server became a primary */
+};
+
 /*
  * What the agent beside a server told by its digest: never a reason to act, only to read, or not to
  * act. What it says of its gate is believed only until the server answers itself.
@@ -152,6 +159,7 @@ struct told {
     uint64_t view_hash; /* 0 = unknown */
     uint32_t open_slots;
     enum leaving leaving;
+    struct moves_word moves;
     struct gate_word gate;
 };
 
@@ -172,6 +180,7 @@ struct own_copy {
 /* What is remembered of the own server's drain from turn to turn (core/drain.h). */
 struct drain_watch {
     int64_t since_ms;                 /* preStop asks since then; 0 = nobody asks */
+    int64_t seen_ms;                  /* and this agent knows of it since then */
     bool owner;                       /* its server owned slots meanwhile, */
     uint64_t epoch;                   /* under this config epoch, */
     uint32_t slots;                   /* so many */
@@ -184,6 +193,9 @@ struct drain_watch {
 
 /* policy.placement: whether roles are moved, or only told which should be. */
 enum placement_policy { PLACE_OFF = 0, PLACE_WARN, PLACE_ENFORCE };
+
+/* policy.scaling: whether slots follow the StatefulSet's size. */
+enum scaling_policy { SCALING_OFF = 0, SCALING_AUTO };
 
 /* What placement found for one arrangement of pods and roles (core/rule_place.c). */
 struct place_found {
@@ -267,6 +279,7 @@ struct handover_watch {
 };
 
 struct failover_history; /* core/failover.h */
+struct scale_watch;      /* core/scale_see.h */
 
 enum agent_state { AGENT_UNKNOWN = 0, AGENT_OK, AGENT_SILENT };
 
@@ -391,6 +404,11 @@ struct world {
     enum placement_policy placement;
     int64_t placement_interval_ms; /* between two moves */
     struct place_watch place;
+
+    enum scaling_policy scaling;
+    struct moves_word moves;         /* of the own agent */
+    struct scale_pace pace;          /* of the leader's moves */
+    const struct scale_watch *scale; /* core/scale_see.h; NULL = nothing was looked at */
 
     const struct attempts *attempts; /* what was tried lately; never NULL */
     uint64_t entropy[2];             /* for a new uid */

@@ -44,7 +44,7 @@ struct reply {
     enum reply_kind kind;
     struct span text; /* of TEXT and ERROR */
     int64_t integer;
-    struct span items[PEER_LIST_MAX]; /* of LIST: its strings; a list of anything else is refused */
+    const struct span *items; /* of LIST: its strings; a list of anything else is refused */
     size_t item_count;
 };
 

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/rng.h"
+#include "io/redis_link.h"
 #include "wire/kube_json.h"
 
 struct peers_item {
@@ -196,6 +197,20 @@ void peers_sync(struct peers *peers, const struct peer_target *targets, size_t c
         peers->dropped = 0;
         alloc_trim();
     }
+}
+
+struct redis_link *peers_open_link(struct peers *peers, struct redis_link_config *config)
+{
+    config->bind_ip = peers->bind_ip;
+    config->auth = &peers->auth;
+    config->tls = &peers->tls;
+    config->counters = &peers->counters;
+    return redis_link_new(peers->loop, config);
+}
+
+const struct redis_auth *peers_auth(const struct peers *peers)
+{
+    return &peers->auth;
 }
 
 struct peer *peers_find(struct peers *peers, const char *uid)

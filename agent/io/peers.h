@@ -14,6 +14,8 @@
 #include "io/peer.h"
 
 struct peers;
+struct redis_link;
+struct redis_link_config;
 
 struct peer_target {
     const char *uid; /* of the pod: the key; copied */
@@ -54,6 +56,15 @@ void peers_hurry(struct peers *peers, const char *uid, int64_t period_ms, int64_
 
 /* For the executor; NULL if the uid is no target. */
 struct peer *peers_find(struct peers *peers, const char *uid);
+
+/*
+ * A connection of its own to a server, with the credentials, TLS and counters of the others; `config`
+ * says the rest. Owned by the caller, freed before the peers.
+ */
+struct redis_link *peers_open_link(struct peers *peers, struct redis_link_config *config);
+
+/* Who we are to all of them. */
+const struct redis_auth *peers_auth(const struct peers *peers);
 
 /* peer_info() of the pod's server; empty if the uid is no target. */
 struct span peers_info(const struct peers *peers, const char *uid);

@@ -31,6 +31,13 @@ void record_client_follow(struct record_client *records, const char *name);
 bool record_client_busy(const struct record_client *records);
 
 /*
+ * Asks the API, not what a watch has told so far, for the resourceVersion of now; `version` "" when there is
+ * none or err->code is not E_OK. One at a time: E_BUSY. `on_done` comes once, never from within.
+ */
+must_check int record_client_look(struct record_client *records, record_done_fn on_done, void *ctx,
+                                  struct err *err);
+
+/*
  * Starts the write; `version` "" creates. One at a time: E_BUSY. E_LIMIT when the record is larger
  * than an object may be. On success `on_done` comes once, never from within.
  */

@@ -23,6 +23,7 @@ void record_copy(const struct record *record, struct arena *arena, struct record
     struct record copy = *record;
     copy.members = NULL;
     copy.forget = NULL;
+    copy.left = NULL;
     copy.moves = record->move_count ? copy_moves(record, arena) : NULL;
     if (record->moves_unclear)
         copy.moves_unclear = arena_format(arena, "%s", record->moves_unclear);
@@ -38,6 +39,11 @@ void record_copy(const struct record *record, struct arena *arena, struct record
         struct node_id *forget = ARENA_NEW(arena, struct node_id, record->forget_count);
         memcpy(forget, record->forget, record->forget_count * sizeof *forget);
         copy.forget = forget;
+    }
+    if (record->left_count) {
+        struct record_left *left = ARENA_NEW(arena, struct record_left, record->left_count);
+        memcpy(left, record->left, record->left_count * sizeof *left);
+        copy.left = left;
     }
     *ret_copy = copy;
 }

@@ -46,7 +46,7 @@ struct redis_link {
     const redisReplyObjectFunctions *build;
     struct loop_timer *deadline; /* owned: of connecting, or of the exchange */
 
-    redisReply *replies[PEER_COMMANDS_MAX]; /* owned: of the exchange in flight */
+    redisReply **replies; /* owned, as are they: of the exchange in flight */
     size_t expected;
     size_t got;
     bool lost;  /* on_lost is due, or was told */
@@ -82,6 +82,7 @@ static void link_on_reap(void *ctx)
     }
     loop_timer_free(link->deadline);
     loop_undefer(link->loop, &link->secured);
+    free(link->replies);
     free(link);
 }
 
@@ -217,7 +218,7 @@ static void link_guard_replies(struct redis_link *link)
     };
     reader->fn = &link->guard;
     reader->privdata = link;
-    reader->maxelements = PEER_LIST_MAX;
+    reader->maxelements = (long long)link->config.list_max;
 }
 
 /* ---- being let in ---- */
@@ -345,21 +346,15 @@ static void link_on_disconnect(const redisAsyncContext *ac, int status)
 
 static void link_finish(struct redis_link *link)
 {
-    struct reply replies[PEER_COMMANDS_MAX];
-    redisReply *owned[PEER_COMMANDS_MAX];
-    size_t count = link->got;
-    for (size_t i = 0; i < count; i++) {
-        owned[i] = link->replies[i];
-        redis_reply_take(owned[i], &replies[i]);
-    }
+    struct redis_replies all;
+    redis_replies_init(&all, link->replies, link->got);
     loop_timer_disarm(link->deadline);
     link->got = link->expected = 0; /* the callback may send the next exchange */
     if (link->state == LINK_SIGNING_IN)
-        link_take_greeting(link, replies, count);
+        link_take_greeting(link, all.replies, all.count);
     else
-        link->config.on_replies(link->config.ctx, replies, count);
-    for (size_t i = 0; i < count; i++)
-        freeReplyObject(owned[i]);
+        link->config.on_replies(link->config.ctx, all.replies, all.count);
+    redis_replies_deinit(&all);
 }
 
 static void link_on_reply(redisAsyncContext *ac, void *reply, void *privdata)
@@ -377,45 +372,53 @@ static void link_on_reply(redisAsyncContext *ac, void *reply, void *privdata)
         link_finish(link);
 }
 
+static void link_put(const struct redis_link *link, const struct span *spans, size_t count)
+{
+    const char **words = xcalloc(count, sizeof(char *));
+    size_t *sizes = xcalloc(count, sizeof *sizes);
+    for (size_t i = 0; i < count; i++) {
+        words[i] = spans[i].ptr;
+        sizes[i] = spans[i].len;
+    }
+    /* REDIS_ERR means that the connection is ending already: then on_lost tells. */
+    (void)redisAsyncCommandArgv(link->ac, link_on_reply, NULL, (int)count, words, sizes);
+    free(words);
+    free(sizes);
+}
+
+static void link_transmit_long(struct redis_link *link, const struct link_command *commands,
+                               size_t count)
+{
+    assert(!link->lost && !link->expected && count > 0 && count <= link->config.commands_max);
+    link->expected = count;
+    loop_timer_arm(link->deadline, link->config.exchange_ms);
+    for (size_t i = 0; i < count; i++)
+        link_put(link, commands[i].words, commands[i].word_count);
+    link->config.counters->commands += count;
+}
+
 static void link_transmit(struct redis_link *link, const struct peer_command *commands,
                           size_t count)
 {
-    assert(!link->lost && !link->expected && count > 0 && count <= PEER_COMMANDS_MAX);
-    link->expected = count;
-    loop_timer_arm(link->deadline, PEER_EXCHANGE_MS);
-    for (size_t i = 0; i < count; i++) {
-        const struct peer_command *command = &commands[i];
-        const char *words[PEER_WORDS_MAX];
-        size_t sizes[PEER_WORDS_MAX];
-        for (size_t j = 0; j < command->word_count; j++) {
-            words[j] = command->words[j].ptr;
-            sizes[j] = command->words[j].len;
-        }
-        /* REDIS_ERR means that the connection is ending already: then on_lost tells. */
-        (void)redisAsyncCommandArgv(link->ac, link_on_reply, NULL, (int)command->word_count, words,
-                                    sizes);
-    }
-    link->config.counters->commands += count;
+    struct link_command borrowed[PEER_COMMANDS_MAX];
+    assert(count <= PEER_COMMANDS_MAX);
+    for (size_t i = 0; i < count; i++)
+        borrowed[i] = (struct link_command){commands[i].words, commands[i].word_count};
+    link_transmit_long(link, borrowed, count);
 }
 
 /* ---- interface ---- */
 
 static void link_on_deadline(void *ctx)
 {
+    static const char *const late[] = {
+        [LINK_CONNECTING] = "no connection in time",
+        [LINK_SECURING] = "no TLS handshake in time: the server does not speak TLS, or hangs",
+        [LINK_SIGNING_IN] = "no answer in time",
+        [LINK_OPEN] = "no answer in time",
+    };
     struct redis_link *link = ctx;
-    switch (link->state) {
-    case LINK_CONNECTING:
-        link_lose(link, REACH_TIMEOUT, "no connection in time");
-        break;
-    case LINK_SECURING:
-        link_lose(link, REACH_TIMEOUT,
-                  "no TLS handshake in time: the server does not speak TLS, or hangs");
-        break;
-    case LINK_SIGNING_IN:
-    case LINK_OPEN:
-        link_lose(link, REACH_TIMEOUT, "no answer in time");
-        break;
-    }
+    link_lose(link, REACH_TIMEOUT, late[link->state]);
 }
 
 static void link_connect(struct redis_link *link, const struct redis_link_config *config)
@@ -450,6 +453,10 @@ struct redis_link *redis_link_new(struct loop *loop, const struct redis_link_con
     link->loop = loop;
     link->state = LINK_CONNECTING;
     link->config = *config;
+    link->config.commands_max = config->commands_max ? config->commands_max : PEER_COMMANDS_MAX;
+    link->config.list_max = config->list_max ? config->list_max : PEER_LIST_MAX;
+    link->config.exchange_ms = config->exchange_ms ? config->exchange_ms : PEER_EXCHANGE_MS;
+    link->replies = xcalloc(link->config.commands_max, sizeof(redisReply *));
     text_format(link->ip, sizeof link->ip, "%s", config->ip);
     link->config.ip = link->config.bind_ip = NULL;
     link->deadline = loop_timer_new(loop, link_on_deadline, link);
@@ -472,6 +479,14 @@ void redis_link_send(struct redis_link *link, const struct peer_command *command
     assert(link->state == LINK_OPEN);
     if (!link->lost)
         link_transmit(link, commands, count);
+}
+
+void redis_link_send_long(struct redis_link *link, const struct link_command *commands,
+                          size_t count)
+{
+    assert(link->state == LINK_OPEN);
+    if (!link->lost)
+        link_transmit_long(link, commands, count);
 }
 
 void redis_link_flush(struct redis_link *link)

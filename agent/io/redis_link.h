@@ -5,7 +5,7 @@
  *
  * What a hostile server could do to hiredis is shut out here: a reply larger than REDIS_REPLY_MAX
  * (or that many bytes without an end), arrays within arrays (their release recurses), arrays of more
- * than PEER_LIST_MAX, RESP3 types, and replies that nobody asked for (an assertion in hiredis 1.2,
+ * than `list_max`, RESP3 types, and replies that nobody asked for (an assertion in hiredis 1.2,
  * redisProcessCallbacks) each end the connection.
  */
 #ifndef MUSTER_IO_REDIS_LINK_H
@@ -27,6 +27,9 @@ struct redis_link_config {
     struct redis_auth *auth;        /* borrowed for good */
     struct redis_tls *tls;          /* borrowed for good */
     struct peer_counters *counters; /* borrowed for good */
+    size_t commands_max;            /* in one exchange; 0 = PEER_COMMANDS_MAX */
+    size_t list_max;                /* items of a reply that is a list; 0 = PEER_LIST_MAX */
+    int64_t exchange_ms;            /* 0 = PEER_EXCHANGE_MS */
     void (*on_open)(void *ctx);     /* secured, let in: the first exchange may be sent */
     /* All replies of the exchange, in order; borrowed for the call. The next may be sent from it. */
     void (*on_replies)(void *ctx, const struct reply *replies, size_t count);
@@ -38,7 +41,7 @@ struct redis_link_config {
 /*
  * Starts to connect, within PEER_CONNECT_MS; a TLS handshake has PEER_HANDSHAKE_MS more (a plain
  * server would just wait for the end of what it takes for a line, hiredis#1177), and each exchange
- * of signing in PEER_EXCHANGE_MS. Owned by the caller.
+ * of signing in `exchange_ms`. Owned by the caller.
  */
 struct redis_link *redis_link_new(struct loop *loop, const struct redis_link_config *config);
 
@@ -46,10 +49,20 @@ struct redis_link *redis_link_new(struct loop *loop, const struct redis_link_con
 void redis_link_free(struct redis_link *link);
 
 /*
- * Sends the commands; on_replies or on_lost follows within PEER_EXCHANGE_MS. The link must be open
+ * Sends the commands; on_replies or on_lost follows within `exchange_ms`. The link must be open
  * and no exchange in flight (asserted). It may just have ended: on_lost is then on its way.
  */
 void redis_link_send(struct redis_link *link, const struct peer_command *commands, size_t count);
+
+/* A command of any number of words, all borrowed for the call that sends it. */
+struct link_command {
+    const struct span *words;
+    size_t word_count;
+};
+
+/* The same. */
+void redis_link_send_long(struct redis_link *link, const struct link_command *commands,
+                          size_t count);
 
 /* Writes out at once what is buffered, as far as the socket takes it. */
 void redis_link_flush(struct redis_link *link);

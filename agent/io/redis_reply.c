@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/redis_reply.h"
 
+#include <stdlib.h>
+
 #include <hiredis/hiredis.h>
+
+#include "base/alloc.h"
 
 static enum reply_kind reply_kind_of(const redisReply *from)
 {
@@ -22,9 +26,16 @@ static enum reply_kind reply_kind_of(const redisReply *from)
     }
 }
 
-void redis_reply_take(const struct redisReply *from, struct reply *ret_reply)
+/* How many items it has: 0 for what is no array. */
+static size_t reply_items(const struct redisReply *from)
 {
-    *ret_reply = (struct reply){.kind = reply_kind_of(from), .integer = from->integer};
+    return from->type == REDIS_REPLY_ARRAY ? from->elements : 0;
+}
+
+static void reply_take(const struct redisReply *from, struct span *items, struct reply *ret_reply)
+{
+    *ret_reply =
+        (struct reply){.kind = reply_kind_of(from), .integer = from->integer, .items = items};
     if (ret_reply->kind == REPLY_TEXT || ret_reply->kind == REPLY_ERROR)
         ret_reply->text = (struct span){from->str, from->len};
     if (ret_reply->kind != REPLY_LIST)
@@ -35,6 +46,32 @@ void redis_reply_take(const struct redisReply *from, struct reply *ret_reply)
             ret_reply->kind = REPLY_NONE;
             return;
         }
-        ret_reply->items[ret_reply->item_count++] = (struct span){item->str, item->len};
+        items[ret_reply->item_count++] = (struct span){item->str, item->len};
     }
+}
+
+void redis_replies_init(struct redis_replies *all, struct redisReply *const *from, size_t count)
+{
+    size_t items = 0;
+    for (size_t i = 0; i < count; i++)
+        items += reply_items(from[i]);
+    *all = (struct redis_replies){.from = xcalloc(count ? count : 1, sizeof(redisReply *)),
+                                  .replies = xcalloc(count ? count : 1, sizeof(struct reply)),
+                                  .items = xcalloc(items ? items : 1, sizeof(struct span)),
+                                  .count = count};
+    items = 0;
+    for (size_t i = 0; i < count; i++) {
+        all->from[i] = from[i];
+        reply_take(from[i], &all->items[items], &all->replies[i]);
+        items += reply_items(from[i]);
+    }
+}
+
+void redis_replies_deinit(struct redis_replies *all)
+{
+    for (size_t i = 0; i < all->count; i++)
+        freeReplyObject(all->from[i]);
+    free(all->from);
+    free(all->replies);
+    free(all->items);
 }

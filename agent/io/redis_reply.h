@@ -7,10 +7,15 @@
 
 struct redisReply;
 
-/*
- * Borrows the texts of `from`, an array of which has at most PEER_LIST_MAX items. A list of anything
- * but strings becomes REPLY_NONE.
- */
-void redis_reply_take(const struct redisReply *from, struct reply *ret_reply);
+struct redis_replies {
+    struct redisReply **from; /* owned, as are these: */
+    struct reply *replies;
+    struct span *items;
+    size_t count;
+};
+
+/* Takes them over; ours borrow their texts. A list of anything but strings becomes REPLY_NONE. */
+void redis_replies_init(struct redis_replies *all, struct redisReply *const *from, size_t count);
+void redis_replies_deinit(struct redis_replies *all);
 
 #endif

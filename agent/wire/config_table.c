@@ -16,6 +16,7 @@ _Static_assert(sizeof(enum config_discovery) == sizeof(int) &&
 static const char *const discovery_words[] = {"kubernetes", "dns", "static", NULL};
 static const char *const handover_words[] = {"auto", "always", "off", NULL};
 static const char *const lost_words[] = {"wait", "reform", NULL};
+static const char *const scaling_words[] = {"off", "auto", NULL};
 static const char *const placement_words[] = {"enforce", "warn", "off", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
 static const char *const format_words[] = {"logfmt", "json", NULL};
@@ -113,6 +114,11 @@ const struct config_key config_keys[] = {
     WORD("log.level", log.level, level_words, "info"),
     WORD("log.format", log.format, format_words, "logfmt"),
     SECTION("policy"),
+    {.name = "policy.bigKeyBytes",
+     .type = CONFIG_INT64,
+     FIELD(policy.big_key_bytes),
+     .max = INT64_C(1) << 40,
+     .fallback = "1048576"},
     WORD("policy.crashHandover", policy.crash_handover, handover_words, "auto"),
     {.name = "policy.handoverMaxLag",
      .type = CONFIG_INT64,
@@ -122,6 +128,7 @@ const struct config_key config_keys[] = {
     WORD("policy.lostCluster", policy.lost_cluster, lost_words, "wait"),
     WORD("policy.placement", policy.placement, placement_words, "enforce"),
     INT("policy.placementMinInterval", policy.placement_min_interval, 0, 86400, "600"),
+    WORD("policy.scaling", policy.scaling, scaling_words, "off"),
 };
 
 const size_t config_key_count = ARRAY_LEN(config_keys);

@@ -25,6 +25,7 @@
 enum config_discovery { DISCOVERY_KUBERNETES = 1, DISCOVERY_DNS, DISCOVERY_STATIC };
 enum config_handover { HANDOVER_AUTO = 1, HANDOVER_ALWAYS, HANDOVER_OFF };
 enum config_lost { LOST_WAIT = 1, LOST_REFORM };
+enum config_scaling { SCALING_POLICY_OFF = 1, SCALING_POLICY_AUTO };
 enum config_placement { PLACEMENT_ENFORCE = 1, PLACEMENT_WARN, PLACEMENT_OFF };
 
 struct config_peer {
@@ -84,10 +85,12 @@ struct config {
     } log;
     struct {
         enum config_handover crash_handover;
+        int64_t big_key_bytes;    /* of a key whose slot is not moved; 0 = every slot is */
         int64_t handover_max_lag; /* bytes */
         enum config_lost lost_cluster;
         enum config_placement placement;
         int placement_min_interval; /* seconds */
+        enum config_scaling scaling;
     } policy;
 };
 

@@ -190,6 +190,9 @@ int metrics_text_format(struct buf *out, const struct metrics *metrics)
 {
     put_build(out, metrics);
     put_cluster(out, metrics);
+    if (metrics->status->is_leader)
+        put_gauge(out, "muster_slots_to_move", "Slots on their way to another shard, or to go.",
+                  metrics->slots_to_move);
     put_counters(out, metrics->counters);
     put_gauge(out, "redis_up", "1 if the server beside this agent answers.", metrics->server_up);
     if (metrics->server_up)

@@ -52,6 +52,7 @@ struct metrics {
     const struct metrics_counters *counters;
     const char *version; /* of muster */
     const char *commit;
+    unsigned slots_to_move; /* as the leader has it */
     int64_t now_ms;
     int64_t view_ms; /* when the own server's view was asked for; 0 = never */
     /* The own server's last INFO; empty and `server_up` false when it does not answer. */

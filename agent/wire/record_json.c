@@ -162,6 +162,10 @@ static void read_move(struct json_reader *reader, const cJSON *item, struct slot
     JSON_GET_TEXT(reader, item, "to", is_node_id, move->to.hex);
     json_get_int(reader, item, "generation", 1, JSON_INT_MAX, &move->generation);
     json_get_bool(reader, item, "cancel", &move->cancel);
+    int64_t anchor = -1;
+    json_get_int(reader, item, "anchor", 0, SLOT_COUNT - 1, &anchor);
+    move->anchored = anchor >= 0;
+    move->anchor = move->anchored ? (uint16_t)anchor : 0;
     json_require(reader, item, "from", move->from.hex);
     json_require(reader, item, "to", move->to.hex);
     if (node_id_eq(&move->from, &move->to))
@@ -210,6 +214,7 @@ static void read_moves(struct json_reader *reader, const cJSON *root, struct rec
     struct err err = {0};
     struct json_reader moves = {.err = &err, .arena = reader->arena};
     json_get_int(reader, root, "movesGeneration", 0, JSON_INT_MAX, &record->move_generation);
+    json_get_bool(reader, root, "evening", &record->evening);
     if (reader->result < 0)
         return;
     read_known_moves(&moves, root, record);
@@ -296,6 +301,23 @@ static void check_members(struct json_reader *reader, const struct record *recor
     }
 }
 
+static void read_left(struct json_reader *reader, const cJSON *root, struct record *record)
+{
+    const cJSON *items = read_array(reader, root, "left", NODES_MAX);
+    size_t count = (size_t)cJSON_GetArraySize(items);
+    struct record_left *left = ARENA_NEW(reader->arena, struct record_left, count);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, items)
+    {
+        struct record_left *one = &left[record->left_count++];
+        JSON_GET_TEXT(reader, item, "pod", text_is_plain, one->pod);
+        JSON_GET_TEXT(reader, item, "id", is_node_id, one->id.hex);
+        json_require(reader, item, "pod", one->pod);
+        json_require(reader, item, "id", one->id.hex);
+    }
+    record->left = left;
+}
+
 static void read_record(struct json_reader *reader, const cJSON *root, struct record *record)
 {
     int64_t shards = 0;
@@ -309,6 +331,7 @@ static void read_record(struct json_reader *reader, const cJSON *root, struct re
     record->shards = (uint16_t)shards;
     read_members(reader, root, record);
     read_forget(reader, root, record);
+    read_left(reader, root, record);
     read_moves(reader, root, record);
     read_pause(reader, root, record);
     if (reader->result < 0)
@@ -358,6 +381,8 @@ static void format_move(const struct record_move *move, struct buf *buf)
     (void)buf_format(buf, ",\"generation\":%" PRId64, move->generation);
     if (move->cancel)
         (void)buf_append_str(buf, ",\"cancel\":true");
+    if (move->anchored)
+        (void)buf_format(buf, ",\"anchor\":%u", move->anchor);
     (void)buf_append_str(buf, ",\"slots\":\"");
     for (size_t i = 0; i < move->range_count; i++) {
         struct slot_range range = move->ranges[i];
@@ -368,11 +393,26 @@ static void format_move(const struct record_move *move, struct buf *buf)
     (void)buf_append_str(buf, "\"}");
 }
 
+static void format_left(const struct record *record, struct buf *buf)
+{
+    for (size_t i = 0; i < record->left_count; i++) {
+        (void)buf_append_str(buf, i ? ",\n" : ",\n\"left\":[\n");
+        (void)buf_append_str(buf, "{\"pod\":");
+        json_put_text(buf, record->left[i].pod, sizeof record->left[i].pod);
+        json_put_field(buf, "id", record->left[i].id.hex);
+        (void)buf_append_str(buf, "}");
+    }
+    if (record->left_count)
+        (void)buf_append_str(buf, "]");
+}
+
 /* Nothing where there never were any: then the text is the same for every release. */
 static void format_moves(const struct record *record, struct buf *buf)
 {
     if (record->move_generation)
         (void)buf_format(buf, ",\n\"movesGeneration\":%" PRId64, record->move_generation);
+    if (record->evening)
+        (void)buf_append_str(buf, ",\n\"evening\":true");
     if (record->moves_unclear)
         (void)buf_format(buf, ",\n\"moves\":%s", record->moves_unclear);
     if (!record->move_count)
@@ -405,7 +445,7 @@ int record_format(const struct record *record, struct buf *buf)
 {
     assert(record->version == RECORD_VERSION && record->state != RECORD_STATE_NONE);
     if (record->member_count > NODES_MAX || record->forget_count > NODES_MAX ||
-        record->move_count > RECORD_MOVES_MAX)
+        record->left_count > NODES_MAX || record->move_count > RECORD_MOVES_MAX)
         return E_LIMIT; /* nobody would read it */
     (void)buf_format(buf, "{\"version\":%d", record->version);
     json_put_field(buf, "uid", record->uid);
@@ -421,6 +461,7 @@ int record_format(const struct record *record, struct buf *buf)
     for (size_t i = 0; i < record->forget_count; i++)
         (void)buf_format(buf, "%s\"%s\"", i ? ",\n" : "\n", record->forget[i].hex);
     (void)buf_append_str(buf, "]");
+    format_left(record, buf);
     format_moves(record, buf);
     format_pause(record, buf);
     (void)buf_append_str(buf, "}\n");

@@ -7,11 +7,13 @@
  *                "nodeTimeoutMs":15000,"disklessDelayS":5}],
  *    "forget":["<40 hex>"],
  *    "movesGeneration":7,
- *    "moves":[{"from":"<40 hex>","to":"<40 hex>","generation":7,"cancel":true,"slots":"0-99,200"}]}
+ *    "evening":true,
+ *    "moves":[{"from":"<40 hex>","to":"<40 hex>","generation":7,"cancel":true,"anchor":300,
+ *              "slots":"0-99,200"}]}
  *
  * Of a member, "shard", "primary", "epoch", "nodeTimeoutMs" and "disklessDelayS" are left out when
- * they say nothing (NO_SHARD, false, 0, 0, -1); so are "movesGeneration" of 0, "moves" of none and
- * "cancel" of false. One member per line, so that people can read it.
+ * they say nothing (NO_SHARD, false, 0, 0, -1); so are "movesGeneration" of 0, "moves" of none,
+ * "cancel" and "evening" of false, and "anchor" where there is none. One member per line, so that people can read it.
  * Agents of two releases work side by side during an upgrade: a reader ignores keys that it does
  * not know and refuses a version that it cannot read.
  */

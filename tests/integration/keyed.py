@@ -55,6 +55,10 @@ class Cluster:
                     raise
         raise AssertionError(f"none of {self.keys} keys is at {pod}")
 
+    def follow(self, *words: str) -> Any:
+        """A command of one key, sent to whom the servers name."""
+        return self._follow(self.lab.address("muster-0"), *words)
+
     def _follow(self, target: str, *words: str) -> Any:
         for _ in range(4):
             try:

@@ -9,6 +9,7 @@
 #include "plan/case_crash.h"
 #include "plan/case_drain.h"
 #include "plan/case_people.h"
+#include "plan/case_scale.h"
 #include "plan/case_server.h"
 #include "plan/case_words.h"
 #include "wire/cluster_nodes.h"
@@ -29,6 +30,7 @@ struct reader {
     bool tried;
     struct span tried_by;
     struct case_drain drain;
+    struct case_scale *scale;
 };
 
 static bool read_cluster(struct reader *r, struct span words)
@@ -357,7 +359,8 @@ static bool read_remembered(struct reader *r, struct span keyword, struct span w
     if (span_is(keyword, "watched") || span_is(keyword, "past"))
         return case_drain_past(&r->drain, keyword, words);
     if (!span_is(keyword, "crash"))
-        return case_people_read(w, &r->truth->record, keyword, words, &r->drain.used);
+        return case_people_read(w, &r->truth->record, keyword, words, &r->drain.used) ||
+               case_scale_read(r->scale, keyword, words, w, &r->truth->record, r->arena);
     r->drain.used = true; /* who asked for votes when is known as well */
     return case_crash_read(w, words);
 }
@@ -460,6 +463,8 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
         w->copy.id = w->pods[w->me].server.id;
     if (!case_drain_finish(&r->drain, w, r->truth->derived, r->arena))
         return err_set(err, E_INVALID, "past: not understood");
+    if (!case_scale_finish(r->scale, w, r->truth->derived, r->arena))
+        return err_set(err, E_INVALID, "open: not understood");
     if (r->deleted) {
         w->record = NULL;
         w->record_presence = PRESENCE_ABSENT;
@@ -476,7 +481,7 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
 
 int case_read(struct span text, struct arena *arena, struct case_world *ret_case, struct err *err)
 {
-    struct reader r = {.arena = arena};
+    struct reader r = {.arena = arena, .scale = ARENA_NEW(arena, struct case_scale, 1)};
     struct span rest = text;
     struct span line;
     for (size_t number = 1; span_line(&rest, &line); number++) {

@@ -33,7 +33,7 @@
  *            [rewriting=yes] [save=yes|no|unknown]
  *     guard-off GUARD                     plan/case_words.h; without that rule
  *     drain, watched, past, and more of pods: plan/case_drain.h; crash: plan/case_crash.h;
- *     pause, person, failover: plan/case_people.h
+ *     pause, person, failover: plan/case_people.h; scaling, move, unread, looked, open: plan/case_scale.h
  *     tried [NAME]                        all that was planned, or that pod's part, was just sent
  */
 #ifndef MUSTER_TESTS_PLAN_CASE_READ_H

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "core/scale_see.h"
 #include "lib/world_build.h"
 
 #define RENDER_IDS 1200
@@ -82,6 +83,34 @@ static bool render_same(const struct record_member *a, const struct record_membe
            a->diskless_delay_s == b->diskless_delay_s;
 }
 
+static void render_slots(struct buf *out, const struct slot_set *slots)
+{
+    struct slot_range range;
+    const char *sep = "";
+    for (unsigned at = 0; slot_set_next(slots, &at, &range); sep = ",") {
+        (void)buf_format(out, "%s%u", sep, range.first);
+        if (range.last != range.first)
+            (void)buf_format(out, "-%u", range.last);
+    }
+}
+
+static void render_move(struct buf *out, const struct record_move *move)
+{
+    struct slot_set slots = {{0}};
+    for (size_t i = 0; i < move->range_count; i++)
+        slot_set_add(&slots, move->ranges[i]);
+    (void)buf_append_str(out, move->cancel ? "  cancel " : "  move ");
+    render_text(out, move->from.hex);
+    (void)buf_append_str(out, " to ");
+    render_text(out, move->to.hex);
+    (void)buf_append_str(out, " slots ");
+    render_slots(out, &slots);
+    (void)buf_format(out, " since %" PRId64, move->generation);
+    if (move->anchored)
+        (void)buf_format(out, ", anchor %u", move->anchor);
+    (void)buf_append_str(out, "\n");
+}
+
 static void render_record(struct buf *out, const struct record *old, const struct record *record)
 {
     (void)buf_format(out, "record < %s, generation %" PRId64 ", %u shards, %zu members\n",
@@ -112,10 +141,31 @@ static void render_record(struct buf *out, const struct record *old, const struc
         render_text(out, record->forget[i].hex);
         (void)buf_append_str(out, "\n");
     }
+    for (size_t i = 0; i < record->left_count; i++) {
+        (void)buf_format(out, "  left %s ", record->left[i].pod);
+        render_text(out, record->left[i].id.hex);
+        (void)buf_append_str(out, "\n");
+    }
+    if (old && old->move_generation != record->move_generation)
+        (void)buf_format(out, "  moves %" PRId64 "%s\n", record->move_generation,
+                         record->evening ? ", evening out" : "");
+    for (size_t i = 0; i < record->move_count; i++)
+        render_move(out, &record->moves[i]);
     if (record->pause.set)
         (void)buf_format(out, "  paused (%s)\n", record->pause.reason);
     if (record->pause_unclear)
         (void)buf_format(out, "  paused, as %s says\n", record->pause_unclear);
+}
+
+/* What is to be looked at, as "muster-0 ? slots 0-99 at muster-6". */
+static void render_looks(struct buf *out, const struct world *world, const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->scale.look_count && i < RENDER_ACTIONS_MAX; i++) {
+        const struct scale_look *look = &plan->scale.looks[i];
+        (void)buf_format(out, "%s ? slots ", world->pods[look->from_pod].name);
+        render_slots(out, look->slots);
+        (void)buf_format(out, " at %s\n", world->pods[look->to_pod].name);
+    }
 }
 
 static void render_action(struct buf *out, const struct world *world, const struct action *action)
@@ -154,4 +204,5 @@ void case_render(const struct world *world, const struct plan *plan, struct buf 
     }
     for (size_t i = 0; i < plan->action_count; i++)
         render_action(ret_text, world, &plan->actions[i]);
+    render_looks(ret_text, world, plan);
 }

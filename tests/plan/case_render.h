@@ -9,6 +9,9 @@
  *     record < formed, generation 1, 3 shards, 6 members
  *       muster-4 @104 joined later, timeout 15000, delay 5
  *       forget @4
+ *       moves 7, evening out
+ *       move @0 to @6 slots 0-255 since 7
+ *     muster-0 ? slots 256-383 at muster-6
  *
  * Of a record's members those that differ from what the world's record says, of node ids "@N", and
  * "@N.." where only the first eight digits are said. More than RENDER_ACTIONS_MAX actions are counted

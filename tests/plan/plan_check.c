@@ -51,6 +51,26 @@ static bool check_reborn(const struct world *world, const struct record *record)
            record->generation == world->record->generation + 1;
 }
 
+/* Slots move from one member's server to another's, none of them twice. */
+static bool check_moves(const struct record *record)
+{
+    struct slot_set taken = {{0}};
+    if (record->move_count > RECORD_MOVES_MAX)
+        return false;
+    for (size_t i = 0; i < record->move_count; i++) {
+        const struct record_move *move = &record->moves[i];
+        struct slot_set slots = {{0}};
+        for (size_t r = 0; r < move->range_count; r++)
+            slot_set_add(&slots, move->ranges[r]);
+        if (node_id_eq(&move->from, &move->to) || move->generation > record->move_generation ||
+            !move->range_count || slot_set_intersects(&taken, &slots))
+            return false;
+        for (size_t r = 0; r < move->range_count; r++)
+            slot_set_add(&taken, move->ranges[r]);
+    }
+    return true;
+}
+
 /* A record is written for a cluster that has a name, and names each pod and each id once. */
 static const char *check_record(const struct world *world, const struct action *a)
 {
@@ -62,6 +82,8 @@ static const char *check_record(const struct world *world, const struct action *
         return "an incomplete record";
     if (!check_unique_ids(record))
         return "a record that names a pod or an id twice, or forgets a member";
+    if (!check_moves(record))
+        return "a record with moves that cannot be";
     if (!check_reborn(world, record))
         return "a cluster that stands is formed again";
     return NULL;

@@ -47,6 +47,8 @@ struct sweep {
     struct arena *arena;
     size_t worlds;
     size_t speaks[64];
+    bool scaling;  /* policy.scaling: auto, without replicas, */
+    bool half_way; /* and some slots on their way from the first pod to the second */
 };
 
 static void odd_apply(struct truth *t, size_t pod, const struct odd *odd, enum record_is record)
@@ -133,6 +135,32 @@ static void sweep_world(struct sweep *sweep, struct world *world)
     sweep->worlds++;
 }
 
+/* Everybody carries moves out; what else is odd about the second pod varies what is known of them. */
+static void sweep_scaling(const struct sweep *sweep, struct truth *t, struct world *w,
+                          const struct odd *odd)
+{
+    static const struct slot_range ranges[] = {{0, 99}};
+    w->scaling = SCALING_AUTO;
+    w->replicas_per_primary = 0;
+    w->moves = (struct moves_word){true, 1};
+    for (size_t i = 0; i < w->pod_count; i++) {
+        t->derived[i].told.heard_ms = w->now_ms;
+        t->derived[i].told.moves = (struct moves_word){true, odd->quick};
+    }
+    if (!sweep->half_way || w->record != &t->record)
+        return;
+    struct record_move *move = ARENA_NEW(t->arena, struct record_move, 1);
+    *move = (struct record_move){.from = world_build_id(0),
+                                 .to = world_build_id(1),
+                                 .generation = 1,
+                                 .cancel = odd->moved,
+                                 .ranges = ranges,
+                                 .range_count = 1};
+    t->record.moves = move;
+    t->record.move_count = 1;
+    t->record.move_generation = 1;
+}
+
 static void sweep_pair(struct sweep *sweep, enum truth_stage stage, enum record_is record,
                        const struct odd odd[2])
 {
@@ -157,6 +185,8 @@ static void sweep_pair(struct sweep *sweep, enum truth_stage stage, enum record_
             t->derived[i].server.id = world_build_id(1 - pod);
     }
     record_apply(t, w, record);
+    if (sweep->scaling)
+        sweep_scaling(sweep, t, w, &odd[1]);
     sweep_world(sweep, w);
 }
 
@@ -213,18 +243,32 @@ static void test_every_world_of_two_pods_has_a_plan(void **state)
         const char *rule = plan_rule_name(i);
         /* These speak of the observer, not of the pods: below; where a replica's replication points
          * to is not varied here: follow has its case, and the simulator reaches it; a chain takes
-         * three; nobody is to stop, policy.placement is off, and no person orders anything. */
+         * three; nobody is to stop, policy.placement is off, and no person orders anything; scale:
+         * below. */
         if (strcmp(rule, "settle") == 0 || strcmp(rule, "leader") == 0 ||
             strcmp(rule, "api") == 0 || strcmp(rule, "set-absent") == 0 ||
             strcmp(rule, "follow") == 0 || strcmp(rule, "chain") == 0 ||
             strcmp(rule, "drain") == 0 || strcmp(rule, "drain-silent") == 0 ||
             strcmp(rule, "place") == 0 || strcmp(rule, "crash") == 0 ||
-            strcmp(rule, "pause") == 0 || strcmp(rule, "failover") == 0)
+            strcmp(rule, "pause") == 0 || strcmp(rule, "failover") == 0 ||
+            strcmp(rule, "scale") == 0)
             continue;
         if (!sweep.speaks[i])
             print_message("rule %s never speaks\n", rule);
         assert_true(sweep.speaks[i] > 0);
     }
+    print_message("%zu worlds\n", sweep.worlds);
+}
+
+static void test_every_world_that_is_scaled_has_a_plan(void **state)
+{
+    static const struct odd first = {.reach = REACH_OK, .age_ms = 200};
+    struct sweep sweep = {.arena = *state, .scaling = true};
+    for (enum record_is record = RECORD_AS_IS; record < RECORD_KINDS; record++)
+        sweep_second(&sweep, TRUTH_FORMED, record, &first);
+    sweep.half_way = true;
+    sweep_second(&sweep, TRUTH_FORMED, RECORD_AS_IS, &first);
+    assert_true(sweep.speaks[plan_check_rule("scale")] > 0);
     print_message("%zu worlds\n", sweep.worlds);
 }
 
@@ -277,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_world_of_two_pods_has_a_plan),
+        cmocka_unit_test(test_every_world_that_is_scaled_has_a_plan),
         cmocka_unit_test(test_every_observer_of_every_stage_has_a_plan),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

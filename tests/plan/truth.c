@@ -132,6 +132,7 @@ struct truth *truth_new(struct arena *arena, size_t pods, size_t shards, enum tr
     t->edits = ARENA_NEW(arena, struct truth_edit, TRUTH_EDITS_MAX);
     t->members = ARENA_NEW(arena, struct record_member, 2 * pods + 2);
     t->forget = ARENA_NEW(arena, struct node_id, 2 * pods + 2);
+    t->left = ARENA_NEW(arena, struct record_left, 2 * pods + 2);
     t->attempts = ARENA_NEW(arena, struct attempts, 1);
     truth_start_world(t);
     for (size_t i = 0; i < pods; i++) {

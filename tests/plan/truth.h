@@ -63,6 +63,7 @@ struct truth {
     struct record record;
     struct record_member *members; /* of record; room for twice the pods */
     struct node_id *forget;        /* of record; likewise */
+    struct record_left *left;      /* likewise */
     struct attempts *attempts;
     size_t viewers; /* servers whose view is read: the first so many pods */
 };

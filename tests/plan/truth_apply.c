@@ -105,11 +105,15 @@ static bool apply_record(struct truth *t, const struct record *record)
 {
     struct record_member *members = t->members;
     struct node_id *forget = t->forget;
-    if (record->member_count > 2 * t->pod_count || record->forget_count > 2 * t->pod_count)
+    if (record->member_count > 2 * t->pod_count || record->forget_count > 2 * t->pod_count ||
+        record->left_count > 2 * t->pod_count)
         return false;
     t->record = *record;
     t->record.members = members;
     t->record.forget = forget;
+    t->record.left = t->left;
+    if (record->left_count)
+        memmove(t->left, record->left, record->left_count * sizeof *record->left);
     if (record->member_count)
         memmove(members, record->members, record->member_count * sizeof *members);
     if (record->forget_count)

@@ -199,6 +199,11 @@ struct world *truth_world(struct truth *truth)
             memcpy(forget, record->forget, record->forget_count * sizeof *forget);
         record->members = members;
         record->forget = forget;
+        struct record_left *left =
+            ARENA_NEW(truth->arena, struct record_left, truth->record.left_count);
+        if (record->left_count)
+            memcpy(left, record->left, record->left_count * sizeof *left);
+        record->left = left;
         w->record = w->record_copy = record;
     }
     return w;

@@ -35,7 +35,7 @@ static size_t gate_peer_count(const struct redis *r)
 
 static bool gate_owner(const struct redis *r)
 {
-    return r->has_conf && r->nodes[0].flags & NODE_PRIMARY && r->nodes[0].slots;
+    return r->has_conf && r->nodes[0].flags & NODE_PRIMARY && r->nodes[0].slot_count;
 }
 
 static struct gate_claim gate_claim_of(const struct sim *sim, const struct redis *r)
@@ -275,6 +275,7 @@ struct told agent_told_of(const struct sim *sim, const struct agent *agent, int 
 {
     if (pod == agent->index)
         return (struct told){.heard_ms = agent_clock_ms(sim, agent),
+                             .moves = agent->world.moves,
                              .gate = gate_word_of(sim, pod)};
     const struct agent_mate *mate = &agent->mates[pod];
     return strcmp(mate->uid, uid) == 0 ? mate->told : (struct told){0};
@@ -325,12 +326,14 @@ static void on_mate_told(struct sim *sim, const struct event *event)
     mate->seen_ms = agent_clock_ms(sim, agent);
     mate->told = (struct told){.heard_ms = mate->asked_ms,
                                .leaving = agent_leaving(&sim->agents[mate->host]),
+                               .moves = sim->agents[mate->host].world.moves,
                                .gate = gate_word_of(sim, mate->host)};
     /* The agent has a turn after each answer; one after the same word finds nothing new. */
     const struct gate_word *now = &mate->told.gate;
     if (before.gate.held != now->held || before.gate.data != now->data ||
         !node_id_eq(&before.gate.id, &now->id) || before.leaving != mate->told.leaving ||
-        agent_drains(agent) || agent->place.wanted_ms || agent->handover.pod[0])
+        before.moves.read != mate->told.moves.read || agent_drains(agent) ||
+        agent->place.wanted_ms || agent->handover.pod[0])
         agent_wake(sim, agent);
 }
 
@@ -354,7 +357,8 @@ void agent_ask_mates(struct sim *sim, struct agent *agent, const struct plan *pl
             *mate = (struct agent_mate){0};
             text_format(mate->uid, sizeof mate->uid, "%s", pod->uid);
         }
-        bool hurry = judges || mate->state != AGENT_OK || plan_asks_whether_stays(plan, i);
+        bool hurry =
+            judges || mate->state != AGENT_OK || agent->hurries || plan_asks_whether_stays(plan, i);
         int64_t period_ms = hurry ? MATE_HURRY_MS : MATE_PERIOD_MS;
         if (!mate->asking && (!mate->asked_ms || w->now_ms - mate->asked_ms >= period_ms))
             mate_ask(sim, agent, pod->ordinal, sim_addr_parse(pod->ip));

@@ -185,6 +185,15 @@ static int64_t kube_way_back(struct sim *sim, struct agent *agent, enum api_answ
     return REQUEST_TIMEOUT_US;
 }
 
+bool agent_reads_record(struct sim *sim, struct agent *agent, int64_t *ret_delay_us)
+{
+    enum api_answer answer = API_OK;
+    bool sent = kube_sends(sim, agent, ret_delay_us);
+    if (sent)
+        *ret_delay_us += kube_way_back(sim, agent, &answer);
+    return sent && answer == API_OK && !sim_chance(sim, sim->api.error_permille);
+}
+
 /* ---- the Lease ---- */
 
 bool agent_leads(const struct sim *sim, const struct agent *agent)
@@ -296,9 +305,12 @@ struct record_request {
     struct record record; /* copied: the plan's arena is gone when it arrives */
     struct record_member members[MEMBERS_MAX];
     struct node_id forget[FORGET_MAX];
+    struct record_left left[FORGET_MAX];
     uint64_t version;
     enum api_answer answer;
     const struct stored_record *stored;
+    struct slot_range *ranges; /* behind the moves */
+    struct record_move moves[];
 };
 
 static void on_record_answer(struct sim *sim, const struct event *event)
@@ -346,6 +358,36 @@ static void on_record_arrived(struct sim *sim, const struct event *event)
     sim_after(sim, delay, on_record_answer, event->who, 0, event->run, request);
 }
 
+static size_t record_count_ranges(const struct record *record)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < record->move_count; i++)
+        count += record->moves[i].range_count;
+    return count;
+}
+
+static struct record_request *record_request_new(const struct record *record)
+{
+    size_t moves = record->move_count;
+    struct record_request *request =
+        xcalloc(1, sizeof *request + moves * sizeof *request->moves +
+                       record_count_ranges(record) * sizeof *request->ranges);
+    request->ranges = (struct slot_range *)(void *)(request->moves + moves);
+    return request;
+}
+
+static void record_copy_moves(struct record_request *request, const struct record *record)
+{
+    struct slot_range *ranges = request->ranges;
+    for (size_t i = 0; i < record->move_count; i++) {
+        request->moves[i] = record->moves[i];
+        memcpy(ranges, record->moves[i].ranges, record->moves[i].range_count * sizeof *ranges);
+        request->moves[i].ranges = ranges;
+        ranges += record->moves[i].range_count;
+    }
+    request->record.moves = request->moves;
+}
+
 static void record_copy_items(struct record_request *request, const struct record *record)
 {
     assert(record->member_count <= MEMBERS_MAX && record->forget_count <= FORGET_MAX);
@@ -356,6 +398,11 @@ static void record_copy_items(struct record_request *request, const struct recor
         memcpy(request->members, record->members, record->member_count * sizeof *record->members);
     if (record->forget_count)
         memcpy(request->forget, record->forget, record->forget_count * sizeof *record->forget);
+    assert(record->left_count <= FORGET_MAX);
+    request->record.left = request->left;
+    if (record->left_count)
+        memcpy(request->left, record->left, record->left_count * sizeof *record->left);
+    record_copy_moves(request, record);
 }
 
 void agent_put_record(struct sim *sim, struct agent *agent, const struct action *action)
@@ -365,7 +412,7 @@ void agent_put_record(struct sim *sim, struct agent *agent, const struct action 
     if (!agent_may_act(sim, agent))
         return;
     check_send(sim, agent, action);
-    struct record_request *request = xcalloc(1, sizeof *request);
+    struct record_request *request = record_request_new(action->record);
     request->action = *action;
     record_copy_items(request, action->record);
     request->version = agent->record ? agent->record->version : 0;

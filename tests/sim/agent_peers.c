@@ -213,7 +213,7 @@ static void peer_take(struct sim *sim, struct agent *agent, struct agent_peer *p
     s->seen_ms = s->beat_ms = peer->asked_ms;
     if (peer->full) {
         struct snapshot *snap;
-        s->view = snapshot_take(sim, r, &snap);
+        s->view = snapshot_take(r, &snap);
         snapshot_release(peer->snap);
         peer->snap = snap;
         s->view_ms = peer->asked_ms;

@@ -77,6 +77,7 @@ void agent_start(struct sim *sim, int pod, const char *pod_uid, int addr)
 void agent_forget(struct sim *sim, struct agent *agent)
 {
     (void)sim;
+    agent_end_links(agent);
     for (int i = 0; i < PODS_MAX; i++)
         agent_peer_drop(&agent->peers[i]);
 }
@@ -210,7 +211,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
 static void turn_publish(struct sim *sim, struct agent *agent, const struct plan *plan)
 {
     stats_rule(sim->stats, plan->rule);
-    agent->idle = plan->action_count == 0;
+    agent->idle = plan->action_count == 0 && !plan->scale.slots;
     if (strcmp(agent->reason, plan->reason) == 0)
         return;
     memcpy(agent->reason, plan->reason, sizeof agent->reason);
@@ -235,6 +236,7 @@ static void on_turn(struct sim *sim, const struct event *event)
     agent_watch_drain(sim, agent);
     agent_watch_crash(sim, agent);
     agent_watch_people(sim, agent);
+    agent_watch_moves(sim, agent);
     arena_reset(&sim->turn_arena);
     struct plan plan;
     plan_next(&agent->world, &sim->turn_arena, &plan);
@@ -247,11 +249,18 @@ static void on_turn(struct sim *sim, const struct event *event)
     agent_answer_crash(sim, agent, &plan);
     agent_answer_gate(sim, agent);
     agent_answer_drain(sim, agent, &plan);
+    agent->hurries = plan.scale.slots > 0;
     agent_peers_follow(sim, agent, &plan); /* after it, which reads the views of who is left */
     agent_ask_mates(sim, agent, &plan);
     agent->turn_us = 0;
     if (plan.action_count)
         agent_execute(sim, agent, &plan);
+    if (!agent->alive)
+        return; /* it died at what it sent */
+    agent_look_at_slots(sim, agent, &plan);
+    agent_move_slots(sim, agent);
+    if (!agent->alive)
+        return;
     if (agent->turn_us < sim->now_us)
         agent_turn_at(sim, agent, MS(plan_again_ms(&plan)));
 }

@@ -25,6 +25,7 @@ struct seed {
     uint64_t number;
     uint64_t kinds;  /* 0 = all */
     uint64_t faults; /* as in struct options */
+    bool scaling;
 };
 
 struct seeds {
@@ -58,6 +59,10 @@ static bool seed_read_rest(struct span text, struct seed *seed)
     struct span word;
     while (span_token(&text, &key)) {
         char name[64];
+        if (span_is(key, "scaling")) {
+            seed->scaling = true;
+            continue;
+        }
         if (!span_token(&text, &word) || !TEXT_COPY(name, word))
             return false;
         size_t kind = faults_find(name);
@@ -157,6 +162,7 @@ static struct options seed_options(const struct options *options, struct seed se
         with.kinds = (size_t)seed.kinds;
     if (seed.faults)
         with.faults = seed.faults;
+    with.scaling = seed.scaling;
     return with;
 }
 
@@ -260,7 +266,8 @@ int batch_run(const struct batch *batch)
     struct stats sum = {0};
     bool sound = seeds_read(batch->cases, &seeds) == 0;
     for (uint64_t i = 0; i < batch->seeds; i++)
-        seeds_add(&seeds, (struct seed){.number = batch->first + i});
+        seeds_add(&seeds,
+                  (struct seed){.number = batch->first + i, .scaling = batch->options.scaling});
     double start = now_seconds();
     int fds[BATCH_JOBS_MAX];
     pid_t pids[BATCH_JOBS_MAX];
@@ -272,7 +279,9 @@ int batch_run(const struct batch *batch)
     double took = now_seconds() - start;
     batch_show(batch, &failed);
     stats_print(&sum, took);
-    const char *unreached = batch->seeds >= SEEDS_REACH_ALL ? stats_unreached_rule(&sum) : NULL;
+    const char *unreached = NULL;
+    if (batch->seeds >= SEEDS_REACH_ALL)
+        unreached = stats_unreached_rule(&sum, batch->options.scaling);
     if (unreached)
         printf("rule %s was never reached\n", unreached);
     if (!sound)

@@ -12,7 +12,7 @@ struct batch {
     uint64_t seeds;
     uint64_t first;
     int jobs;
-    /* Folder of *.seed files: "seed N [kinds K] [fault NAME]..." lines, `#` comments; run first. */
+    /* Folder of *.seed files: "seed N [kinds K] [fault NAME]... [scaling]" lines, `#` comments; run first. */
     const char *cases;
 };
 

@@ -32,10 +32,21 @@ static bool is_stranger(const struct sim *sim, const struct redis *r)
     return !r->ours || (r->node_high && is_foreign(sim, r->nodes[0].id));
 }
 
-/* The atoms that this server claims for itself. */
-static uint64_t claims(const struct redis *r)
+/* The slots that this server claims for itself. */
+static const struct slot_set *claims(const struct redis *r)
 {
-    return r->nodes[0].flags & NODE_PRIMARY ? r->nodes[0].slots : 0;
+    static const struct slot_set none;
+    return r->nodes[0].flags & NODE_PRIMARY ? &r->nodes[0].slots : &none;
+}
+
+static bool claims_any(const struct redis *r)
+{
+    return r->nodes[0].flags & NODE_PRIMARY && r->nodes[0].slot_count;
+}
+
+static bool claims_atom(const struct sim *sim, const struct redis *r, int atom)
+{
+    return r->nodes[0].flags & NODE_PRIMARY && redis_owns_atom(sim, r, atom);
 }
 
 /* M4: a second one would disturb the first. */
@@ -87,11 +98,12 @@ const char *check_and_command(struct sim *sim, const struct agent *agent, struct
     return redis_command(sim, r, args);
 }
 
-void check_add_slots(struct sim *sim, const struct redis *r, uint64_t atoms)
+void check_add_slots(struct sim *sim, const struct redis *r, const struct slot_set *slots)
 {
     for (int i = 0; i < sim->redis_count; i++) {
         const struct redis *other = &sim->redis[i];
-        if (other == r || !holds_conf(other) || is_stranger(sim, other) || !(claims(other) & atoms))
+        if (other == r || !holds_conf(other) || is_stranger(sim, other) ||
+            !slot_set_intersects(claims(other), slots))
             continue;
         sim_violation(sim, "I1: slots are added on %s that %s%s owns already", r->name, other->name,
                       other->phase == REDIS_DOWN ? ", stopped with its volume," : "");
@@ -102,14 +114,14 @@ void check_forget(struct sim *sim, const struct redis *r, const struct redis_nod
 {
     for (int i = 0; i < sim->redis_count; i++) {
         struct redis *other = &sim->redis[i];
-        if (!holds_conf(other) || is_stranger(sim, other))
+        if (!holds_conf(other) || is_stranger(sim, other) || check_has_left(sim, other))
             continue;
         if (other->nodes[0].id == n->id)
             sim_violation(sim, "I14: %s forgets the living node of %s", r->name, other->name);
         if (other->phase == REDIS_DOWN)
             continue;
         const struct redis_node *seen = redis_find(other, n->id);
-        if (seen && seen->slots)
+        if (seen && seen->slot_count)
             sim_violation(sim, "I14: %s forgets a node that owns slots in the view of %s", r->name,
                           other->name);
         if (other->nodes[0].primary == n->id)
@@ -137,7 +149,7 @@ static bool is_kept_elsewhere(const struct sim *sim, const struct redis *r,
     for (int i = 0; i < sim->redis_count; i++)
         kept |=
             &sim->redis[i] != r && sim->redis[i].ours && sim->redis[i].data[atom] >= r->data[atom];
-    return kept && !(claims(primary) >> atom & 1);
+    return kept && !claims_atom(sim, primary, atom);
 }
 
 void check_full_sync(struct sim *sim, const struct redis *r, const struct redis *primary)
@@ -146,7 +158,8 @@ void check_full_sync(struct sim *sim, const struct redis *r, const struct redis 
         sim_violation(sim, "I8: %s takes the data of %s, which is none of ours", r->name,
                       primary->name);
     for (int k = 0; k < sim->atom_count; k++) {
-        if (!r->data[k] || primary->data[k] || is_kept_elsewhere(sim, r, primary, k))
+        if (!r->data[k] || primary->data[k] || is_kept_elsewhere(sim, r, primary, k) ||
+            check_is_spare(sim, r, k))
             continue;
         sim->stats->wipes++;
         if (r->repl.by_command)
@@ -219,7 +232,7 @@ void check_forced(struct sim *sim, const struct redis *r, uint32_t primary)
 void check_keep_copies(struct sim *sim, const struct redis *primary)
 {
     for (int k = 0; k < sim->atom_count; k++) {
-        if (!(claims(primary) >> k & 1))
+        if (!claims_atom(sim, primary, k))
             continue;
         sim->checks.kept[k] = 0;
         for (int i = 0; i < sim->api.now.replicas; i++) {
@@ -234,7 +247,7 @@ void check_keep_copies(struct sim *sim, const struct redis *primary)
 void check_stops(struct sim *sim, const struct redis *primary)
 {
     for (int k = 0; k < sim->atom_count; k++)
-        if (claims(primary) >> k & 1)
+        if (claims_atom(sim, primary, k))
             sim->checks.stopped[k] = primary->data[k];
 }
 
@@ -245,13 +258,13 @@ void check_loses(struct sim *sim, const struct redis *r)
             sim->checks.stopped[k] = 0;
 }
 
-void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms)
+void check_heir(struct sim *sim, const struct redis *r, const struct slot_set *slots)
 {
     /* Any age, by a setting of the user's, is also that of one which has never heard the primary. */
     if (sim->setup.any_age && r->repl.down_since_us == NEVER_US)
         return;
     for (int k = 0; k < sim->atom_count; k++)
-        if (atoms >> k & 1 && r->data[k] < sim->checks.stopped[k])
+        if (slot_set_has(slots, sim->atoms[k].first) && r->data[k] < sim->checks.stopped[k])
             sim_violation(sim,
                           "I8: %s takes over slots %d-%d with write %llu, and its primary has "
                           "stopped with write %llu on its disk",
@@ -265,7 +278,7 @@ void check_kept(struct sim *sim)
     for (int i = 0; i < sim->api.now.replicas; i++) {
         const struct redis *r = &sim->redis[i];
         for (int k = 0; k < sim->atom_count; k++) {
-            if (!(claims(r) >> k & 1) || r->data[k] >= sim->checks.kept[k])
+            if (!claims_atom(sim, r, k) || r->data[k] >= sim->checks.kept[k])
                 continue;
             sim_violation(sim,
                           "I8: %s has write %llu to slots %d-%d, and a replica had write %llu "
@@ -285,7 +298,7 @@ void check_record(struct sim *sim, const struct record *before, const struct rec
     bool lives = false;
     for (int i = 0; i < sim->redis_count; i++)
         lives |= holds_conf(&sim->redis[i]) && !is_stranger(sim, &sim->redis[i]) &&
-                 claims(&sim->redis[i]);
+                 claims_any(&sim->redis[i]);
     /* Without any copy a cluster that lives is adopted under a new uid (DESIGN 4). */
     bool adopts = !before && after->state == RECORD_FORMED;
     if (c->record_uid[0] && strcmp(c->record_uid, after->uid) != 0 && lives && !adopts)
@@ -328,7 +341,7 @@ static const char *lacks_server(struct sim *sim, int pod)
     const struct redis_node *me = redis_myself(r);
     if (!r->state_ok)
         return "cluster_state is fail";
-    if (redis_slots_assigned(sim, r) != SLOT_COUNT)
+    if (redis_slots_assigned(r) != SLOT_COUNT)
         return "slots are not assigned";
     if (redis_known(r) != expected)
         return "it does not know exactly the set's nodes";
@@ -339,7 +352,7 @@ static const char *lacks_server(struct sim *sim, int pod)
         return "it replicates from an address that its primary has no more";
     if (me->flags & NODE_REPLICA && r->repl.state != REPL_UP)
         return "its replication link is down";
-    if (me->flags & NODE_PRIMARY && !me->slots)
+    if (me->flags & NODE_PRIMARY && !me->slot_count)
         return "it is a primary without slots";
     if (r->set.node_timeout_ms != r->configured.node_timeout_ms)
         return "cluster-node-timeout was not given back";
@@ -367,7 +380,7 @@ static const char *lacks_view(struct redis *r, struct redis *other)
         return "has a bad flag for";
     if (n->addr != other->addr || n->link.state != LINK_UP)
         return "has no link to";
-    if (n->slots != (truth->flags & NODE_PRIMARY ? truth->slots : 0))
+    if (memcmp(&n->slots, claims(other), sizeof n->slots) != 0)
         return "is wrong about the slots of";
     if ((n->flags ^ truth->flags) & (NODE_PRIMARY | NODE_REPLICA) || n->primary != truth->primary)
         return "is wrong about the role of";
@@ -402,14 +415,14 @@ static const char *lacks_replicas(struct sim *sim)
     int copies[PODS_MAX] = {0};
     unsigned shards = 0;
     for (unsigned i = 0; i < pods; i++)
-        shards += claims(&sim->redis[i]) != 0;
+        shards += claims_any(&sim->redis[i]);
     for (unsigned i = 0; i < pods; i++)
         for (unsigned j = 0; j < pods; j++)
             copies[i] += sim->redis[j].nodes[0].primary == sim->redis[i].nodes[0].id;
     if (!shards)
         return "nobody owns slots";
     for (unsigned i = 0; i < pods; i++)
-        if (claims(&sim->redis[i]) && (unsigned)copies[i] < (pods - shards) / shards &&
+        if (claims_any(&sim->redis[i]) && (unsigned)copies[i] < (pods - shards) / shards &&
             pods == (unsigned)sim->setup.pods)
             return "a shard lacks a replica while another has more";
     return NULL;
@@ -440,5 +453,7 @@ const char *check_converged(struct sim *sim)
         }
     }
     what = sim->faults.uneven ? NULL : lacks_replicas(sim);
+    if (!what && sim->setup.scaling)
+        what = check_scaled(sim);
     return !what && sim->setup.placement ? check_arrangement(sim) : what;
 }

@@ -20,6 +20,10 @@
  *   PAUSE  nothing is sent that a person's pause stops; and a person's word is one order
  *   F6   roles are moved one at a time, not more often than allowed, and not while a pod stops; none of it
  *        leaves a shard without a replica in sync
+ *   M6   while slots move: nobody takes a slot whose latest write is elsewhere, none is replaced by an
+ *        older one or dropped; in the end each slot's owner has what was acknowledged (I4; what an
+ *        election loses, as Redis replicates, excepted), and none is half-moved
+ *   F6   roles are moved one at a time, not more often than allowed, and not while a pod stops
  *   and  two agents never may act at once, unless the Lease was deleted by hand; nothing is sent while settling; a record is only ever
  *        replaced by its successor; the formation's settings are given back
  */
@@ -30,6 +34,7 @@
 #include <stdint.h>
 
 #include "core/action.h"
+#include "core/mover.h"
 #include "core/record.h"
 #include "model_api.h"
 #include "model_redis.h"
@@ -67,7 +72,7 @@ void check_is_foreign(struct sim *sim, uint32_t id);
 void check_send(struct sim *sim, const struct agent *agent, const struct action *action);
 const char *check_and_command(struct sim *sim, const struct agent *agent, struct redis *r,
                               const struct action *action, const struct action_args *args);
-void check_add_slots(struct sim *sim, const struct redis *r, uint64_t atoms);
+void check_add_slots(struct sim *sim, const struct redis *r, const struct slot_set *slots);
 void check_forget(struct sim *sim, const struct redis *r, const struct redis_node *n);
 void check_takeover(struct sim *sim, const struct redis *r, const struct redis_node *primary);
 void check_node_added(struct sim *sim, const struct redis *r, uint32_t id);
@@ -86,7 +91,7 @@ void check_forced(struct sim *sim, const struct redis *r, uint32_t primary);
 void check_keep_copies(struct sim *sim, const struct redis *primary); /* it loses its data now */
 void check_stops(struct sim *sim, const struct redis *primary);       /* told to, with its data */
 void check_loses(struct sim *sim, const struct redis *r);             /* what it has, now */
-void check_heir(struct sim *sim, const struct redis *r, uint64_t atoms);
+void check_heir(struct sim *sim, const struct redis *r, const struct slot_set *slots);
 void check_record(struct sim *sim, const struct record *before, const struct record *after);
 
 /* Who takes over has copied its primary, if we have told it to. */
@@ -101,6 +106,21 @@ const char *check_arrangement(struct sim *sim);
 void check_people(struct sim *sim, const struct agent *agent, const struct action *action,
                   const char *text);
 void check_pause(struct sim *sim, const struct record *before, const struct record *after);
+/* While slots move (checks_slots.c): */
+struct redis *check_owner(struct sim *sim, unsigned slot); /* by the latest claim; or NULL */
+bool check_has_left(const struct sim *sim,
+                    const struct redis *r); /* scaled in, only its volume is left */
+bool check_is_spare(struct sim *sim, const struct redis *r,
+                    int atom); /* a copy of another shard's */
+void check_order(struct sim *sim, const struct agent *agent, const struct mover_order *order);
+void check_take(struct sim *sim, const struct redis *r, unsigned slot);
+void check_restored(struct sim *sim, const struct redis *r, int atom, uint64_t version);
+void check_dropped(struct sim *sim, const struct redis *r, const struct redis_node *taker,
+                   int atom);
+/* Who was elected in place of `old` may lack its last writes (I5), unless it was handed over (I4). */
+void check_elected(struct sim *sim, struct redis *heir, uint32_t old, bool manual);
+void check_keys(struct sim *sim);          /* in the end */
+const char *check_scaled(struct sim *sim); /* part of check_converged() */
 
 /* Every server of ours up, in sync and content: faults that lose data wait for it. */
 bool check_healthy(struct sim *sim);

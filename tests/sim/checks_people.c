@@ -74,8 +74,8 @@ static bool stops(const struct sim *sim, int pod)
 }
 
 /* Once for each word, at the server of which it was said, of whose shard nobody stops. */
-static void check_order(struct sim *sim, const struct agent *agent, const struct action *action,
-                        const char *text)
+static void check_person_order(struct sim *sim, const struct agent *agent,
+                               const struct action *action, const char *text)
 {
     struct checks *c = &sim->checks;
     const char *name = sim->redis[agent->index].name;
@@ -105,5 +105,5 @@ void check_people(struct sim *sim, const struct agent *agent, const struct actio
     if (action->placing || action->kind == ACTION_FORGET)
         check_stopped(sim, agent, text);
     if (action->asked_ms)
-        check_order(sim, agent, action, text);
+        check_person_order(sim, agent, action, text);
 }

@@ -58,7 +58,7 @@ void check_place(struct sim *sim, const struct agent *agent, const struct action
 static bool lacks(const struct sim *sim, const struct redis *r, const struct redis *primary)
 {
     for (int k = 0; k < sim->atom_count; k++)
-        if (primary->nodes[0].slots >> k & 1 && primary->data[k] && !r->data[k])
+        if (redis_owns_atom(sim, primary, k) && primary->data[k] && !r->data[k])
             return true;
     return false;
 }
@@ -76,7 +76,7 @@ void check_copied(struct sim *sim, const struct redis *r, uint32_t primary)
 
 static bool owns(const struct redis *r)
 {
-    return r->nodes[0].flags & NODE_PRIMARY && r->nodes[0].slots;
+    return r->nodes[0].flags & NODE_PRIMARY && r->nodes[0].slot_count;
 }
 
 const char *check_arrangement(struct sim *sim)

@@ -66,6 +66,7 @@ bool fault_primaries_gone(struct sim *sim);
 bool fault_primaries_cut_off(struct sim *sim);
 bool fault_person_pauses(struct sim *sim);
 bool fault_person_failover(struct sim *sim);
+bool fault_scale(struct sim *sim);
 
 /* A person says `muster takeover` to whoever leads, again and again for so long. */
 void fault_person_takes_over(struct sim *sim, int64_t for_us);

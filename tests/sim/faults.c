@@ -9,6 +9,8 @@
 
 /* What was not possible until then does not happen: a schedule may allow few kinds only. */
 #define LATEST_US SECONDS(600)
+/* Of the faults of a schedule that scales. */
+#define SCALE_PERMILLE 400
 
 static void on_fault(struct sim *sim, const struct event *event);
 
@@ -292,6 +294,7 @@ static const struct fault_kind {
     {"person-pauses", fault_person_pauses},
     {"person-failover", fault_person_failover},
     {"copies-crossed", fault_copies_crossed},
+    {"scale", fault_scale},
 };
 
 _Static_assert(ARRAY_LEN(kinds) <= STATS_FAULTS_MAX, "room for every kind of fault");
@@ -312,6 +315,23 @@ size_t faults_find(const char *name)
     while (i < ARRAY_LEN(kinds) && strcmp(kinds[i].name, name) != 0)
         i++;
     return i;
+}
+
+uint64_t faults_beside_scaling(void)
+{
+    static const char *const names[] = {
+        "agent-crash",   "leader-crash",  "leader-dies-or-stalls-at-a-send",
+        "agent-pause",   "leader-pause",  "server-crash",
+        "server-pause",  "pod-delete",    "pod-lost",
+        "pod-late",      "api-down",      "api-errors",
+        "api-conflicts", "api-stale",     "lease-lost",
+        "partition-pod", "partition-api", "partition-halves",
+        "pod-drain",     "node-lost",     "scale",
+    };
+    uint64_t mask = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        mask |= UINT64_C(1) << faults_find(names[i]);
+    return mask;
 }
 
 bool faults_inject(struct sim *sim, size_t kind)
@@ -338,6 +358,8 @@ void faults_plan(struct sim *sim, int count, int64_t first_us, int64_t last_us)
 {
     size_t known = sim->options.kinds;
     sim->faults.drawn = known && known < ARRAY_LEN(kinds) ? known : ARRAY_LEN(kinds);
+    if (!sim->setup.scaling && sim->faults.drawn > faults_find("scale"))
+        sim->faults.drawn = faults_find("scale");
     for (int i = 0; i < count; i++)
         sim_after(sim, sim_between(sim, first_us, last_us), on_fault, 0, 0, 0, NULL);
     fault_lasts(sim, last_us);
@@ -359,7 +381,9 @@ static void on_fault(struct sim *sim, const struct event *event)
 {
     bool hold = sim->now_us < sim->faults.hold_us || heir_is_awaited(sim);
     for (int tries = 0; tries < 12 && !hold; tries++) {
-        size_t kind = (size_t)rng_below(&sim->rng, sim->faults.drawn);
+        bool scale = sim->setup.scaling && sim_chance(sim, SCALE_PERMILLE);
+        size_t kind =
+            scale ? faults_find("scale") : (size_t)rng_below(&sim->rng, sim->faults.drawn);
         if (sim->faults.kinds >> kind & 1 && faults_inject(sim, kind)) {
             sim->faults.planned--;
             return;

@@ -52,11 +52,22 @@ size_t faults_count(void);
 const char *faults_name(size_t index);
 size_t faults_find(const char *name); /* faults_count() if there is none */
 
+uint64_t faults_beside_scaling(void); /* the kinds that happen while slots move, as a mask */
+
 /* So many faults at moments between the two. */
 void faults_plan(struct sim *sim, int count, int64_t first_us, int64_t last_us);
 
 /* One of these kinds now; false if it is not possible at present. */
 bool faults_inject(struct sim *sim, size_t kind);
+
+/* Of schedules that scale (faults_scale.c). */
+void scale_setup(struct sim *sim);
+struct scale_plan;
+void scale_setup_plan(struct sim *sim, const struct scale_plan *plan);
+void scale_kills(struct sim *sim, struct agent *agent); /* what the plan has killed at this send */
+void scale_setup_keys(struct sim *sim);
+void scale_write(struct sim *sim);
+void scale_person(struct sim *sim);
 
 /* Where the other parts tell what faults build on. */
 void faults_on_send(struct sim *sim, struct agent *agent);

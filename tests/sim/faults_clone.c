@@ -46,7 +46,8 @@ bool fault_cloned_volume(struct sim *sim)
 {
     const struct redis *from = &sim->redis[fault_any_pod(sim)];
     int addr = fault_free_addr(sim);
-    if (!check_healthy(sim) || !addr || sim->faults.foreign == FOREIGN_MAX || !from->nodes[0].slots)
+    if (!check_healthy(sim) || !addr || sim->faults.foreign == FOREIGN_MAX ||
+        !from->nodes[0].slot_count)
         return false;
     /* Who dials it tells the clone where he is, and it answers as the one whose copy it is. */
     if (addr_is_dialled(sim, addr))

@@ -28,7 +28,7 @@ static bool loss_possible(struct sim *sim)
 static bool loss_mendable(const struct sim *sim, int pod, enum loss loss)
 {
     const struct redis_node *me = &sim->redis[pod].nodes[0];
-    if (loss != LOSS_VOLUME || me->flags & NODE_REPLICA || !me->slots)
+    if (loss != LOSS_VOLUME || me->flags & NODE_REPLICA || !me->slot_count)
         return true;
     for (int i = 0; i < sim->api.now.replicas; i++) {
         const struct redis *r = &sim->redis[i];
@@ -99,7 +99,7 @@ static bool lose_primaries(struct sim *sim, bool anyhow)
     int primaries[PODS_MAX];
     int count = 0;
     for (int i = 0; i < sim->api.now.replicas; i++)
-        if (sim->redis[i].nodes[0].flags & NODE_PRIMARY && sim->redis[i].nodes[0].slots)
+        if (sim->redis[i].nodes[0].flags & NODE_PRIMARY && sim->redis[i].nodes[0].slot_count)
             primaries[count++] = i;
     int lost = count ? (int)sim_between(sim, (count + 1) / 2, count) : 0;
     for (int i = 0; i < lost; i++) {
@@ -142,7 +142,7 @@ static uint32_t most_primaries(struct sim *sim)
     int count = 0;
     for (int i = 0; i < sim->api.now.replicas; i++) {
         const struct redis_node *me = &sim->redis[i].nodes[0];
-        if (!(me->flags & NODE_PRIMARY) || !me->slots)
+        if (!(me->flags & NODE_PRIMARY) || !me->slot_count)
             continue;
         if (!loss_mendable(sim, i, LOSS_VOLUME))
             return 0;
@@ -279,7 +279,7 @@ bool fault_copies_crossed(struct sim *sim)
     struct redis *r = &sim->redis[fault_any_pod(sim)];
     const struct redis *to = &sim->redis[fault_any_pod(sim)];
     struct redis_node *n = redis_find(r, to->nodes[0].id);
-    if (!loss_possible(sim) || !sim->setup.placement || !has_mate(sim, r) || !n || !n->slots ||
+    if (!loss_possible(sim) || !sim->setup.placement || !has_mate(sim, r) || !n || !n->slot_count ||
         n->id == r->nodes[0].primary || r->set.no_failover)
         return false;
     r->set.no_failover = true;

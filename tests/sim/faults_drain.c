@@ -36,7 +36,7 @@ static int primary_of(struct sim *sim, int pod)
     const struct redis_node *me = redis_myself(&sim->redis[pod]);
     uint32_t id = me->flags & NODE_REPLICA ? me->primary : me->id;
     for (int i = 0; i < sim->api.now.replicas; i++)
-        if (sim->redis[i].nodes[0].id == id && sim->redis[i].nodes[0].slots)
+        if (sim->redis[i].nodes[0].id == id && sim->redis[i].nodes[0].slot_count)
             return i;
     return -1;
 }
@@ -81,7 +81,7 @@ static void write_bulk(struct sim *sim, struct redis *primary)
     repl_note_write(sim, primary);
     primary->repl.offset += BULK;
     for (int k = 0; k < sim->atom_count; k++) {
-        if (!(primary->nodes[0].slots >> k & 1))
+        if (!redis_owns_atom(sim, primary, k))
             continue;
         repl_write(sim, primary, k, ++sim->writes);
         sim->acked[k] = sim->writes;

@@ -49,7 +49,7 @@ bool fault_owner_is_gone(const struct sim *sim)
     for (int i = 0; i < PODS_MAX; i++) {
         const struct redis *r = &sim->redis[i];
         for (int n = 1; r->phase != REDIS_DOWN && n < r->node_high; n++) {
-            bool here = !r->nodes[n].used || !r->nodes[n].slots;
+            bool here = !r->nodes[n].used || !r->nodes[n].slot_count;
             for (int k = 0; k < PODS_MAX && !here; k++)
                 here = sim->redis[k].has_conf && sim->redis[k].nodes[0].id == r->nodes[n].id;
             if (!here)
@@ -75,15 +75,15 @@ static bool may_lose_data(struct sim *sim, int pod)
         /* Schedules that were kept before a second owner could be lost do without it. */
         bool second = sim->faults.drawn > faults_find("unsynced-heir");
         bool no_heir = planned_primaries(sim) < 3 || !sim->setup.replicas_per_primary;
-        bool unelected =
-            second ? !(me->flags & NODE_REPLICA) && no_heir : me->slots && fault_owner_is_gone(sim);
+        bool unelected = second ? !(me->flags & NODE_REPLICA) && no_heir
+                                : me->slot_count && fault_owner_is_gone(sim);
         return !anything_written(sim) && !unelected;
     }
     if (!check_healthy(sim) || sim->faults.cuts)
         return false;
     if (me->flags & NODE_REPLICA)
         return true;
-    if (!me->slots)
+    if (!me->slot_count)
         return true;
     if (sim->redis[pod].size < 3)
         return false;
@@ -166,6 +166,10 @@ void faults_on_send(struct sim *sim, struct agent *agent)
     f->act_at_send--;
     if (f->act_at_send)
         return;
+    if (sim->options.scale) {
+        scale_kills(sim, agent);
+        return;
+    }
     if (!f->pause_at_send) {
         pods_crash_agent(sim, agent->index);
         fault_lasts(sim, SECONDS(45));
@@ -250,7 +254,7 @@ bool fault_pod_late(struct sim *sim)
 static bool order_needs_person(const struct sim *sim)
 {
     for (int i = 0; i < sim->api.now.replicas; i++)
-        if (sim->setup.ordered_ready && sim->redis[i].nodes[0].slots &&
+        if (sim->setup.ordered_ready && sim->redis[i].nodes[0].slot_count &&
             !redis_has_data(sim, &sim->redis[i]))
             return true;
     return false;
@@ -362,10 +366,10 @@ static void make_foreign(struct sim *sim, struct redis *r)
     r->current_epoch = STRANGER_EPOCH;
     redis_add_node(sim, r, sim->next_id++, 0, NODE_MYSELF | NODE_PRIMARY);
     redis_myself(r)->epoch = STRANGER_EPOCH;
-    for (int k = 0; k < sim->atom_count; k++) {
-        redis_set_owner(r, k, redis_myself(r));
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        redis_set_owner(r, slot, redis_myself(r));
+    for (int k = 0; k < sim->atom_count; k++)
         r->data[k] = 1;
-    }
     check_is_foreign(sim, redis_myself(r)->id);
 }
 

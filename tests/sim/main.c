@@ -10,7 +10,8 @@
 
 static const char usage[] =
     "muster-sim [--seeds N] [--first S] [--jobs J] [--seed S] [--verbose] [--pods N]\n"
-    "           [--fault NAME]... [--kinds K] [--guards-off MASK] [--cases DIR] [--list-faults] "
+    "           [--fault NAME]... [--kinds K] [--scaling] [--guards-off MASK] [--cases DIR] "
+    "[--list-faults] "
     "[--prove-guards]\n"
     "           [--self-test]\n"
     "  --seeds N         N schedules (1000), after the kept cases\n"
@@ -19,6 +20,7 @@ static const char usage[] =
     "  --seed S          this schedule only, with its trace\n"
     "  --verbose         the whole trace, as it happens\n"
     "  --fault NAME      only this kind of fault, or these\n"
+    "  --scaling         policy.scaling: auto, and the size changes again and again\n"
     "  --kinds K         the first K kinds of faults only, as a kept seed may say\n"
     "  --guards-off MASK takes safety rules away (enum guard of core/world.h)\n"
     "  --prove-guards    without each guard some schedule must break its rule\n"
@@ -67,6 +69,8 @@ static bool arguments_parse(int argc, char **argv, struct arguments *a)
         uint64_t value;
         if (strcmp(argv[i], "--verbose") == 0) {
             a->batch.options.verbose = true;
+        } else if (strcmp(argv[i], "--scaling") == 0) {
+            a->batch.options.scaling = true;
         } else if (strcmp(argv[i], "--prove-guards") == 0) {
             a->mode = MODE_PROVE;
         } else if (strcmp(argv[i], "--self-test") == 0) {

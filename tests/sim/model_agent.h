@@ -17,9 +17,12 @@
 #include "core/gate.h"
 #include "core/gate_twin.h"
 #include "core/lease.h"
+#include "core/mover.h"
 #include "core/place.h"
 #include "core/plan.h"
 #include "core/rebirth.h"
+#include "core/scale_see.h"
+#include "core/slot_look.h"
 #include "core/takeover.h"
 #include "core/world.h"
 #include "model_api.h"
@@ -72,6 +75,79 @@ struct agent_mate {
     enum agent_state state;
     int64_t seen_ms;
     struct told told;
+};
+
+/* Two primaries that are asked or ordered something (io/slot_link.h). */
+#define LINK_SLOTS_MAX 256
+enum { LINK_MOVER = 0, LINK_UNSURE, LINK_LOOKS, LINKS = LINK_LOOKS + 8 };
+
+struct pair_link {
+    bool used;
+    uint64_t number; /* of the exchange under way; 0 = none */
+    bool ordered;    /* in it */
+    struct slot_pair pair;
+    int host[2]; /* source and destination: the processes that it is connected to */
+    uint64_t run[2];
+    int dest_addr;
+    bool refused[2]; /* it is not who was meant */
+    int missing;     /* answers */
+    uint16_t slots[LINK_SLOTS_MAX];
+    struct slot_seen seen[LINK_SLOTS_MAX];
+    size_t count;
+};
+
+/* The leader's look at slots that are to move (agent_looks.c of the agent). */
+struct pair_look {
+    struct scale_seen seen;
+    struct slot_set slots; /* to be looked at, */
+    struct slot_set looked;
+    unsigned next;    /* from here on */
+    int64_t until_ms; /* it was lost: not again before */
+};
+
+struct agent_links {
+    struct pair_link links[LINKS];
+    struct pair_look looks[LINKS - LINK_LOOKS];
+    struct scale_watch watch;
+};
+
+enum mover_outcome {
+    MOVER_ENDED_DONE = 1,
+    MOVER_ENDED_BLOCKED,
+    MOVER_ENDED_STOPPED,
+    MOVER_ENDED_LOST,
+    MOVER_ENDED_UNSURE,
+};
+
+struct moves_tried {
+    struct node_id to;
+    int64_t generation;
+    bool cancel;
+    int64_t until_ms;
+};
+#define MOVES_TRIED_MAX 64
+
+/* agent_mover.c of the agent */
+struct agent_moves {
+    struct node_id id;
+    char run_id[RUN_ID_SIZE];
+    int64_t since_ms;
+    bool asking, sure;
+    int64_t asked_for, ask_ms;
+    uint64_t version; /* of the record, which was at least this one then */
+    int64_t read;
+    bool busy, stopping;
+    struct record_move move;
+    char uid[UID_SIZE]; /* of its destination's pod */
+    struct mover mover;
+    struct mover_order order;
+    size_t turn;
+    struct moves_tried tried[MOVES_TRIED_MAX];
+    size_t tried_next;
+    bool unsure; /* an order's answer was lost */
+    struct node_id unsure_to;
+    char unsure_uid[UID_SIZE];
+    int64_t unsure_ms;
 };
 
 struct agent {
@@ -129,7 +205,10 @@ struct agent {
     bool twin_asking;
     struct agent_mate mates[PODS_MAX];
     uint64_t mate_questions;
-    const char *rule; /* of the last plan */
+    struct agent_moves moves;
+    struct agent_links *looks; /* owned; NULL before the first */
+    bool hurries;              /* slots move, by its last plan */
+    const char *rule;          /* of the last plan */
     char reason[PLAN_REASON_SIZE];
     bool idle; /* the last plan had no actions */
 };
@@ -152,6 +231,8 @@ void agent_wake(struct sim *sim, struct agent *agent);
 void agent_kube_start(struct sim *sim, struct agent *agent);
 void agent_kube_changed(struct sim *sim, struct agent *agent, enum api_kind kind, size_t index);
 void agent_put_record(struct sim *sim, struct agent *agent, const struct action *action);
+/* Whether a GET of the record gets through, and when its outcome is known. */
+bool agent_reads_record(struct sim *sim, struct agent *agent, int64_t *ret_delay_us);
 bool agent_leads(const struct sim *sim, const struct agent *agent);
 /* As it believes: without GUARD_LEASE for as long as it has heard of no other leader. */
 bool agent_may_act(const struct sim *sim, const struct agent *agent);
@@ -192,6 +273,27 @@ void agent_watch_people(struct sim *sim, struct agent *agent);
 void agent_note_people(struct sim *sim, struct agent *agent, const struct plan *plan);
 bool agent_may_order(struct sim *sim, struct agent *agent, const struct action *action);
 bool agent_is_told(struct agent *agent);
+/* agent_mover.c: the record's moves. */
+void agent_watch_moves(struct sim *sim, struct agent *agent);
+void agent_move_slots(struct sim *sim, struct agent *agent);
+void agent_moves_seen(struct sim *sim, struct agent *agent, const struct slot_seen *seen);
+void agent_moves_did(struct sim *sim, struct agent *agent, const enum mover_result *results,
+                     const int64_t *left);
+void agent_moves_lost(struct sim *sim, struct agent *agent, bool ordered, const char *why);
+void agent_moves_sure(struct sim *sim, struct agent *agent, bool answered);
+
+/* agent_link.c: what asks and orders two primaries. `place` is LINK_MOVER, ... */
+void agent_link_begin(struct sim *sim, struct agent *agent, int place, const struct slot_pair *pair,
+                      int source_addr, int dest_addr);
+void agent_link_end(struct agent *agent, int place);
+bool agent_link_is_busy(const struct agent *agent, int place);
+void agent_link_look(struct sim *sim, struct agent *agent, int place, const uint16_t *slots,
+                     size_t count);
+void agent_link_order(struct sim *sim, struct agent *agent, int place,
+                      const struct mover_order *order);
+void agent_look_at_slots(struct sim *sim, struct agent *agent, const struct plan *plan);
+void agent_looks_seen(struct sim *sim, struct agent *agent, int place);
+void agent_end_links(struct agent *agent);
 
 /* agent_exec.c */
 void agent_execute(struct sim *sim, struct agent *agent, const struct plan *plan);

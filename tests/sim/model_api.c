@@ -29,6 +29,10 @@ void api_deinit(struct api *api)
         struct stored_record *next = api->records->next;
         free((void *)(uintptr_t)api->records->record.members);
         free((void *)(uintptr_t)api->records->record.forget);
+        free((void *)(uintptr_t)api->records->record.left);
+        for (size_t i = 0; i < api->records->record.move_count; i++)
+            free((void *)(uintptr_t)api->records->record.moves[i].ranges);
+        free((void *)(uintptr_t)api->records->record.moves);
         free(api->records);
         api->records = next;
     }
@@ -111,6 +115,15 @@ static void *api_copy(const void *items, size_t count, size_t size)
     return copy;
 }
 
+static struct record_move *api_copy_moves(const struct record *record)
+{
+    struct record_move *moves = api_copy(record->moves, record->move_count, sizeof *moves);
+    for (size_t i = 0; i < record->move_count; i++)
+        moves[i].ranges = api_copy(record->moves[i].ranges, record->moves[i].range_count,
+                                   sizeof *moves[i].ranges);
+    return moves;
+}
+
 enum api_answer api_put_record(struct sim *sim, const struct record *record, uint64_t version,
                                const struct stored_record **ret_stored)
 {
@@ -119,12 +132,13 @@ enum api_answer api_put_record(struct sim *sim, const struct record *record, uin
     if (version != present)
         return API_CONFLICT;
     check_record(sim, api->now.record ? &api->now.record->record : NULL, record);
-    assert(!record->move_count); /* nobody enters any yet */
     struct stored_record *stored = xcalloc(1, sizeof *stored);
     stored->record = *record;
     stored->record.members =
         api_copy(record->members, record->member_count, sizeof *record->members);
     stored->record.forget = api_copy(record->forget, record->forget_count, sizeof *record->forget);
+    stored->record.left = api_copy(record->left, record->left_count, sizeof *record->left);
+    stored->record.moves = api_copy_moves(record);
     stored->version = api->version + 1;
     stored->next = api->records;
     api->records = stored;

@@ -200,7 +200,7 @@ static void bus_alive(struct sim *sim, struct redis *r, struct redis_node *n)
     } else if (n->flags & NODE_FAIL) {
         /* clearNodeFailureIfNeeded */
         int64_t undo = 2 * MS(r->set.node_timeout_ms);
-        if (n->flags & NODE_REPLICA || !n->slots || sim->now_us - n->fail_us > undo) {
+        if (n->flags & NODE_REPLICA || !n->slot_count || sim->now_us - n->fail_us > undo) {
             n->flags &= ~(uint32_t)NODE_FAIL;
             r->recheck = true;
             redis_touch(r);
@@ -208,18 +208,16 @@ static void bus_alive(struct sim *sim, struct redis *r, struct redis_node *n)
     }
 }
 
-static void bus_role(struct sim *sim, struct redis *r, struct redis_node *sender,
-                     const struct bus_packet *p)
+static void bus_role(struct redis *r, struct redis_node *sender, const struct bus_packet *p)
 {
     if (!p->primary) {
         redis_set_primary_flag(r, sender);
         return;
     }
     if (sender->flags & NODE_PRIMARY) {
-        for (int k = 0; k < sim->atom_count; k++)
-            if (r->owner[k] == sender - r->nodes)
-                redis_set_owner(r, k, NULL);
+        redis_set_owners(r, &sender->slots, NULL);
         sender->flags = (sender->flags & ~(uint32_t)NODE_PRIMARY) | NODE_REPLICA;
+        slots_replaced(r, sender->id, p->primary);
         redis_touch(r);
     } else if (!(sender->flags & NODE_REPLICA)) {
         sender->flags |= NODE_REPLICA;
@@ -236,14 +234,19 @@ static void bus_slots(struct sim *sim, struct redis *r, struct redis_node *sende
 {
     struct redis_node *owner =
         sender->flags & NODE_PRIMARY ? sender : redis_find(r, sender->primary);
-    if (!owner || owner->slots == p->slots)
+    if (!owner || memcmp(&owner->slots, &p->slots, sizeof p->slots) == 0)
         return;
     if (sender->flags & NODE_PRIMARY)
-        slots_update_with(sim, r, sender, p->config_epoch, p->slots);
-    for (int k = 0; k < sim->atom_count; k++) {
-        if (!(p->slots >> k & 1) || r->owner[k] < 0 || r->owner[k] == sender - r->nodes)
+        slots_update_with(sim, r, sender, p->config_epoch, &p->slots);
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        if (!(p->slots.words[slot / 64] & ~sender->slots.words[slot / 64])) {
+            slot += 63 - slot % 64;
             continue;
-        const struct redis_node *newer = &r->nodes[r->owner[k]];
+        }
+        if (r->owner[slot] < 0 || r->owner[slot] == sender - r->nodes ||
+            !slot_set_has(&p->slots, slot) || slot_set_has(&r->unclaimed, slot))
+            continue;
+        const struct redis_node *newer = &r->nodes[r->owner[slot]];
         if (newer->epoch > p->config_epoch) {
             bus_send_update(sim, r, sender, newer);
             return;
@@ -291,7 +294,7 @@ static void bus_heartbeat(struct sim *sim, struct redis *r, struct redis_node *s
         bus_alive(sim, r, link_node);
     if (!sender)
         return;
-    bus_role(sim, r, sender, p);
+    bus_role(r, sender, p);
     bus_slots(sim, r, sender, p);
     if (redis_myself(r)->flags & sender->flags & NODE_PRIMARY &&
         p->config_epoch == redis_myself(r)->epoch)
@@ -326,7 +329,7 @@ static void bus_process(struct sim *sim, struct redis *r, const struct bus_packe
             election_vote(sim, r, sender, p);
         return;
     case BUS_AUTH_ACK:
-        if (sender && sender->flags & NODE_PRIMARY && sender->slots &&
+        if (sender && sender->flags & NODE_PRIMARY && sender->slot_count &&
             p->current_epoch >= r->election.epoch) {
             r->election.votes++;
             redis_wake(sim, r);
@@ -339,7 +342,7 @@ static void bus_process(struct sim *sim, struct redis *r, const struct bus_packe
         redis_set_primary_flag(r, n);
         n->epoch = p->config_epoch;
         redis_touch(r);
-        slots_update_with(sim, r, n, p->config_epoch, p->slots);
+        slots_update_with(sim, r, n, p->config_epoch, &p->slots);
         return;
     }
     }

@@ -61,15 +61,15 @@ static const char *command_add_slots(struct sim *sim, struct redis *r, uint64_t 
 {
     if (first > last || last >= SLOT_COUNT)
         return "ERR Invalid or out of range slot";
-    struct slot_range range = {(uint16_t)first, (uint16_t)last};
-    uint64_t mask = sim_atoms(sim, range);
-    for (int k = 0; k < sim->atom_count; k++)
-        if (mask >> k & 1 && r->owner[k] >= 0)
+    struct slot_set slots = {{0}};
+    slot_set_add(&slots, (struct slot_range){(uint16_t)first, (uint16_t)last});
+    if (!sim->setup.scaling)
+        sim_tell_apart(sim, (struct slot_range){(uint16_t)first, (uint16_t)last});
+    for (unsigned slot = (unsigned)first; slot <= last; slot++)
+        if (r->owner[slot] >= 0)
             return "ERR Slot is already busy";
-    check_add_slots(sim, r, mask);
-    for (int k = 0; k < sim->atom_count; k++)
-        if (mask >> k & 1)
-            redis_set_owner(r, k, redis_myself(r));
+    check_add_slots(sim, r, &slots);
+    redis_set_owners(r, &slots, redis_myself(r));
     return NULL;
 }
 
@@ -106,7 +106,7 @@ static const char *command_replicate(struct sim *sim, struct redis *r, const cha
         return "ERR Can't replicate myself";
     if (!(n->flags & NODE_PRIMARY))
         return "ERR You can only replicate a master, not a replica.";
-    if (me->flags & NODE_PRIMARY && (me->slots || redis_has_data(sim, r)))
+    if (me->flags & NODE_PRIMARY && (me->slot_count || redis_has_data(sim, r)))
         return "ERR To set a master the node must be empty and without assigned slots.";
     redis_set_primary(sim, r, n, !is_chained(sim, r, n));
     return NULL;
@@ -163,6 +163,7 @@ static const char *command_takeover(struct sim *sim, struct redis *r)
     if (!epoch || epoch != highest)
         epoch = ++r->current_epoch;
     check_forced(sim, r, primary->id);
+    check_elected(sim, r, primary->id, false);
     sim->stats->takeovers++;
     sim_trace(sim, r->name, "takes over %s, epoch %llu", redis_name_of(sim, primary->id),
               (unsigned long long)epoch);
@@ -201,8 +202,9 @@ static void on_writes_paused(struct sim *sim, const struct event *event)
 {
     struct redis *primary = &sim->redis[event->other];
     struct redis *r = &sim->redis[event->who];
-    if (r->run != event->run || !redis_running(sim, primary) || !redis_myself(primary)->slots ||
-        !sim_linked(sim, event->who, event->other) || !is_known_replica(primary, r))
+    if (r->run != event->run || !redis_running(sim, primary) ||
+        !redis_myself(primary)->slot_count || !sim_linked(sim, event->who, event->other) ||
+        !is_known_replica(primary, r))
         return;
     primary->writes_paused_until_us = sim->now_us + SECONDS(5);
     sim_after(sim, sim->latency_us[event->other][event->who], on_paused_offset, event->who,

@@ -249,12 +249,13 @@ static void on_cron(struct sim *sim, const struct event *event)
     cron_schedule(sim, r, cron_next(sim, r));
 }
 
-static bool state_covered(const struct sim *sim, const struct redis *r)
+static bool state_covered(const struct redis *r)
 {
-    for (int k = 0; k < sim->atom_count; k++)
-        if (r->owner[k] < 0 || r->nodes[r->owner[k]].flags & NODE_FAIL)
-            return false;
-    return true;
+    unsigned slots = 0;
+    for (int i = 0; i < r->node_high; i++)
+        if (r->nodes[i].used && !(r->nodes[i].flags & NODE_FAIL))
+            slots += r->nodes[i].slot_count;
+    return slots == SLOT_COUNT;
 }
 
 void redis_update_state(struct sim *sim, struct redis *r)
@@ -263,12 +264,12 @@ void redis_update_state(struct sim *sim, struct redis *r)
     bool primary = redis_myself(r)->flags & NODE_PRIMARY;
     if (primary && !r->state_ok && sim->now_us - r->up_us < WRITABLE_DELAY_US)
         return;
-    bool ok = state_covered(sim, r);
+    bool ok = state_covered(r);
     unsigned size = 0;
     unsigned reachable = 0;
     for (int i = 0; i < r->node_high; i++) {
         const struct redis_node *n = &r->nodes[i];
-        if (!n->used || !(n->flags & NODE_PRIMARY) || !n->slots)
+        if (!n->used || !(n->flags & NODE_PRIMARY) || !n->slot_count)
             continue;
         size++;
         reachable += !(n->flags & (NODE_FAIL | NODE_PFAIL));

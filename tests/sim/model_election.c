@@ -12,38 +12,70 @@
 #define VALIDITY_FACTOR 10
 #define REPL_PING_US SECONDS(10)
 
+/* What its owner does not claim any more stays its own until another does (owner_not_claiming_slot). */
+static void slots_claimed(struct redis *r, unsigned slot, bool claimed)
+{
+    if (claimed)
+        slot_set_remove(&r->unclaimed, slot_one(slot));
+    else
+        slot_set_add(&r->unclaimed, slot_one(slot));
+}
+
+static bool slots_may_take(const struct redis *r, unsigned slot, const struct redis_node *owner,
+                           uint64_t epoch)
+{
+    return !owner || owner->epoch < epoch || slot_set_has(&r->unclaimed, slot);
+}
+
 /* clusterUpdateSlotsConfigWith: the higher epoch wins each slot; who lost all of them follows. */
 void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *sender, uint64_t epoch,
-                       uint64_t slots)
+                       const struct slot_set *slots)
 {
     struct redis_node *me = redis_myself(r);
     struct redis_node *current = me->flags & NODE_PRIMARY ? me : redis_find(r, me->primary);
     if (sender == me)
         return;
-    uint64_t lost = 0;
-    uint64_t dirty = 0;
-    for (int k = 0; k < sim->atom_count; k++) {
-        uint64_t bit = UINT64_C(1) << k;
-        struct redis_node *owner = r->owner[k] < 0 ? NULL : &r->nodes[r->owner[k]];
-        if (!(slots & bit) || owner == sender || (owner && owner->epoch >= epoch))
+    unsigned lost = 0;
+    struct slot_set dirty = {{0}};
+    struct slot_set other; /* where what is said is not what is known */
+    for (unsigned w = 0; w < SLOT_COUNT / 64; w++)
+        other.words[w] = (slots->words[w] ^ sender->slots.words[w]) | r->unclaimed.words[w];
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        if (!other.words[slot / 64]) {
+            slot += 63 - slot % 64;
             continue;
-        if (owner && owner == current)
-            lost |= bit;
-        if (owner == me && r->data[k])
-            dirty |= bit;
-        redis_set_owner(r, k, sender);
+        }
+        struct redis_node *owner = r->owner[slot] < 0 ? NULL : &r->nodes[r->owner[slot]];
+        if (owner == sender) {
+            slots_claimed(r, slot, slot_set_has(slots, slot));
+            continue;
+        }
+        if (!slot_set_has(slots, slot) || !slots_may_take(r, slot, owner, epoch))
+            continue;
+        uint32_t from = redis_open_peer(r, slot, true);
+        if (from && !r->traits->open_spreads)
+            continue; /* to be closed by who has opened it */
+        if (from && owner && from == owner->id)
+            redis_set_open(r, slot, true, sender->id);
+        lost += owner && owner == current;
+        if (owner == me)
+            slot_set_add(&dirty, slot_one(slot));
+        redis_set_owner(r, slot, sender);
     }
     if (!lost)
         return;
     /* "no migration": follow only if the sender took exactly what the shard had (FACTS 5). */
-    if (current->slots == 0 && (r->set.replica_migration || slots == lost)) {
+    if (current->slot_count == 0 && (r->set.replica_migration || slot_set_count(slots) == lost)) {
         sim_trace(sim, r->name, "lost its last slot: becomes a replica of the new owner");
         redis_set_primary(sim, r, sender, false);
         return;
     }
-    for (int k = 0; k < sim->atom_count; k++)
-        if (dirty >> k & 1)
-            r->data[k] = 0;
+    for (int k = 0; k < sim->atom_count; k++) {
+        if (!slot_set_has(&dirty, sim->atoms[k].first))
+            continue;
+        check_dropped(sim, r, sender, k);
+        r->data[k] = 0;
+    }
 }
 
 /* clusterHandleConfigEpochCollision: of two primaries with one epoch the smaller id takes a new one. */
@@ -62,7 +94,7 @@ void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender
 static bool election_wanted(const struct sim *sim, struct redis *r,
                             const struct redis_node *primary)
 {
-    if (!primary || !(primary->flags & NODE_FAIL) || !primary->slots)
+    if (!primary || !(primary->flags & NODE_FAIL) || !primary->slot_count)
         return false;
     if (sim->setup.any_age)
         return true;
@@ -102,14 +134,12 @@ void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old
     struct redis_node *me = redis_myself(r);
     if (me->epoch < epoch)
         me->epoch = epoch;
-    uint64_t slots = old->slots;
-    check_heir(sim, r, slots);
+    struct slot_set slots = old->slots;
+    check_heir(sim, r, &slots);
     check_copied(sim, r, old->id);
     redis_set_primary_flag(r, me);
     repl_unset(sim, r);
-    for (int k = 0; k < sim->atom_count; k++)
-        if (slots >> k & 1)
-            redis_set_owner(r, k, me);
+    redis_set_owners(r, &slots, me);
     redis_touch(r);
     redis_update_state(sim, r);
     bus_broadcast(sim, r, BUS_PONG);
@@ -127,6 +157,7 @@ static void election_win(struct sim *sim, struct redis *r, struct redis_node *ol
 {
     uint64_t epoch = r->election.epoch;
     sim->stats->elections++;
+    check_elected(sim, r, old->id, election_is_manual(sim, r));
     if (election_is_manual(sim, r)) {
         sim->stats->handovers++;
         check_handover(sim, r, old, epoch);
@@ -151,7 +182,7 @@ void election_step(struct sim *sim, struct redis *r)
     bool forced = election_is_manual(sim, r) || sim->now_us < e->forced_until_us;
     if (r->set.no_failover && !forced)
         return;
-    if (forced ? !primary || !primary->slots : !election_wanted(sim, r, primary))
+    if (forced ? !primary || !primary->slot_count : !election_wanted(sim, r, primary))
         return;
     int64_t timeout = 2 * MS(r->set.node_timeout_ms);
     if (timeout < SECONDS(2))
@@ -184,7 +215,7 @@ void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
                    const struct bus_packet *p)
 {
     struct redis_node *me = redis_myself(r);
-    if (!(me->flags & NODE_PRIMARY) || !me->slots)
+    if (!(me->flags & NODE_PRIMARY) || !me->slot_count)
         return;
     if (p->current_epoch < r->current_epoch || r->vote_epoch == r->current_epoch)
         return;
@@ -198,8 +229,9 @@ void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
             check_second_vote(sim, r, sender, primary);
         return;
     }
-    for (int k = 0; k < sim->atom_count; k++)
-        if (p->slots >> k & 1 && r->owner[k] >= 0 && r->nodes[r->owner[k]].epoch > p->config_epoch)
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+        if (r->owner[slot] >= 0 && r->nodes[r->owner[slot]].epoch > p->config_epoch &&
+            slot_set_has(&p->slots, slot) && !slot_set_has(&r->unclaimed, slot))
             return;
     r->vote_epoch = r->current_epoch;
     primary->voted_us = sim->now_us;

@@ -79,7 +79,7 @@ int gossip_fill(struct sim *sim, struct redis *r, const struct redis_node *to,
             continue;
         if (n->flags & (NODE_PFAIL | NODE_HANDSHAKE | NODE_NOADDR))
             continue;
-        if (n->link.state == LINK_NONE && !n->slots)
+        if (n->link.state == LINK_NONE && !n->slot_count)
             continue;
         if (!gossip_listed(out, count, n->id))
             out[count++] = gossip_of(n);

@@ -11,7 +11,8 @@
 struct snapshot {
     unsigned refs;
     struct view view;
-    struct slot_range ranges[ATOMS_MAX];
+    struct slot_range *ranges; /* behind the nodes */
+    struct open_slot *open;    /* behind these */
     struct view_node nodes[];
 };
 
@@ -21,40 +22,28 @@ void snapshot_release(struct snapshot *snap)
         free(snap);
 }
 
-static bool range_before(struct slot_range a, struct slot_range b)
+static size_t snapshot_count_ranges(const struct redis_node *n)
 {
-    return a.first < b.first;
+    struct slot_range range;
+    size_t count = 0;
+    for (unsigned at = 0; n->slot_count && slot_set_next(&n->slots, &at, &range);)
+        count++;
+    return count;
 }
 
-/* The node's atoms as sorted, joined ranges at the end of the view's. */
-static void snapshot_ranges(const struct sim *sim, uint64_t slots, struct snapshot *snap,
+static void snapshot_ranges(const struct redis_node *n, struct snapshot *snap,
                             struct view_node *node)
 {
+    struct slot_range range;
     node->range_first = (uint32_t)snap->view.range_count;
-    struct slot_range *out = snap->ranges + node->range_first;
-    uint32_t count = 0;
-    for (int k = 0; k < sim->atom_count; k++) {
-        if (!(slots >> k & 1))
-            continue;
-        uint32_t i = count++;
-        for (; i > 0 && range_before(sim->atoms[k], out[i - 1]); i--)
-            out[i] = out[i - 1];
-        out[i] = sim->atoms[k];
-        node->slot_count += slot_range_count(sim->atoms[k]);
-    }
-    uint32_t joined = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (joined && out[joined - 1].last + 1 == out[i].first)
-            out[joined - 1].last = out[i].last;
-        else
-            out[joined++] = out[i];
-    }
-    node->range_count = joined;
-    snap->view.range_count += joined;
+    node->slot_count = n->slot_count;
+    for (unsigned at = 0; n->slot_count && slot_set_next(&n->slots, &at, &range);)
+        snap->ranges[snap->view.range_count++] = range;
+    node->range_count = (uint32_t)snap->view.range_count - node->range_first;
 }
 
-static void snapshot_node(struct sim *sim, struct redis *r, const struct redis_node *n,
-                          struct snapshot *snap, struct view_node *out)
+static void snapshot_node(struct redis *r, const struct redis_node *n, struct snapshot *snap,
+                          struct view_node *out)
 {
     redis_id_hex(n->id, &out->id);
     redis_id_hex(n->primary, &out->primary);
@@ -65,19 +54,50 @@ static void snapshot_node(struct sim *sim, struct redis *r, const struct redis_n
     out->connected = n == redis_myself(r) || n->link.state == LINK_UP;
     const struct redis_node *owner = n->primary ? redis_find(r, n->primary) : n;
     out->epoch = owner ? owner->epoch : n->epoch;
-    snapshot_ranges(sim, n->slots, snap, out);
+    snapshot_ranges(n, snap, out);
 }
 
-const struct view *snapshot_take(struct sim *sim, struct redis *r, struct snapshot **ret_ref)
+static int open_cmp(const void *a, const void *b)
+{
+    return ((const struct open_slot *)a)->slot - ((const struct open_slot *)b)->slot;
+}
+
+/* Of one that both migrates and is imported CLUSTER NODES shows the former. */
+static void snapshot_open(const struct redis *r, struct snapshot *snap)
+{
+    struct view *view = &snap->view;
+    for (int i = 0; i < r->open_count; i++) {
+        const struct redis_open *open = &r->open[i];
+        struct open_slot *out = &snap->open[view->open_count];
+        if (open->importing && redis_open_peer(r, open->slot, false))
+            continue;
+        *out = (struct open_slot){.slot = open->slot, .importing = open->importing};
+        redis_id_hex(open->peer, &out->peer);
+        view->open_count++;
+    }
+    if (view->open_count)
+        qsort(snap->open, view->open_count, sizeof *snap->open, open_cmp);
+    view->open_slots = snap->open;
+}
+
+const struct view *snapshot_take(struct redis *r, struct snapshot **ret_ref)
 {
     if (!r->snap) {
         unsigned known = redis_known(r);
-        struct snapshot *snap = xcalloc(1, sizeof *snap + known * sizeof *snap->nodes);
+        size_t ranges = 0;
+        for (int i = 0; i < r->node_high; i++)
+            ranges += r->nodes[i].used ? snapshot_count_ranges(&r->nodes[i]) : 0;
+        struct snapshot *snap =
+            xcalloc(1, sizeof *snap + known * sizeof *snap->nodes + ranges * sizeof *snap->ranges +
+                           (size_t)r->open_count * sizeof *snap->open);
         snap->refs = 1;
+        snap->ranges = (struct slot_range *)(void *)(snap->nodes + known);
+        snap->open = (struct open_slot *)(void *)(snap->ranges + ranges);
         snap->view.ranges = snap->ranges;
         for (int i = 0; i < r->node_high; i++)
             if (r->nodes[i].used)
-                snapshot_node(sim, r, &r->nodes[i], snap, &snap->nodes[snap->view.node_count++]);
+                snapshot_node(r, &r->nodes[i], snap, &snap->nodes[snap->view.node_count++]);
+        snapshot_open(r, snap);
         bool sound = view_finish(&snap->view, snap->nodes);
         assert(sound);
         (void)sound;
@@ -90,7 +110,7 @@ const struct view *snapshot_take(struct sim *sim, struct redis *r, struct snapsh
 
 static int64_t observe_keys(const struct sim *sim, const struct redis *r)
 {
-    int64_t keys = 0;
+    int64_t keys = slots_bulk(sim, r);
     for (int k = 0; k < sim->atom_count; k++)
         keys += r->data[k] != 0;
     return keys;
@@ -118,14 +138,14 @@ static void observe_online(const struct sim *sim, const struct redis *r, struct 
     }
 }
 
-static void observe_cluster_info(const struct sim *sim, struct redis *r, struct server *s)
+static void observe_cluster_info(struct redis *r, struct server *s)
 {
     s->state_ok = r->state_ok;
-    s->slots_assigned = redis_slots_assigned(sim, r);
+    s->slots_assigned = redis_slots_assigned(r);
     s->slots_ok = 0;
-    for (int k = 0; k < sim->atom_count; k++)
-        if (r->owner[k] >= 0 && !(r->nodes[r->owner[k]].flags & (NODE_FAIL | NODE_PFAIL)))
-            s->slots_ok += slot_range_count(sim->atoms[k]);
+    for (int i = 0; i < r->node_high; i++)
+        if (r->nodes[i].used && !(r->nodes[i].flags & (NODE_FAIL | NODE_PFAIL)))
+            s->slots_ok += r->nodes[i].slot_count;
     s->known_nodes = redis_known(r);
     s->size = r->size;
     s->current_epoch = r->current_epoch;
@@ -157,7 +177,7 @@ void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server)
     s->keys = observe_keys(sim, r);
     s->memory_bytes = 1 << 20;
     s->vote_requests = r->vote_requests;
-    observe_cluster_info(sim, r, s);
+    observe_cluster_info(r, s);
 }
 
 void redis_observe_settings(const struct redis *r, struct server *ret_server)
@@ -184,6 +204,6 @@ void redis_probe(const struct sim *sim, struct redis *r, struct probe *ret_probe
     observe_replid(r, ret_probe->replid);
     ret_probe->vote_requests = r->vote_requests;
     ret_probe->known_nodes = redis_known(r);
-    ret_probe->slots_assigned = redis_slots_assigned(sim, r);
+    ret_probe->slots_assigned = redis_slots_assigned(r);
     ret_probe->keys = observe_keys(sim, r);
 }

@@ -7,6 +7,7 @@
 #include "sim.h"
 
 #define LEASE_LIFE_US SECONDS(15)
+#define SCALE_GRACE_US SECONDS(3600)
 #define HOOK_SILENT_US SECONDS(30) /* hook.silentSeconds */
 
 static void on_scheduled(struct sim *sim, const struct event *event);
@@ -35,7 +36,8 @@ static void pods_create(struct sim *sim, int pod)
     struct api_pod *p = &sim->api.now.pods[pod];
     sim->pods[pod].run++;
     sim->pods[pod].part = (struct node_id){""}; /* an emptyDir is the pod's */
-    *p = (struct api_pod){.exists = true, .node = -1};
+    *p = (struct api_pod){
+        .exists = true, .node = -1, .grace_ms = sim->setup.scaling ? SCALE_GRACE_US / 1000 : 0};
     text_format(p->uid, sizeof p->uid, "%08x-0000-4000-8000-%012llu", pod,
                 (unsigned long long)++sim->api.uids);
     api_changed(sim, API_PODS);
@@ -50,9 +52,14 @@ static void on_control(struct sim *sim, const struct event *event)
     for (int i = 0; i < PODS_MAX; i++)
         if (pods_may_create(sim, i))
             pods_create(sim, i);
-    for (int i = sim->api.now.replicas; i < PODS_MAX; i++)
-        if (sim->api.now.pods[i].exists && !sim->api.now.pods[i].terminating)
+    for (int i = sim->api.now.replicas; i < PODS_MAX; i++) {
+        if (!sim->api.now.pods[i].exists || sim->api.now.pods[i].terminating)
+            continue;
+        if (sim->setup.scaling)
+            pods_drain(sim, i, SCALE_GRACE_US);
+        else
             pods_delete(sim, i, true);
+    }
 }
 
 static bool pod_gone(const struct sim *sim, const struct event *event)

@@ -23,6 +23,8 @@ const struct redis_traits redis_traits_valkey9 = {
     .demotion_broadcast = true,
     .gossip_repoints = true,
     .fast_election = true,
+    .open_spreads = true,
+    .drops_foreign = true,
 };
 
 void redis_init(struct sim *sim, int index, const char *name, bool ours)
@@ -70,20 +72,11 @@ static void process_new_conf(struct sim *sim, struct redis *r)
     memset(r->nodes, 0, sizeof r->nodes);
     memset(r->owner, -1, sizeof r->owner);
     r->node_high = 0;
+    r->open_count = 0;
     r->current_epoch = 0;
     r->vote_epoch = 0;
     r->has_conf = true;
     redis_add_node(sim, r, sim->next_id++, 0, NODE_MYSELF | NODE_PRIMARY);
-}
-
-/* verifyClusterConfigWithData: keys in slots that nobody owns claim them (FACTS 6). */
-static void process_claim_slots(struct sim *sim, struct redis *r)
-{
-    if (!(redis_myself(r)->flags & NODE_PRIMARY))
-        return;
-    for (int k = 0; k < sim->atom_count; k++)
-        if (r->data[k] && r->owner[k] < 0)
-            redis_set_owner(r, k, redis_myself(r));
 }
 
 static void on_loaded(struct sim *sim, const struct event *event)
@@ -93,7 +86,7 @@ static void on_loaded(struct sim *sim, const struct event *event)
         return;
     r->phase = REDIS_UP;
     r->up_us = sim->now_us;
-    process_claim_slots(sim, r);
+    slots_check_data(sim, r);
     redis_touch(r);
     redis_wake(sim, r);
     sim_trace(sim, r->name, "server up as %s", redis_name_of(sim, redis_myself(r)->id));
@@ -179,10 +172,12 @@ void redis_lose_volume(struct sim *sim, struct redis *r)
     check_loses(sim, r);
     r->has_conf = false;
     r->emptied |= redis_has_data(sim, r);
+    r->bulk = false;
     memset(r->data, 0, sizeof r->data);
     memset(r->owner, -1, sizeof r->owner);
     memset(r->nodes, 0, sizeof r->nodes);
     r->node_high = 0;
+    r->open_count = 0;
 }
 
 void redis_lose_data(struct sim *sim, struct redis *r)

@@ -5,8 +5,8 @@
  * restarts, addresses and the commands that the agent sends. Each rule names its section of FACTS;
  * the code that it follows is redis 7.0.15 cluster.c (valkey 9.1.2 where `struct redis_traits` says so).
  *
- * Node ids are numbers here; redis_id_hex() gives the 40 digits. Data is a version for each atom of
- * the slot space: the number of the last acknowledged write, 0 = no key there.
+ * Node ids are numbers here; redis_id_hex() gives the 40 digits. Data is a version for each atom, the
+ * slots whose keys are written together: the number of the last acknowledged write, 0 = no key there.
  */
 #ifndef MUSTER_SIM_MODEL_REDIS_H
 #define MUSTER_SIM_MODEL_REDIS_H
@@ -20,11 +20,12 @@
 struct sim;
 struct event;
 
-#define ATOMS_MAX 64 /* parts of the slot space that were ever told apart; a mask is 64 bits */
+#define ATOMS_MAX 64 /* whose keys are told apart */
 #define TABLE_MAX 96 /* nodes that one server may know, handshakes included */
 #define REPORTS_MAX 16
 #define BLACKLIST_MAX 16
-#define WRITES_MAX 8 /* moments of writing that are remembered */
+#define OPEN_MAX 2048 /* slots that one server may show as half-moved */
+#define WRITES_MAX 8  /* moments of writing that are remembered */
 #define MODEL_PORT 6379
 
 /* Only in the model's tables: the next packet on the link is a MEET. */
@@ -42,6 +43,9 @@ struct redis_traits {
     bool
         gossip_repoints; /* replication follows an address that gossip corrected (valkey 9: measured) */
     bool fast_election; /* delay min(NT/30, 500 ms) instead of 500..1000 ms (valkey 9) */
+    bool open_spreads;  /* replicas know which slots are half-moved (valkey 8+) */
+    bool
+        drops_foreign; /* at its start keys of others' slots, which are imported else (valkey 8.1+) */
 };
 extern const struct redis_traits redis_traits_70;
 extern const struct redis_traits redis_traits_valkey9;
@@ -59,6 +63,13 @@ struct redis_link {
     unsigned tries; /* of SYN, while nothing answers */
 };
 
+/* A slot that is half-moved: migrating to a node, or imported from it (FACTS 6). */
+struct redis_open {
+    uint16_t slot;
+    bool importing;
+    uint32_t peer;
+};
+
 struct redis_report {
     uint32_t by;
     int64_t at_us;
@@ -72,7 +83,8 @@ struct redis_node {
     uint32_t flags;
     uint32_t primary; /* id; 0 = none */
     uint64_t epoch;
-    uint64_t slots;
+    struct slot_set slots;
+    unsigned slot_count;
     int64_t created_us;
     int64_t ping_us;  /* of the ping that waits for its pong; 0 = none */
     int64_t again_us; /* when it was sent again, for the network had lost it or its pong */
@@ -150,12 +162,17 @@ struct redis {
     /* nodes.conf and the data set: survive the process while the volume does. */
     bool has_conf;
     struct redis_node nodes[TABLE_MAX];
-    int node_high; /* entries in use are below */
-    int8_t owner[ATOMS_MAX];
+    int node_high;             /* entries in use are below */
+    int8_t owner[SLOT_COUNT];  /* index of its node; -1 = nobody */
+    struct slot_set unclaimed; /* whose owner says no more that they are its */
+    struct redis_open open[OPEN_MAX];
+    int open_count;
     uint64_t current_epoch;
     uint64_t vote_epoch;
     uint64_t data[ATOMS_MAX];
     bool emptied; /* lost it all, and has copied nobody's since */
+    bool bulk;    /* a replica of who has keys beside those that are followed (slots_bulk()) */
+    bool took;    /* slots, in the exchange that is carried out: everybody is to hear of it */
 
     bool state_ok;
     int64_t minority_us;
@@ -186,13 +203,34 @@ struct redis_node *redis_add_node(struct sim *sim, struct redis *r, uint32_t id,
                                   uint32_t flags);
 void redis_del_node(struct sim *sim, struct redis *r, struct redis_node *n);
 void redis_free_link(struct redis *r, struct redis_node *n);
-void redis_set_owner(struct redis *r, int atom, struct redis_node *n); /* n NULL: nobody */
+void redis_set_owner(struct redis *r, unsigned slot, struct redis_node *n); /* n NULL: nobody */
+void redis_set_owners(struct redis *r, const struct slot_set *slots, struct redis_node *n);
+bool redis_owns_atom(const struct sim *sim, const struct redis *r, int atom); /* all of its slots */
 unsigned redis_known(const struct redis *r);
-unsigned redis_slots_assigned(const struct sim *sim, const struct redis *r);
+unsigned redis_slots_assigned(const struct redis *r);
 bool redis_has_data(const struct sim *sim, const struct redis *r);
 void redis_touch(struct redis *r); /* something that a view shows has changed */
 void redis_set_primary_flag(struct redis *r, struct redis_node *n);
 bool redis_blacklisted(const struct sim *sim, const struct redis *r, uint32_t id);
+
+/* model_slots.c: slots that are half-moved, and their keys. */
+uint32_t redis_open_peer(const struct redis *r, unsigned slot, bool importing); /* 0 = it is not */
+void redis_set_open(struct redis *r, unsigned slot, bool importing, uint32_t peer); /* 0: closed */
+void slots_node_deleted(struct redis *r, uint32_t id);
+void slots_replaced(struct redis *r, uint32_t old, uint32_t heir); /* as primary of its shard */
+void slots_copy_open(struct sim *sim, const struct redis *primary, struct redis *replica);
+void slots_check_data(struct sim *sim, struct redis *r); /* at its start */
+/* Slots that are scaled hold more keys than the few that are followed. */
+bool slots_bulk(const struct sim *sim, const struct redis *r);
+int64_t slots_keys(const struct sim *sim, const struct redis *r, unsigned slot);
+/* As redis_command(): CLUSTER SETSLOT; `hex` NULL for STABLE. The caller ends with slots_tell(). */
+const char *slots_setslot(struct sim *sim, struct redis *r, unsigned slot, const char *verb,
+                          const char *hex);
+void slots_tell(struct sim *sim, struct redis *r); /* who took slots tells everybody */
+/* MIGRATE REPLACE of at most `max` keys of the slot to who is at the address. */
+const char *slots_migrate(struct sim *sim, struct redis *r, unsigned slot, unsigned max, int addr);
+/* Who would carry out a client's command for this key; NULL = nobody now. */
+struct redis *slots_serving(struct sim *sim, struct redis *r, int atom);
 
 /* model_process.c: the life of a process. */
 void redis_init(struct sim *sim, int index, const char *name, bool ours);
@@ -239,7 +277,7 @@ struct bus_packet {
     uint64_t config_epoch;
     uint32_t flags;
     uint32_t primary;
-    uint64_t slots;
+    struct slot_set slots;
     int announced; /* address in the header, else the source's */
     int64_t offset;
     bool forced;        /* AUTH_REQUEST: of a primary that may not be failed */
@@ -270,7 +308,7 @@ void election_vote(struct sim *sim, struct redis *r, struct redis_node *sender,
 bool election_is_manual(const struct sim *sim, const struct redis *r);
 void election_take_over(struct sim *sim, struct redis *r, struct redis_node *old, uint64_t epoch);
 void slots_update_with(struct sim *sim, struct redis *r, struct redis_node *sender, uint64_t epoch,
-                       uint64_t slots);
+                       const struct slot_set *slots);
 void epoch_collision(struct sim *sim, struct redis *r, struct redis_node *sender);
 
 /* model_replication.c */
@@ -295,7 +333,7 @@ void redis_command_ban(struct sim *sim, struct redis *r, uint32_t id); /* the bl
 void redis_observe(struct sim *sim, struct redis *r, struct server *ret_server);
 void redis_observe_settings(const struct redis *r, struct server *ret_server);
 void redis_probe(const struct sim *sim, struct redis *r, struct probe *ret_probe);
-const struct view *snapshot_take(struct sim *sim, struct redis *r, struct snapshot **ret_ref);
+const struct view *snapshot_take(struct redis *r, struct snapshot **ret_ref);
 void snapshot_release(struct snapshot *snap); /* NULL is fine */
 
 #endif

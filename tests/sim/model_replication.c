@@ -58,6 +58,8 @@ void redis_set_primary(struct sim *sim, struct redis *r, struct redis_node *n, b
     me->flags = (me->flags & ~(uint32_t)NODE_PRIMARY) | NODE_REPLICA;
     me->primary = n->id;
     r->writes_paused_until_us = 0; /* clients are told of the other one instead */
+    if (was_primary)
+        r->open_count = 0; /* clusterCloseAllSlots */
     r->recheck = true;
     redis_touch(r);
     sim_trace(sim, r->name, "replicates %s now", redis_name_of(sim, n->id));
@@ -88,6 +90,8 @@ static void repl_up(struct sim *sim, struct redis *r, struct redis *primary)
         primary->repl.lineage = ++sim->next_gen;
     memcpy(r->data, primary->data, sizeof r->data);
     r->emptied = primary->emptied;
+    r->bulk = slots_bulk(sim, primary);
+    slots_copy_open(sim, primary, r);
     r->repl.lineage = primary->repl.lineage;
     r->repl.offset = primary->repl.offset;
     r->repl.state = REPL_UP;
@@ -164,6 +168,7 @@ static void on_replicated(struct sim *sim, const struct event *event)
         sim->now_us < r->repl.stalled_until_us)
         return;
     memcpy(r->data, primary->data, sizeof r->data);
+    r->bulk = slots_bulk(sim, primary);
     r->repl.offset = primary->repl.offset;
 }
 

@@ -117,9 +117,9 @@ void redis_free_link(struct redis *r, struct redis_node *n)
 void redis_del_node(struct sim *sim, struct redis *r, struct redis_node *n)
 {
     assert(n != redis_myself(r));
-    for (int k = 0; k < sim->atom_count; k++)
-        if (r->owner[k] == n - r->nodes)
-            redis_set_owner(r, k, NULL);
+    (void)sim;
+    redis_set_owners(r, &n->slots, NULL);
+    slots_node_deleted(r, n->id);
     for (int i = 0; i < r->node_high; i++) {
         struct redis_node *other = &r->nodes[i];
         if (!other->used)
@@ -138,16 +138,37 @@ void redis_del_node(struct sim *sim, struct redis *r, struct redis_node *n)
     redis_touch(r);
 }
 
-void redis_set_owner(struct redis *r, int atom, struct redis_node *n)
+void redis_set_owner(struct redis *r, unsigned slot, struct redis_node *n)
 {
-    uint64_t bit = UINT64_C(1) << atom;
-    if (r->owner[atom] >= 0)
-        r->nodes[r->owner[atom]].slots &= ~bit;
-    r->owner[atom] = (int8_t)(n ? n - r->nodes : -1);
-    if (n)
-        n->slots |= bit;
+    struct redis_node *before = r->owner[slot] < 0 ? NULL : &r->nodes[r->owner[slot]];
     r->recheck = true;
     redis_touch(r);
+    if (before == n)
+        return;
+    if (before) {
+        slot_set_remove(&before->slots, slot_one(slot));
+        before->slot_count--;
+    }
+    r->owner[slot] = (int8_t)(n ? n - r->nodes : -1);
+    slot_set_remove(&r->unclaimed, slot_one(slot));
+    if (n) {
+        slot_set_add(&n->slots, slot_one(slot));
+        n->slot_count++;
+    }
+}
+
+void redis_set_owners(struct redis *r, const struct slot_set *slots, struct redis_node *n)
+{
+    struct slot_set all = *slots; /* it may be a node's, which is changed meanwhile */
+    struct slot_range range;
+    for (unsigned at = 0; slot_set_next(&all, &at, &range);)
+        for (unsigned slot = range.first; slot <= range.last; slot++)
+            redis_set_owner(r, slot, n);
+}
+
+bool redis_owns_atom(const struct sim *sim, const struct redis *r, int atom)
+{
+    return slot_set_has(&r->nodes[0].slots, sim->atoms[atom].first);
 }
 
 unsigned redis_known(const struct redis *r)
@@ -158,12 +179,11 @@ unsigned redis_known(const struct redis *r)
     return known;
 }
 
-unsigned redis_slots_assigned(const struct sim *sim, const struct redis *r)
+unsigned redis_slots_assigned(const struct redis *r)
 {
     unsigned slots = 0;
-    for (int k = 0; k < sim->atom_count; k++)
-        if (r->owner[k] >= 0)
-            slots += slot_range_count(sim->atoms[k]);
+    for (int i = 0; i < r->node_high; i++)
+        slots += r->nodes[i].used ? r->nodes[i].slot_count : 0;
     return slots;
 }
 
@@ -172,7 +192,7 @@ bool redis_has_data(const struct sim *sim, const struct redis *r)
     for (int k = 0; k < sim->atom_count; k++)
         if (r->data[k])
             return true;
-    return false;
+    return slots_bulk(sim, r);
 }
 
 /* clusterSetNodeAsMaster. */

@@ -10,17 +10,24 @@
 #define CONVERGE_US(nt_ms) (SECONDS(150) + 6 * MS(nt_ms))
 /* A hand-over after the other, each after the pauses of core/failover.h and core/place.h. */
 #define PLACE_US SECONDS(240)
+/* Some thousand slots, portion by portion. */
+#define SCALE_US SECONDS(600)
 #define STILL_SECONDS 5
 #define QUIET_US SECONDS(600)
 
 static void on_write(struct sim *sim, const struct event *event)
 {
     (void)event;
+    if (sim->setup.scaling) {
+        scale_write(sim);
+        sim_after(sim, sim_between(sim, MS(20), MS(400)), on_write, 0, 0, 0, NULL);
+        return;
+    }
     int k = (int)rng_below(&sim->rng, (uint64_t)sim->atom_count);
     int first = (int)rng_below(&sim->rng, PODS_MAX);
     for (int i = 0; i < PODS_MAX; i++) {
         struct redis *r = &sim->redis[(first + i) % PODS_MAX];
-        if (!redis_running(sim, r) || !r->state_ok || r->owner[k] != 0 ||
+        if (!redis_running(sim, r) || !r->state_ok || r->owner[sim->atoms[k].first] != 0 ||
             sim->now_us < r->writes_paused_until_us)
             continue;
         repl_write(sim, r, k, ++sim->writes);
@@ -40,14 +47,14 @@ static void setup_latencies(struct sim *sim)
     }
 }
 
-/* Cuts the slots where any formation may cut them, so that masks need not be cut in flight. */
+/* Keys of slots that any formation may give to different shards. */
 static void setup_atoms(struct sim *sim)
 {
     for (unsigned shards = 1; shards <= (unsigned)sim->setup.pods; shards++) {
         bool possible =
             shards * (1u + (unsigned)sim->setup.replicas_per_primary) <= (unsigned)sim->setup.pods;
         for (unsigned i = 0; possible && i < shards; i++)
-            (void)sim_atoms(sim, slots_of_shard(i, shards));
+            sim_tell_apart(sim, slots_of_shard(i, shards));
     }
 }
 
@@ -68,8 +75,11 @@ static void schedule_setup(struct sim *sim)
         s->replicas_per_primary = 0;
     if (sim->options.form)
         s->replicas_per_primary = sim->options.form->replicas_per_primary;
+    if (sim->options.scaling)
+        scale_setup(sim);
     s->traits = sim_chance(sim, 600) ? &redis_traits_70 : &redis_traits_valkey9;
-    s->volumes = sim_chance(sim, 600);
+    s->volumes = sim_chance(sim, 600) || sim->options.scaling;
+    s->scaling = sim->options.scaling;
     s->ordered_ready = sim_chance(sim, 150);
     s->announce_by_hook = !sim_chance(sim, 150);
     s->no_failover_by_hook = s->announce_by_hook;
@@ -78,6 +88,8 @@ static void schedule_setup(struct sim *sim)
     s->zones = (int)sim_between(sim, 1, 3);
     if (sim->options.form)
         s->zones = sim->options.form->zones;
+    if (sim->options.scale)
+        scale_setup_plan(sim, sim->options.scale);
     s->lan_us = sim_between(sim, 50, 1000);
     s->api_us = sim_between(sim, MS(1), MS(20));
     s->loss_permille = sim_chance(sim, 700) ? 0 : (unsigned)sim_between(sim, 1, 20);
@@ -89,7 +101,10 @@ static void schedule_setup(struct sim *sim)
     s->placement = later && !sim->options.form && sim->seed % 2 == 0;
     s->crash_off = later && sim->seed % 4 == 2;
     setup_latencies(sim);
-    setup_atoms(sim);
+    if (s->scaling)
+        scale_setup_keys(sim);
+    else
+        setup_atoms(sim);
     s->sweep_max = sim->seed % 4 == 3 ? 2 : OBSERVE_SWEEP_MAX;
     api_init(sim);
     for (int i = 0; i < s->pods; i++)
@@ -118,6 +133,7 @@ static bool schedule_converge(struct sim *sim)
     int64_t since = sim->now_us;
     int64_t limit_us = CONVERGE_US(sim->setup.node_timeout_ms);
     limit_us += sim->setup.placement ? PLACE_US : 0;
+    limit_us += sim->setup.scaling ? SCALE_US : 0;
     while (still < STILL_SECONDS) {
         if (!schedule_step(sim))
             return false;
@@ -126,6 +142,8 @@ static bool schedule_converge(struct sim *sim)
             still = 0;
             continue;
         }
+        if (sim->setup.scaling)
+            scale_person(sim);
         const char *what = check_converged(sim);
         still = what ? 0 : still + 1;
         if (what && sim->now_us - since > limit_us) {
@@ -146,6 +164,7 @@ static bool schedule_finish(struct sim *sim)
     if (!schedule_converge(sim))
         return false;
     check_kept(sim);
+    check_keys(sim);
     sim->checks.quiet = true;
     sim_trace(sim, "sim", "in order: from here on nothing may be sent");
     int64_t end = sim->now_us + QUIET_US;
@@ -155,6 +174,7 @@ static bool schedule_finish(struct sim *sim)
     const char *what = sim->violation[0] ? NULL : check_converged(sim);
     if (what)
         sim_violation(sim, "I10: it was in order, and now %s", what);
+    check_keys(sim);
     return !sim->violation[0];
 }
 
@@ -170,12 +190,37 @@ bool schedule_form(struct sim *sim, uint64_t seed, const struct form_plan *plan,
     return ok;
 }
 
+bool schedule_scale(struct sim *sim, uint64_t seed, const struct scale_plan *plan,
+                    struct stats *stats, bool *ret_killed)
+{
+    struct options options = {.pods = plan->pods,
+                              .scale = plan,
+                              .scaling = true,
+                              .untraced = !plan->verbose,
+                              .verbose = plan->verbose};
+    sim_init(sim, seed, &options, stats);
+    schedule_setup(sim);
+    *ret_killed = false;
+    if (!schedule_converge(sim))
+        return false;
+    pods_scale(sim, plan->to);
+    sim->faults.act_at_send = plan->kill_at;
+    sim->faults.last_us = sim->now_us + SECONDS(5);
+    bool ok = schedule_converge(sim);
+    *ret_killed = plan->kill_at && !sim->faults.act_at_send;
+    if (ok)
+        check_keys(sim);
+    return !sim->violation[0];
+}
+
 bool schedule_run(struct sim *sim, uint64_t seed, const struct options *options,
                   struct stats *stats)
 {
     sim_init(sim, seed, options, stats);
     schedule_setup(sim);
     sim->faults.kinds = options->faults ? options->faults : UINT64_MAX;
+    if (options->scaling && !options->faults)
+        sim->faults.kinds = faults_beside_scaling();
     int count = (int)sim_between(sim, SCHEDULE_FAULTS_MIN, 8);
     int early = (int)sim_between(sim, 0, count / 2);
     faults_plan(sim, early, SECONDS(1), SECONDS(12));

@@ -28,6 +28,23 @@ bool schedule_form(struct sim *sim, uint64_t seed, const struct form_plan *plan,
                    struct stats *stats, bool *ret_killed);
 
 /*
+ * A formation, then the StatefulSet is scaled, and right after the kill_at-th send of any agent from then on
+ * (0: never) something is killed: the agent that sent it, or a server of the move that it carries out.
+ */
+enum scale_victim { VICTIM_AGENT = 0, VICTIM_SOURCE, VICTIM_DEST };
+struct scale_plan {
+    int pods;
+    int replicas_per_primary;
+    int to;
+    const struct redis_traits *traits;
+    enum scale_victim victim;
+    unsigned kill_at;
+    bool verbose; /* with its trace, as it happens */
+};
+bool schedule_scale(struct sim *sim, uint64_t seed, const struct scale_plan *plan,
+                    struct stats *stats, bool *ret_killed);
+
+/*
  * Runs the schedule of `seed`. True if no rule was broken; else sim->violation says which. The
  * caller ends with sim_deinit() in both cases.
  */

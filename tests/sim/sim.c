@@ -131,26 +131,18 @@ static void sim_split_before(struct sim *sim, unsigned first)
         sim->acked[fresh] = sim->acked[k];
         for (int i = 0; i < sim->redis_count; i++) {
             struct redis *r = &sim->redis[i];
-            r->owner[fresh] = r->owner[k];
             r->data[fresh] = r->data[k];
-            for (int n = 0; n < r->node_high; n++)
-                r->nodes[n].slots |= (r->nodes[n].slots >> k & 1) << fresh;
         }
         return;
     }
 }
 
-uint64_t sim_atoms(struct sim *sim, struct slot_range range)
+void sim_tell_apart(struct sim *sim, struct slot_range range)
 {
     if (range.first > 0)
         sim_split_before(sim, range.first);
     if (range.last < SLOT_COUNT - 1)
         sim_split_before(sim, range.last + 1u);
-    uint64_t mask = 0;
-    for (int k = 0; k < sim->atom_count; k++)
-        if (sim->atoms[k].first >= range.first && sim->atoms[k].last <= range.last)
-            mask |= UINT64_C(1) << k;
-    return mask;
 }
 
 void sim_trace(struct sim *sim, const char *who, const char *fmt, ...)

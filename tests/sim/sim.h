@@ -44,6 +44,7 @@ struct setup {
     int64_t diskless_delay_s;
     bool placement; /* policy.placement: enforce */
     bool crash_off; /* policy.crashHandover: off, else auto */
+    bool scaling;   /* policy.scaling: auto */
     bool any_age;   /* cluster-replica-validity-factor 0, else 10 */
     int zones;
     size_t sweep_max;       /* OBSERVE_SWEEP_MAX, or few: to watch as in a large cluster */
@@ -54,11 +55,13 @@ struct setup {
 };
 
 struct options {
-    int pods;                     /* 0 = by the seed */
-    const struct form_plan *form; /* a formation only, of this shape; or NULL */
+    int pods;                       /* 0 = by the seed */
+    const struct form_plan *form;   /* a formation only, of this shape; or NULL */
+    const struct scale_plan *scale; /* a formation and a change of the size; or NULL */
     uint32_t guards_off;
     uint64_t faults; /* mask of the kinds that may happen, by index; 0 = all */
     size_t kinds; /* only the first so many kinds: those there were when a seed was kept; 0 = all */
+    bool scaling; /* policy.scaling: auto, and the size changes again and again */
     bool untraced; /* nobody will read the trace: a schedule that fails is run again with one */
     bool verbose;
 };
@@ -124,8 +127,13 @@ void sim_addr_text(int addr, char *dst, size_t size);
 int sim_addr_parse(const char *ip);               /* 0 if it is none of ours */
 int sim_host_at(const struct sim *sim, int addr); /* -1 = nobody */
 
-/* Cuts the slot space so that the range is a whole number of atoms; returns their mask. */
-uint64_t sim_atoms(struct sim *sim, struct slot_range range);
+/* Cuts atoms so that the range is a whole number of them. */
+void sim_tell_apart(struct sim *sim, struct slot_range range);
+
+static inline struct slot_range slot_one(unsigned slot)
+{
+    return (struct slot_range){(uint16_t)slot, (uint16_t)slot};
+}
 
 void sim_trace(struct sim *sim, const char *who, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/plan.h"
 #include "faults.h"
@@ -45,6 +46,10 @@ void stats_print(const struct stats *s, double seconds)
            s->verdicts[GATE_WAIT], s->verdicts[GATE_GO], s->verdicts[GATE_GO_REWRITTEN],
            s->verdicts[GATE_GO_ALONE], s->verdicts[GATE_GO_EMPTY], s->hooks_alone, s->takeovers,
            s->forced, s->handovers, s->crashes, s->risks);
+    if (s->scalings)
+        printf("scalings %" PRIu64 ", slots moved %" PRIu64 ", keys not found for a moment %" PRIu64
+               ", lost by elections %" PRIu64 ", pods made anew %" PRIu64 "\n",
+               s->scalings, s->slots_moved, s->invisible, s->lagged, s->anew);
     if (s->schedules)
         printf("converged after the last fault within: mean %.1f s, longest %.1f s\n",
                (double)s->converge_ms_sum / 1000 / (double)s->schedules,
@@ -58,11 +63,11 @@ void stats_print(const struct stats *s, double seconds)
     printf("\n");
 }
 
-const char *stats_unreached_rule(const struct stats *stats)
+const char *stats_unreached_rule(const struct stats *stats, bool scaling)
 {
     const char *name;
     for (size_t i = 0; i < STATS_RULES_MAX && (name = plan_rule_name(i)) != NULL; i++)
-        if (!stats->rules[i])
+        if (!stats->rules[i] && scaling == (strcmp(name, "scale") == 0))
             return name;
     return NULL;
 }

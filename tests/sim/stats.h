@@ -27,7 +27,12 @@ struct stats {
     uint64_t forced;
     uint64_t handovers;
     uint64_t crashes; /* primaries whose slots went to a replica by the agent's order */
-    uint64_t risks;   /* drains that could not tell who lacks data to wait */
+    uint64_t slots_moved;
+    uint64_t scalings;
+    uint64_t invisible;                   /* writes that found a half-moved key nowhere */
+    uint64_t lagged;                      /* keys whose latest write an election lost */
+    uint64_t anew;                        /* pods that a person made anew */
+    uint64_t risks;                       /* drains that could not tell who lacks data to wait */
     uint64_t verdicts[GATE_GO_EMPTY + 1]; /* of the gate, by enum gate_verdict */
     uint64_t hooks_alone;                 /* started without a word of their agent */
     uint64_t converge_ms_max;
@@ -41,7 +46,7 @@ void stats_rule(struct stats *stats, const char *rule);
 void stats_add(struct stats *sum, const struct stats *more);
 void stats_print(const struct stats *stats, double seconds);
 
-/* The name of a rule that no turn has reached, or NULL. */
-const char *stats_unreached_rule(const struct stats *stats);
+/* The name of a rule that no turn has reached, or NULL; `scaling`: of schedules that are there for one rule only. */
+const char *stats_unreached_rule(const struct stats *stats, bool scaling);
 
 #endif

@@ -81,9 +81,11 @@ static void test_defaults(void **state)
     assert_int_equal(config.log.format, LOG_LOGFMT);
     assert_int_equal(config.policy.crash_handover, HANDOVER_AUTO);
     assert_int_equal(config.policy.handover_max_lag, 0);
+    assert_int_equal(config.policy.big_key_bytes, 1048576);
     assert_int_equal(config.policy.lost_cluster, LOST_WAIT);
     assert_int_equal(config.policy.placement, PLACEMENT_ENFORCE);
     assert_int_equal(config.policy.placement_min_interval, 600);
+    assert_int_equal(config.policy.scaling, SCALING_POLICY_OFF);
     assert_int_equal(config_check(&config, &err), 0);
 }
 
@@ -250,6 +252,8 @@ static void test_values_are_judged_by_their_type(void **state)
         {"cluster: {replicasPerPrimary: 11}", "muster.yaml:1: cluster.replicasPerPrimary: 11: "},
         {"cluster: {size: 1000}", NULL},
         {"cluster: {size: 1001}", "muster.yaml:1: cluster.size: 1001: "},
+        {"policy: {bigKeyBytes: 0}", NULL},
+        {"policy: {bigKeyBytes: -1}", "muster.yaml:1: policy.bigKeyBytes: "},
         {"policy: {handoverMaxLag: 1099511627776}", NULL},
         {"policy: {handoverMaxLag: 1099511627777}", "muster.yaml:1: policy.handoverMaxLag: "},
         {"policy: {handoverMaxLag: 99999999999999999999}", "muster.yaml:1: policy.handover"},
@@ -433,7 +437,7 @@ static void test_the_description_names_every_key(void **state)
     size_t lines = 0;
     for (const char *p = buf_str(&text); *p; p++)
         lines += *p == '\n';
-    assert_int_equal(lines, 34);
+    assert_int_equal(lines, 36);
     buf_deinit(&text);
     buf_init(&text, 100);
     assert_int_equal(config_describe(&text), E_LIMIT);

@@ -318,6 +318,46 @@ static void test_a_new_agent_tells_again(void **state)
     assert_true(v.tells);
 }
 
+/* It has heard neither of its server yet nor of its pod's grace: the one assumed until then is over. */
+static void test_a_new_agent_hears_its_server_first(void **state)
+{
+    size_t c = 0;
+    struct world_build *b = formed(*state, &c);
+    struct facts facts;
+    struct drain_verdict v;
+    watch.since_ms = T0;
+    b->world.now_ms = T0 + 120000;
+    b->pods[0].server.reach = REACH_UNKNOWN;
+    for (int i = 0; i < 2; i++) {
+        drain_look(&watch, &b->world);
+        facts_gather(&b->world, b->arena, &facts);
+        drain_judge(&b->world, &facts, 0, &watch, &v);
+        assert_int_equal(v.step, i ? DRAIN_LEAVE : DRAIN_WAIT);
+        b->world.now_ms += DRAIN_NEW_MS;
+    }
+    assert_true(v.risks);
+}
+
+/* A full synchronization begins one; Redis 7.0 loses a SIGTERM that comes meanwhile. */
+static void test_a_replica_tells_first_whether_its_aof_is_rewritten(void **state)
+{
+    size_t c = 0;
+    struct world_build *b = formed(*state, &c);
+    b->world.me = c;
+    b->pods[c].server.aof = 1;
+    b->pods[c].server.settings_ms = T0 - 1;
+    watch.since_ms = T0;
+    struct drain_verdict v = turn(b, T0 + 10);
+    assert_int_equal(v.step, DRAIN_WAIT);
+    assert_true(v.hurry);
+    assert_non_null(strstr(v.reason, "may stop once it tells whether its AOF is being rewritten"));
+    b->pods[c].server.settings_ms = T0 + 10;
+    assert_int_equal(turn(b, T0 + 20).step, DRAIN_LEAVE);
+    assert_int_equal(turn(b, T0 + 20 + DRAIN_REWRITE_MS).step, DRAIN_WAIT);
+    b->pods[c].server.aof = 0;
+    assert_int_equal(turn(b, T0 + 30 + DRAIN_REWRITE_MS).step, DRAIN_LEAVE);
+}
+
 static void test_who_cannot_be_told_is_named(void **state)
 {
     size_t c = 0;
@@ -395,6 +435,8 @@ int main(void)
         cmocka_unit_test(test_an_order_that_is_refused),
         cmocka_unit_test(test_who_lacks_something_is_told_before_it_stops),
         cmocka_unit_test(test_a_new_agent_tells_again),
+        cmocka_unit_test(test_a_new_agent_hears_its_server_first),
+        cmocka_unit_test(test_a_replica_tells_first_whether_its_aof_is_rewritten),
         cmocka_unit_test(test_who_cannot_be_told_is_named),
         cmocka_unit_test(test_what_a_stop_leaves_on_disk),
     };

@@ -116,6 +116,12 @@ static void test_a_node_that_has_left_starts_empty(void **state)
     text_format(b->world.my_pod, sizeof b->world.my_pod, "muster-3");
     text_format(b->world.my_ip, sizeof b->world.my_ip, "%s", b->pods[3].ip);
     assert_int_equal(judge(b, claim), GATE_GO_EMPTY); /* that one was a replica */
+    /* Long forgotten everywhere, after its pod was scaled in. */
+    struct record_left left = {"muster-3", old};
+    b->record.forget_count = 0;
+    b->record.left = &left;
+    b->record.left_count = 1;
+    assert_int_equal(judge(b, claim), GATE_GO_EMPTY);
     for (size_t i = 0; i < 6; i++)
         b->pods[i].server.view_ms = 0;
     assert_int_equal(judge(b, claim), GATE_WAIT);
@@ -178,6 +184,31 @@ static void test_nobody_has_the_data_any_more(void **state)
     b->pods[replica].told = (struct told){.heard_ms = b->world.now_ms, .gate = {.held = true}};
     assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN); /* its volume is gone */
     b->pods[replica].told.gate.data = true;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+}
+
+/* Its slots were moved; who follows it was scaled in and is gone, and has nothing that is not elsewhere. */
+static void test_a_copy_of_nothing_is_not_waited_for(void **state)
+{
+    struct world_build *b = killed(*state);
+    struct gate_claim claim = owner_without_data(b);
+    struct record_move move = {.from = b->nodes[0].id, .to = b->nodes[1].id};
+    assert_int_equal(replica_of(b, 0), 5);
+    b->nodes[1].slots = b->nodes[0].slots;
+    b->nodes[0].slots = (struct slot_set){0};
+    b->world.set.replicas = 5;
+    world_build_lose(b, 5);
+    world_build_refresh(b);
+    b->world.pod_count = 5;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    assert_non_null(strstr(reason, "replicas follow node"));
+    b->world.scaling = SCALING_AUTO;
+    assert_int_equal(judge(b, claim), GATE_GO_REWRITTEN);
+    b->record.moves = &move; /* it may have keys of a slot that is half-way */
+    b->record.move_count = 1;
+    assert_int_equal(judge(b, claim), GATE_WAIT);
+    b->record.move_count = 0;
+    b->world.set.replicas = 6; /* it is wanted again, and will tell */
     assert_int_equal(judge(b, claim), GATE_WAIT);
 }
 
@@ -346,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_primary_without_its_data_waits_for_its_heir),
         cmocka_unit_test(test_nobody_has_the_data_any_more),
+        cmocka_unit_test(test_a_copy_of_nothing_is_not_waited_for),
         cmocka_unit_test(test_nobody_else_answers_at_the_address_of_a_primary),
         cmocka_unit_test(test_swapped_addresses),
         cmocka_unit_test(test_its_data_is_no_proof_for_the_address_of_another),

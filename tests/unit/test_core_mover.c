@@ -162,6 +162,7 @@ static bool set_slot(struct model *m, enum slot_step step, int slot)
     case SLOT_CLOSE_DEST:
         dest->open[slot] = false;
         return true;
+    case SLOT_TELL:
     case SLOT_WAIT:
     case SLOT_DONE:
     case SLOT_KEYS:
@@ -376,8 +377,8 @@ static void test_exchanges_of_keys_stay_within_their_budget(void **state)
         const struct mover_config config = config_of(false);
         const enum mover_result ok = MOVER_OK;
         const int64_t left = 1000000;
-        struct slot_seen seen = {{SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, left},
-                                 {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 0},
+        struct slot_seen seen = {{SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, left, 0, false},
+                                 {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 0, 0, false},
                                  .begun = true};
         struct mover mover;
         unsigned late = 0;
@@ -408,9 +409,12 @@ static void test_what_does_not_come_on_is_given_up(void **state)
 {
     (void)state;
     static const struct slot_side sides[][SIDES] = {
-        {{SLOT_OWNER_SOURCE, SLOT_CLOSED, 3}, {SLOT_OWNER_SOURCE, SLOT_CLOSED, 0}},
-        {{SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 3}, {SLOT_OWNER_SOURCE, SLOT_OPEN_MATE, 0}},
-        {{SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 3}, {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 1}},
+        {{SLOT_OWNER_SOURCE, SLOT_CLOSED, 3, 0, false},
+         {SLOT_OWNER_SOURCE, SLOT_CLOSED, 0, 0, false}},
+        {{SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 3, 0, false},
+         {SLOT_OWNER_SOURCE, SLOT_OPEN_MATE, 0, 0, false}},
+        {{SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 3, 0, false},
+         {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 1, 0, false}},
     };
     for (size_t i = 0; i < sizeof sides / sizeof sides[0]; i++) {
         const struct mover_config config = config_of(false);

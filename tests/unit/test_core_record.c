@@ -17,6 +17,7 @@ struct sample {
     struct record record;
     struct record_member members[MEMBERS];
     struct node_id forget[2];
+    struct record_left left[2];
     struct record_move moves[2];
     struct slot_range ranges[2];
 };
@@ -35,6 +36,8 @@ static void sample_make(struct sample *s)
         .member_count = MEMBERS,
         .forget = s->forget,
         .forget_count = 2,
+        .left = s->left,
+        .left_count = 2,
         .moves = s->moves,
         .move_count = 2,
     };
@@ -51,11 +54,21 @@ static void sample_make(struct sample *s)
     }
     s->forget[0] = world_build_id(10);
     s->forget[1] = world_build_id(11);
+    s->left[0] = (struct record_left){"muster-7", world_build_id(17)};
+    s->left[1] = (struct record_left){"muster-8", world_build_id(18)};
     s->ranges[0] = (struct slot_range){1, 2};
     s->ranges[1] = (struct slot_range){5, 5};
-    s->moves[0] =
-        (struct record_move){world_build_id(0), world_build_id(1), 1, false, s->ranges, 2};
-    s->moves[1] = (struct record_move){world_build_id(1), world_build_id(2), 2, true, s->ranges, 1};
+    s->moves[0] = (struct record_move){.from = world_build_id(0),
+                                       .to = world_build_id(1),
+                                       .generation = 1,
+                                       .ranges = s->ranges,
+                                       .range_count = 2};
+    s->moves[1] = (struct record_move){.from = world_build_id(1),
+                                       .to = world_build_id(2),
+                                       .generation = 2,
+                                       .cancel = true,
+                                       .ranges = s->ranges,
+                                       .range_count = 1};
 }
 
 static void test_members_are_found_by_pod_and_by_id(void **state)
@@ -72,6 +85,8 @@ static void test_members_are_found_by_pod_and_by_id(void **state)
     assert_null(record_find_id(&s.record, &stranger));
     assert_true(record_forgets(&s.record, &s.forget[1]));
     assert_false(record_forgets(&s.record, &second));
+    assert_true(record_has_left(&s.record, &s.left[1].id));
+    assert_false(record_has_left(&s.record, &second));
 }
 
 static void test_a_copy_equals_its_record(void **state)
@@ -106,6 +121,9 @@ static void test_a_change_of_any_field_is_a_difference(void **state)
     DIFFERS(b.record.shards = 3);
     DIFFERS(b.record.member_count--);
     DIFFERS(b.record.forget_count--);
+    DIFFERS(b.record.left_count--);
+    DIFFERS(b.left[1].id = world_build_id(50));
+    DIFFERS(b.left[0].pod[0] = 'x');
     DIFFERS(b.members[1].pod[0] = 'x');
     DIFFERS(b.members[1].id = world_build_id(50));
     DIFFERS(b.members[1].shard = NO_SHARD);
@@ -118,6 +136,8 @@ static void test_a_change_of_any_field_is_a_difference(void **state)
     DIFFERS(b.moves[1].from = world_build_id(50));
     DIFFERS(b.moves[1].to = world_build_id(50));
     DIFFERS(b.moves[0].cancel = true);
+    DIFFERS(b.moves[0].anchored = true);
+    DIFFERS(b.moves[0].anchor = 7);
     DIFFERS(b.moves[0].generation++);
     DIFFERS(b.record.move_generation++);
     DIFFERS(b.record.moves_unclear = "[1]");

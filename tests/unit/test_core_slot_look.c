@@ -16,6 +16,11 @@
 #define DEST "65af16c646bf869c37c026dec1e037260e25a52e"
 #define OTHER "057378b8ec0c5839298f16b8d96d6ac07140350e"
 #define BEFORE "1111111111111111111111111111111111111111"
+#define FAILED "2222222222222222222222222222222222222222"
+#define FOLLOWS "4444444444444444444444444444444444444444"
+#define ELDER "6666666666666666666666666666666666666666"
+#define LOST "5555555555555555555555555555555555555555"
+#define GONE "3333333333333333333333333333333333333333"
 
 static const struct slot_pair pair = {{SOURCE}, {DEST}};
 static struct arena arena;
@@ -30,7 +35,11 @@ static struct view view_of(bool at_source, const char *source_slots, const char 
                 SOURCE " 10.0.0.1:6379@16379 %smaster - 0 0 4 connected %s\n" DEST
                        " 10.0.0.2:6379@16379 %smaster - 0 0 5 connected %s\n" OTHER
                        " 10.0.0.3:6379@16379 master - 0 0 6 connected 50-59\n" BEFORE
-                       " 10.0.0.4:6379@16379 slave " SOURCE " 0 0 4 connected\n",
+                       " 10.0.0.4:6379@16379 slave " SOURCE " 0 0 4 connected\n" FAILED
+                       " 10.0.0.5:6379@16379 master,fail - 0 0 7 disconnected\n" FOLLOWS
+                       " 10.0.0.6:6379@16379 slave " DEST " 0 0 5 connected\n" LOST
+                       " 10.0.0.7:6379@16379 master,fail - 0 0 3 disconnected 70-79\n" ELDER
+                       " 10.0.0.8:6379@16379 master - 0 0 2 connected 80-89\n",
                 at_source ? "myself," : "", source_slots, at_source ? "" : "myself,", dest_slots);
     if (cluster_nodes_parse(span_of(text), &arena, &view, &err) < 0)
         fail_msg("%s", err.msg);
@@ -60,11 +69,17 @@ static void test_owners_are_told_apart(void **state)
 static void test_the_source_migrates(void **state)
 {
     (void)state;
-    struct view view = view_of(true, "10-19 [12->-" DEST "] [13->-" OTHER "] [14-<-" DEST "]", "");
+    struct view view = view_of(true,
+                               "10-19 [12->-" DEST "] [13->-" OTHER "] [14-<-" DEST "] [15->-" GONE
+                               "] [16->-" FAILED "]",
+                               "");
     assert_int_equal(look(&view, true, 11).open, SLOT_CLOSED);
     assert_int_equal(look(&view, true, 12).open, SLOT_OPEN_PEER);
     assert_int_equal(look(&view, true, 13).open, SLOT_OPEN_OTHER);
     assert_int_equal(look(&view, true, 14).open, SLOT_OPEN_OTHER);
+    /* Whoever took over from it may not be known by it: it is gone, with what it had or without. */
+    assert_int_equal(look(&view, true, 15).open, SLOT_OPEN_MATE);
+    assert_int_equal(look(&view, true, 16).open, SLOT_OPEN_MATE);
 }
 
 static void test_the_destination_imports(void **state)
@@ -76,9 +91,47 @@ static void test_the_destination_imports(void **state)
     assert_int_equal(look(&view, false, 12).open, SLOT_OPEN_PEER);
     assert_int_equal(look(&view, false, 12).owner, SLOT_OWNER_SOURCE);
     assert_int_equal(look(&view, false, 13).open, SLOT_OPEN_OTHER);
-    /* From who was the source's shard's primary before. */
+    /* From who was the source's shard's primary before, and follows the destination now. */
+    struct view later = view_of(false, "10-19", "30-39 [12-<-" FOLLOWS "]");
+    assert_int_equal(look(&later, false, 12).open, SLOT_OPEN_MATE);
+    /* Or still follows it. */
     assert_int_equal(look(&view, false, 14).open, SLOT_OPEN_MATE);
     assert_int_equal(look(&view, false, 30).open, SLOT_OPEN_OTHER);
+}
+
+/* Whose slot it imports it does not learn while it does (redis 7.0.15, clusterUpdateSlotsConfigWith). */
+static void test_who_has_failed_owns_nothing_that_is_imported(void **state)
+{
+    (void)state;
+    struct view view = view_of(false, "10-19", "30-39 [70-<-" LOST "] [50-<-" OTHER "]");
+    assert_int_equal(look(&view, false, 70).owner, SLOT_OWNER_NOBODY);
+    assert_int_equal(look(&view, false, 70).open, SLOT_OPEN_MATE);
+    assert_int_equal(look(&view, false, 71).owner, SLOT_OWNER_OTHER);
+    assert_int_equal(look(&view, false, 50).owner, SLOT_OWNER_OTHER);
+    /* Who claims it under an earlier epoch than the source's would have lost it. */
+    view = view_of(false, "10-19", "30-39 [80-<-" ELDER "] [51-<-" ELDER "]");
+    assert_int_equal(look(&view, false, 80).owner, SLOT_OWNER_NOBODY);
+    assert_int_equal(look(&view, false, 80).open, SLOT_OPEN_MATE);
+    assert_int_equal(look(&view, false, 81).owner, SLOT_OWNER_OTHER);
+    assert_int_equal(look(&view, false, 51).owner, SLOT_OWNER_OTHER);
+    view = view_of(true, "10-19 [70-<-" LOST "]", "30-39");
+    assert_int_equal(look(&view, true, 70).owner, SLOT_OWNER_OTHER);
+}
+
+/* A slot is taken under the latest epoch that is known, and one more. */
+static void test_both_say_the_sources_epoch(void **state)
+{
+    (void)state;
+    struct view view = view_of(true, "10-19", "30-39");
+    assert_int_equal(look(&view, true, 10).epoch, 4);
+    assert_false(look(&view, true, 10).tied);
+    view = view_of(false, "10-19", "30-39");
+    assert_int_equal(look(&view, false, 10).epoch, 4);
+    assert_false(look(&view, false, 10).tied);
+    const struct slot_pair equal = {{DEST}, {DEST}};
+    struct slot_side side = {.keys = 0};
+    slot_look(&view, &equal, false, (const uint16_t[]){10}, 1, &side);
+    assert_true(side.tied);
 }
 
 static void test_many_slots_are_looked_at_in_one_go(void **state)
@@ -136,6 +189,8 @@ int main(void)
         cmocka_unit_test(test_owners_are_told_apart),
         cmocka_unit_test(test_the_source_migrates),
         cmocka_unit_test(test_the_destination_imports),
+        cmocka_unit_test(test_who_has_failed_owns_nothing_that_is_imported),
+        cmocka_unit_test(test_both_say_the_sources_epoch),
         cmocka_unit_test(test_many_slots_are_looked_at_in_one_go),
         cmocka_unit_test(test_each_step_is_a_command),
     };

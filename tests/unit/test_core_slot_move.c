@@ -185,7 +185,7 @@ static struct slot_side side_of(const struct model *m, int shard)
 {
     const struct primary *p = &m->shards[shard];
     return (struct slot_side){p->owner == SOURCE ? SLOT_OWNER_SOURCE : SLOT_OWNER_DEST,
-                              open_of(m, shard), held(p)};
+                              open_of(m, shard), held(p), 0, false};
 }
 
 static enum slot_step look(const struct model *m, const char **ret_why)
@@ -212,6 +212,9 @@ static void do_step(struct model *m, enum slot_step step)
         for (int k = 0; k < KEYS; k++)
             if (rng_below(&m->rng, 2))
                 migrate_key(m, k, rng_below(&m->rng, 4) == 0);
+        return;
+    case SLOT_TELL:
+        set_node(m, DEST, SOURCE);
         return;
     case SLOT_TAKE:
         set_node(m, DEST, DEST);
@@ -441,36 +444,58 @@ static void expect(struct slot_side source, struct slot_side dest, enum slot_ste
 static void test_what_is_not_between_these_two_is_left_alone(void **state)
 {
     (void)state;
-    const struct slot_side own = {SLOT_OWNER_SOURCE, SLOT_CLOSED, 3};
-    const struct slot_side none = {SLOT_OWNER_SOURCE, SLOT_CLOSED, 0};
+    const struct slot_side own = {SLOT_OWNER_SOURCE, SLOT_CLOSED, 3, 0, false};
+    const struct slot_side none = {SLOT_OWNER_SOURCE, SLOT_CLOSED, 0, 0, false};
     expect(own, none, SLOT_IMPORT);
-    expect((struct slot_side){SLOT_OWNER_OTHER, SLOT_CLOSED, 0}, none, SLOT_WAIT);
-    expect(own, (struct slot_side){SLOT_OWNER_OTHER, SLOT_CLOSED, 0}, SLOT_WAIT);
-    expect((struct slot_side){SLOT_OWNER_SOURCE, SLOT_OPEN_OTHER, 3}, none, SLOT_WAIT);
-    expect(own, (struct slot_side){SLOT_OWNER_SOURCE, SLOT_OPEN_OTHER, 0}, SLOT_WAIT);
-    expect((struct slot_side){SLOT_OWNER_NOBODY, SLOT_CLOSED, 0}, none, SLOT_WAIT);
+    expect((struct slot_side){SLOT_OWNER_OTHER, SLOT_CLOSED, 0, 0, false}, none, SLOT_WAIT);
+    expect(own, (struct slot_side){SLOT_OWNER_OTHER, SLOT_CLOSED, 0, 0, false}, SLOT_WAIT);
+    expect((struct slot_side){SLOT_OWNER_SOURCE, SLOT_OPEN_OTHER, 3, 0, false}, none, SLOT_WAIT);
+    expect(own, (struct slot_side){SLOT_OWNER_SOURCE, SLOT_OPEN_OTHER, 0, 0, false}, SLOT_WAIT);
+    expect((struct slot_side){SLOT_OWNER_NOBODY, SLOT_CLOSED, 0, 0, false}, none, SLOT_WAIT);
     /* Both own it, and one would lose its keys. */
-    expect(own, (struct slot_side){SLOT_OWNER_DEST, SLOT_CLOSED, 1}, SLOT_WAIT);
+    expect(own, (struct slot_side){SLOT_OWNER_DEST, SLOT_CLOSED, 1, 0, false}, SLOT_WAIT);
 }
 
 /* Clients would be sent to a node that is a replica now. */
 static void test_what_is_open_towards_an_earlier_primary_is_turned_to_the_present_one(void **state)
 {
     (void)state;
-    const struct slot_side open = {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 0};
-    const struct slot_side mate = {SLOT_OWNER_SOURCE, SLOT_OPEN_MATE, 0};
+    const struct slot_side open = {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 0, 0, false};
+    const struct slot_side mate = {SLOT_OWNER_SOURCE, SLOT_OPEN_MATE, 0, 0, false};
     expect(open, mate, SLOT_IMPORT);
     expect(mate, open, SLOT_MIGRATE);
     expect(mate, mate, SLOT_IMPORT);
     expect(open, open, SLOT_TAKE);
 }
 
+/* It serves nothing as long as a slot is nobody's to it, and the source's keys would be refused, too. */
+static void test_a_destination_that_does_not_know_the_owner_is_told(void **state)
+{
+    (void)state;
+    const struct slot_side own = {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 3, 0, false};
+    expect(own, (struct slot_side){SLOT_OWNER_NOBODY, SLOT_OPEN_MATE, 2, 0, false}, SLOT_TELL);
+    expect(own, (struct slot_side){SLOT_OWNER_NOBODY, SLOT_OPEN_PEER, 2, 0, false}, SLOT_TELL);
+    expect(own, (struct slot_side){SLOT_OWNER_NOBODY, SLOT_CLOSED, 0, 0, false}, SLOT_TELL);
+    const struct slot_side given = {SLOT_OWNER_DEST, SLOT_CLOSED, 0, 0, false};
+    expect(given, (struct slot_side){SLOT_OWNER_NOBODY, SLOT_OPEN_PEER, 2, 0, false}, SLOT_TAKE);
+}
+
+/* The slot would go back to the source, and its keys be dropped. */
+static void test_nothing_is_taken_before_the_sources_epoch_is_known(void **state)
+{
+    (void)state;
+    const struct slot_side source = {SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 0, 7, false};
+    expect(source, (struct slot_side){SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 2, 6, false}, SLOT_WAIT);
+    expect(source, (struct slot_side){SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 2, 7, true}, SLOT_WAIT);
+    expect(source, (struct slot_side){SLOT_OWNER_SOURCE, SLOT_OPEN_PEER, 2, 7, false}, SLOT_TAKE);
+}
+
 static void test_a_big_key_stops_only_what_has_not_begun(void **state)
 {
     (void)state;
     const char *why;
-    struct slot_seen seen = {{SLOT_OWNER_SOURCE, SLOT_CLOSED, 3},
-                             {SLOT_OWNER_SOURCE, SLOT_CLOSED, 0},
+    struct slot_seen seen = {{SLOT_OWNER_SOURCE, SLOT_CLOSED, 3, 0, false},
+                             {SLOT_OWNER_SOURCE, SLOT_CLOSED, 0, 0, false},
                              .begun = true,
                              .big = true};
     assert_int_equal(slot_move_next(&seen, &why), SLOT_WAIT);
@@ -501,6 +526,8 @@ int main(void)
         cmocka_unit_test(test_a_cancelled_move_is_undone_or_goes_on),
         cmocka_unit_test(test_what_is_not_between_these_two_is_left_alone),
         cmocka_unit_test(test_what_is_open_towards_an_earlier_primary_is_turned_to_the_present_one),
+        cmocka_unit_test(test_a_destination_that_does_not_know_the_owner_is_told),
+        cmocka_unit_test(test_nothing_is_taken_before_the_sources_epoch_is_known),
         cmocka_unit_test(test_a_big_key_stops_only_what_has_not_begun),
         cmocka_unit_test(test_steps_have_names),
     };

@@ -224,6 +224,9 @@ static void test_the_slots_of_a_primary_that_leaves_are_handed_over(void **state
     assert_int_equal(t.moved, 5461);
     assert_false(t.shards[0].handed);
     assert_true(t.shards[1].handed);
+    assert_int_equal(t.heirs[0], TARGET_NONE);
+    assert_int_equal(t.heirs[1], 1);
+    assert_int_equal(t.heirs[2], 2); /* its shard ends: it moves from there */
     assert_rests(*state, &ask, &t);
 }
 
@@ -273,6 +276,13 @@ static void test_small_differences_are_left_alone_if_asked(void **state)
     slots[1] = 5600;
     t = find(*state, &ask);
     assert_in_range(t.moved, 1, 161);
+    slots[0] = 0; /* a shard that has just come */
+    slots[1] = 10900;
+    ask.slack = 100;
+    t = find(*state, &ask);
+    assert_int_equal(t.moved, 5461);
+    slots[0] = 5300;
+    slots[1] = 5600;
     add_newcomers(&ask, 2);
     t = find(*state, &ask);
     assert_int_equal(t.moved, 4096);

@@ -101,9 +101,9 @@ static void test_the_text_is_what_it_was(void **state)
     assert_string_equal(buf_str(&text), sample);
 }
 
-#define MOVES                                                                      \
-    "],\n\"movesGeneration\":7,\n\"moves\":[\n{\"from\":\"" A "\",\"to\":\"" B     \
-    "\",\"generation\":7,\"cancel\":true,\"slots\":\"0-99,200\"},\n{\"from\":\"" B \
+#define MOVES                                                                                     \
+    "],\n\"movesGeneration\":7,\n\"evening\":true,\n\"moves\":[\n{\"from\":\"" A "\",\"to\":\"" B \
+    "\",\"generation\":7,\"cancel\":true,\"anchor\":0,\"slots\":\"0-99,200\"},\n{\"from\":\"" B   \
     "\",\"to\":\"" A "\",\"generation\":3,\"slots\":\"16383\"}]}\n"
 
 static void assert_written(const struct record *record, const char *text)
@@ -114,6 +114,25 @@ static void assert_written(const struct record *record, const char *text)
     assert_string_equal(buf_str(&again), text);
 }
 
+static void test_pods_that_left_are_read_and_written(void **state)
+{
+    (void)state;
+    auto_free char *text = wire_replace(sample, "]}\n",
+                                        "],\n\"left\":[\n{\"pod\":\"muster-6\",\"id\":\"" A
+                                        "\"},\n{\"pod\":\"muster-7\",\"id\":\"" B "\"}]}\n");
+    struct record record = parse(text);
+    assert_int_equal(record.left_count, 2);
+    assert_string_equal(record.left[1].pod, "muster-7");
+    assert_string_equal(record.left[1].id.hex, B);
+    assert_written(&record, text);
+    struct record copy;
+    record_copy(&record, &arena, &copy);
+    assert_true(record_eq(&record, &copy));
+    assert_ptr_not_equal(copy.left, record.left);
+    auto_free char *nobody = wire_replace(text, "\"pod\":\"muster-7\",", "");
+    assert_refused(span_of(nobody), E_PROTO, "pod: missing");
+}
+
 static void test_moves_are_read_and_written(void **state)
 {
     (void)state;
@@ -121,16 +140,20 @@ static void test_moves_are_read_and_written(void **state)
     struct record record = parse(text);
     assert_int_equal(record.move_generation, 7);
     assert_int_equal(record.move_count, 2);
+    assert_true(record.evening);
     const struct record_move *first = &record.moves[0];
     assert_string_equal(first->from.hex, A);
     assert_string_equal(first->to.hex, B);
     assert_int_equal(first->generation, 7);
     assert_true(first->cancel);
+    assert_true(first->anchored);
+    assert_int_equal(first->anchor, 0);
     assert_int_equal(first->range_count, 2);
     assert_int_equal(first->ranges[0].last, 99);
     assert_int_equal(first->ranges[1].first, 200);
     assert_int_equal(first->ranges[1].last, 200);
     assert_false(record.moves[1].cancel);
+    assert_false(record.moves[1].anchored);
     assert_written(&record, text);
     struct record copy;
     record_copy(&record, &arena, &copy);
@@ -164,6 +187,8 @@ static void test_moves_that_cannot_be_stop_the_moves_only(void **state)
         {"\"generation\":3", "\"generation\":8"},
         {"\"generation\":3", "\"generation\":0"},
         {"\"cancel\":true", "\"cancel\":1"},
+        {"\"anchor\":0", "\"anchor\":16384"},
+        {"\"anchor\":0", "\"anchor\":-1"},
     };
     auto_free char *text = wire_replace(sample, "]}\n", MOVES);
     struct record plain = parse(sample);
@@ -480,6 +505,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_field_is_read),
         cmocka_unit_test(test_the_text_is_what_it_was),
+        cmocka_unit_test(test_pods_that_left_are_read_and_written),
         cmocka_unit_test(test_moves_are_read_and_written),
         cmocka_unit_test(test_moves_that_cannot_be_stop_the_moves_only),
         cmocka_unit_test(test_moves_of_another_shape_are_kept),
