@@ -231,16 +231,19 @@ struct voters {
     size_t all;
     size_t answer;
     size_t know;                /* the candidate as a replica of the primary */
-    size_t reached;             /* by the candidate, over the bus */
+    size_t reached;             /* by the candidate, and it by them, over the bus */
     int64_t node_timeout_ms;    /* the largest of those that answer; 0 = one does not tell */
     bool pause;                 /* one of them keeps to the pause between two votes */
     const struct pod *importer; /* has a half-moved slot with the primary */
 };
 
-/* A request for a vote goes over the candidate's own link, which lives as far as it knows. */
-static bool reaches(const struct view *view, const struct node_id *voter)
+/*
+ * A request for a vote goes over the candidate's own link, the vote over the voter's, and is dropped
+ * where there is none (FACTS 0.6): each lives as far as its owner knows.
+ */
+static bool reaches(const struct view *view, const struct node_id *other)
 {
-    const struct view_node *n = view_find(view, voter);
+    const struct view_node *n = view_find(view, other);
     return n && n->connected && !(n->flags & (NODE_PFAIL | NODE_FAIL));
 }
 
@@ -251,7 +254,7 @@ static void count_voter(const struct question *q, const struct pod *pod, struct 
     bool told = v->answer == 0 || v->node_timeout_ms;
     v->answer++;
     v->know += c && c->flags & NODE_REPLICA && node_id_eq(&c->primary, &q->p->server.id);
-    v->reached += reaches(q->c->server.view, &s->id);
+    v->reached += reaches(q->c->server.view, &s->id) && reaches(s->view, &q->c->server.id);
     v->pause |= keeps_votes(s);
     if (!told || s->node_timeout_ms <= 0)
         v->node_timeout_ms = 0;
@@ -291,7 +294,7 @@ static bool ask_majority(const struct question *q, const struct voters *v)
         return refuse(q, "%s is known as a replica of %s to %zu of %zu primaries only", q->c->name,
                       q->p->name, v->know, v->all);
     if (v->reached <= v->all / 2)
-        return refuse(q, "%s has a cluster bus link to %zu of %zu primaries only", q->c->name,
+        return refuse(q, "%s has cluster bus links with %zu of %zu primaries only", q->c->name,
                       v->reached, v->all);
     return true;
 }

@@ -101,11 +101,21 @@ class Unheard(Dropped):
 
     def wait(self) -> None:
         """Until it has noticed."""
-        def noticed() -> bool:
-            lines = self._lab.text(self._pod, "CLUSTER", "NODES").splitlines()
-            return all(any(f" {other}:" in line and "fail" in line.split()[2] for line in lines)
-                       for other in self._others)
-        wait_until(noticed, 20, f"{self._pod} misses the others")
+        wait_until(lambda: self.missed() == len(self._others), 20, f"{self._pod} misses the others")
+
+    def missed(self) -> int:
+        """How many of the others its server misses."""
+        lines = self._lab.text(self._pod, "CLUSTER", "NODES").splitlines()
+        return sum(any(f" {other}:" in line and "fail" in line.split()[2] for line in lines)
+                   for other in self._others)
+
+
+class Unanswering(Dropped):
+    """What these pods' servers send over their own links of the bus to that of another pod."""
+
+    def __init__(self, lab: Lab, senders: list[str], pod: str) -> None:
+        super().__init__(*(f"-m owner --gid-owner {lab.ask('identity', pod=sender)['group']} "
+                           f"-d {lab.address(pod)} --dport {BUS_PORT}" for sender in senders))
 
 
 def ask_to_drain(lab: Lab, pod: str) -> "subprocess.Popen[bytes]":

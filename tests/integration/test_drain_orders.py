@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from drain_case import (NODE_TIMEOUT, SWIFT, DrainTestCase, Stream, Unheard, ask_to_drain, gaps,  # noqa: E402
-                        orders, told)
+from drain_case import (NODE_TIMEOUT, SWIFT, DrainTestCase, Stream, Unanswering,  # noqa: E402
+                        Unheard, ask_to_drain, gaps, orders, told)
 from keyed import Cluster, Pulse  # noqa: E402
 from muster_test import CLIENT_PORT, Lab, main, on_servers  # noqa: E402
 
@@ -27,7 +27,7 @@ class Orders(DrainTestCase):
         with Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, settings=SWIFT) as lab:
             cluster = self.formed(lab)
             lab.load_start()
-            for step in (self.both_pods_of_a_shard, self.unknown_to_the_majority,
+            for step in (self.both_pods_of_a_shard, self.unknown_to_the_majority, self.unanswered,
                          self.the_heir_dies, self.two_want_the_same, self.all_shards_at_once):
                 print(f"\n{server}: {step(cluster)}", end="")
                 self.whole(lab)
@@ -76,6 +76,25 @@ class Orders(DrainTestCase):
         self.assertIn(f"slots over to {replica}", self.ends(lab, pod, 0, 40))
         return (f"F3 {replica}, a new node, was taken {time.monotonic() - began:.1f} s after the "
                 "others could know it")
+
+    def unanswered(self, cluster: Cluster) -> str:
+        """F3: the heir asks for votes over its own links; those who vote have none to it."""
+        lab = cluster.lab
+        pod, replica, others = self.shard(cluster, 1)
+        before, handed = orders(lab), len(gaps(lab))
+        with Unheard(lab, replica, others) as bus, Unanswering(lab, others, replica):
+            bus.wait()
+            bus.release()
+            self.wait_until(lambda: bus.missed() == 0, 20, f"{replica} hears the others")
+            lab.delete(pod, wait=False)
+            self.says(lab, pod, f"{replica} has cluster bus links with 1 of 3 primaries only", 10)
+            time.sleep(2)
+            self.assertEqual((orders(lab), cluster.role(pod)), (before, "master"))
+        self.assertIn(f"slots over to {replica}", self.ends(lab, pod, 0, 40))
+        self.assertEqual(orders(lab), before + 1)
+        paused = gaps(lab)[handed:]
+        self.assertLess(max(paused), AT_ONCE_MS)
+        return f"F3 {replica} was taken when votes could reach it: writes paused for {paused} ms"
 
     def the_heir_dies(self, cluster: Cluster) -> str:
         """F4: in the moment in which the writes are paused for it."""
