@@ -461,10 +461,9 @@ static int case_finish(struct reader *r, struct case_world *ret_case, struct err
     }
     if (w->me != NO_POD)
         w->copy.id = w->pods[w->me].server.id;
-    if (!case_drain_finish(&r->drain, w, r->truth->derived, r->arena))
-        return err_set(err, E_INVALID, "past: not understood");
-    if (!case_scale_finish(r->scale, w, r->truth->derived, r->arena))
-        return err_set(err, E_INVALID, "open: not understood");
+    if (!case_drain_finish(&r->drain, w, r->truth->derived, r->arena) ||
+        !case_scale_finish(r->scale, w, r->truth->derived, r->arena))
+        return err_set(err, E_INVALID, "past or open: not understood");
     if (r->deleted) {
         w->record = NULL;
         w->record_presence = PRESENCE_ABSENT;

@@ -55,20 +55,18 @@ static bool check_reborn(const struct world *world, const struct record *record)
 static bool check_moves(const struct record *record)
 {
     struct slot_set taken = {{0}};
-    if (record->move_count > RECORD_MOVES_MAX)
-        return false;
+    unsigned count = 0;
     for (size_t i = 0; i < record->move_count; i++) {
         const struct record_move *move = &record->moves[i];
-        struct slot_set slots = {{0}};
-        for (size_t r = 0; r < move->range_count; r++)
-            slot_set_add(&slots, move->ranges[r]);
         if (node_id_eq(&move->from, &move->to) || move->generation > record->move_generation ||
-            !move->range_count || slot_set_intersects(&taken, &slots))
+            !move->range_count)
             return false;
-        for (size_t r = 0; r < move->range_count; r++)
+        for (size_t r = 0; r < move->range_count; r++) {
             slot_set_add(&taken, move->ranges[r]);
+            count += slot_range_count(move->ranges[r]);
+        }
     }
-    return true;
+    return record->move_count <= RECORD_MOVES_MAX && slot_set_count(&taken) == count;
 }
 
 /* A record is written for a cluster that has a name, and names each pod and each id once. */
@@ -84,9 +82,7 @@ static const char *check_record(const struct world *world, const struct action *
         return "a record that names a pod or an id twice, or forgets a member";
     if (!check_moves(record))
         return "a record with moves that cannot be";
-    if (!check_reborn(world, record))
-        return "a cluster that stands is formed again";
-    return NULL;
+    return check_reborn(world, record) ? NULL : "a cluster that stands is formed again";
 }
 
 /* Only the record says who belongs: nobody else is met. */
