@@ -9,6 +9,19 @@ size_t facts_pod_of(const struct facts *facts, const struct node_id *id)
     return index_find(&facts->ids, id->hex);
 }
 
+const struct shard *facts_shard_of(const struct facts *facts, size_t pod)
+{
+    for (size_t s = 0; s < facts->shard_count; s++) {
+        const struct shard *shard = &facts->shards[s];
+        if (shard->primary_pod == pod)
+            return shard;
+        for (size_t r = 0; r < shard->replica_count; r++)
+            if (shard->replica_pods[r] == pod)
+                return shard;
+    }
+    return NULL;
+}
+
 const struct record_member *facts_member(const struct world *world, const struct facts *facts,
                                          const struct node_id *id)
 {

@@ -59,6 +59,9 @@ void facts_gather(const struct world *world, struct arena *arena, struct facts *
 /* The pod whose server answers with this id, or NO_POD. */
 size_t facts_pod_of(const struct facts *facts, const struct node_id *id);
 
+/* The shard whose primary or replica this pod's server is, by the reference; NULL = none. Not of NO_POD. */
+const struct shard *facts_shard_of(const struct facts *facts, size_t pod);
+
 /* The record's member with this id, or NULL. */
 const struct record_member *facts_member(const struct world *world, const struct facts *facts,
                                          const struct node_id *id);

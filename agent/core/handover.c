@@ -24,20 +24,6 @@ answer(const struct question *q, enum handover_step step, const char *fmt, ...)
     va_end(args);
 }
 
-static const struct shard *shard_of(const struct facts *facts, size_t pod, bool *ret_primary)
-{
-    for (size_t s = 0; s < facts->shard_count; s++) {
-        const struct shard *shard = &facts->shards[s];
-        *ret_primary = shard->primary_pod == pod;
-        if (*ret_primary)
-            return shard;
-        for (size_t r = 0; r < shard->replica_count; r++)
-            if (shard->replica_pods[r] == pod)
-                return shard;
-    }
-    return NULL;
-}
-
 /* By its agent's word, or ours. Who neither answers nor was heard for long has stopped. */
 static bool is_stopping(const struct world *w, const struct pod *pod)
 {
@@ -226,8 +212,8 @@ void handover_judge(const struct world *world, const struct facts *facts,
         return;
     const struct pod *heir = world_pod_by_name(world, watch->pod);
     size_t at = heir ? (size_t)(heir - world->pods) : NO_POD;
-    bool primary = false;
-    const struct shard *shard = heir ? shard_of(facts, at, &primary) : NULL;
+    const struct shard *shard = heir ? facts_shard_of(facts, at) : NULL;
+    bool primary = shard && shard->primary_pod == at;
     ret_verdict->heir = at;
     if (watch->ordered_ms)
         look_for(&q, shard, primary);

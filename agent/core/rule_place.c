@@ -335,16 +335,6 @@ static void place_move(struct planner *p, const struct place_step *step)
         place_go(p, step);
 }
 
-/* The shard that the pod is a replica of; NULL if it is none any more. */
-static const struct shard *place_shard_of(const struct facts *f, size_t pod)
-{
-    for (size_t s = 0; s < f->shard_count; s++)
-        for (size_t r = 0; r < f->shards[s].replica_count; r++)
-            if (f->shards[s].replica_pods[r] == pod && f->shards[s].primary_pod != NO_POD)
-                return &f->shards[s];
-    return NULL;
-}
-
 static const char *place_what(struct planner *p, const struct place_step *step)
 {
     const struct world *w = p->world;
@@ -369,10 +359,11 @@ enum rule_verdict rule_place(struct planner *p)
         return RULE_PASS;
     struct place_step step = {.found = &found};
     if (found.moves) {
-        step.from = place_shard_of(f, found.pod);
+        step.from = facts_shard_of(f, found.pod);
         step.to = found.reparents ? &f->shards[found.shard] : NULL;
     }
-    if (step.from && (!step.to || step.to->primary_pod != NO_POD)) {
+    if (step.from && step.from->primary_pod != NO_POD && step.from->primary_pod != found.pod &&
+        (!step.to || step.to->primary_pod != NO_POD)) {
         step.what = place_what(p, &step);
         place_move(p, &step);
     } else if (!found.moves && (found.same_node || found.node_over) && !place_obstacle(p)) {
