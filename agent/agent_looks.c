@@ -114,29 +114,34 @@ static bool look_is_at(const struct look *look, const struct scale_look *ask)
            node_id_eq(&look->seen.to, &ask->to);
 }
 
+/* Begins it, unless it is under way or no place is free. */
+static void look_ask(struct agent *agent, struct agent_looks *looks, const struct scale_look *ask)
+{
+    struct look *place = NULL;
+    for (size_t i = 0; i < LOOKS_MAX; i++) {
+        struct look *look = &looks->looks[i];
+        if (look_is_at(look, ask))
+            return;
+        if (!look->link && !place)
+            place = look;
+    }
+    if (place)
+        look_begin(agent, place, ask);
+}
+
 void agent_look_at_slots(struct agent *agent)
 {
     const struct plan *plan = &agent->plan;
     if (!agent->looks && plan->scale.look_count)
         agent->looks = xcalloc(1, sizeof *agent->looks);
-    for (size_t i = 0; agent->looks && i < LOOKS_MAX; i++) {
-        struct look *look = &agent->looks->looks[i];
+    struct agent_looks *looks = agent->looks;
+    for (size_t i = 0; looks && i < LOOKS_MAX; i++) {
+        struct look *look = &looks->looks[i];
         if (look->link && look->until_ms && agent->world.now_ms >= look->until_ms)
             slot_link_free(TAKE(look->link));
     }
-    for (size_t k = 0; k < plan->scale.look_count; k++) {
-        const struct scale_look *ask = &plan->scale.looks[k];
-        struct look *place = NULL;
-        bool busy = false;
-        for (size_t i = 0; i < LOOKS_MAX; i++) {
-            struct look *look = &agent->looks->looks[i];
-            busy |= look_is_at(look, ask);
-            if (!look->link && !place)
-                place = look;
-        }
-        if (!busy && place)
-            look_begin(agent, place, ask);
-    }
+    for (size_t k = 0; looks && k < plan->scale.look_count; k++)
+        look_ask(agent, looks, &plan->scale.looks[k]);
 }
 
 const struct scale_watch *agent_looked(const struct agent *agent)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/drain.h"
 
+#include <assert.h>
 #include <stdarg.h>
 
 #include "base/text.h"
@@ -80,8 +81,7 @@ static void drain_set_limits(struct drain *d)
                   world_api_fresh(d->world) && !doomed_is_unclear(d->world, d->pod, d->lasts_ms);
     d->kept_ms = max_ms(grace_ms / 2, grace_ms - 10000);
     d->end_ms = max_ms(grace_ms / 2, grace_ms - DRAIN_LEFT_MS);
-    if (d->liveness && d->kept_ms > DRAIN_LIVENESS_MS)
-        d->kept_ms = DRAIN_LIVENESS_MS;
+    d->kept_ms = d->liveness ? min_ms(d->kept_ms, DRAIN_LIVENESS_MS) : d->kept_ms;
     d->keeps_ms = d->pod && drain_is_on_disk(d->world, d->pod) ? d->kept_ms : d->end_ms;
     if (d->keeps_ms < d->end_ms && d->pod->server.aof == 0) {
         int64_t snapshot_ms = min_ms(grace_ms / 2, grace_ms - DRAIN_SNAPSHOT_MS);
@@ -156,6 +156,7 @@ static const struct pod *drain_pod_of(const struct drain *d, const struct node_i
 /* No pod stays that could become a replica. */
 static bool drain_all_go(const struct drain *d)
 {
+    assert(d->world->pods); /* its own is one of them */
     for (size_t i = 0; i < d->world->pod_count; i++)
         if (i != d->at && !drain_goes(&d->world->pods[i]))
             return false;
@@ -273,8 +274,8 @@ static void drain_judge_primary(struct drain *d)
         drain_keep(d, true,
                    on_disk ? "no pod of the StatefulSet stays; its data is on disk"
                            : "no pod of the StatefulSet stays, and nothing keeps its data");
-    } else if (drain_shard_goes(d, &s->id) && d->lasts_ms < d->end_ms &&
-               doomed_is_unclear(d->world, d->pod, d->lasts_ms)) {
+    } else if (d->lasts_ms < d->end_ms && doomed_is_unclear(d->world, d->pod, d->lasts_ms) &&
+               drain_shard_goes(d, &s->id)) {
         drain_say(d, DRAIN_WAIT,
                   "%s holds its %u slots until the API tells whether they have to move",
                   d->pod->name, s->view->myself->slot_count);
@@ -371,13 +372,13 @@ static bool drain_may_be_heir(const struct drain *d, const struct pod *primary)
 }
 
 /*
- * Its primary goes for good too, and still has keys: until they have moved this is their only copy, which is elected
- * should the primary die. By the own view: a primary that is dead does not tell.
+ * Its primary goes for good too, and still has keys: until they have moved this is their only copy, which is
+ * elected should the primary die. By the own view: a primary that is dead does not tell.
  */
 static bool drain_is_copy(const struct drain *d, const struct pod *primary)
 {
-    const struct view *view = d->pod->server.view;
-    const struct view_node *of = view_find(view, &view->myself->primary);
+    const struct view_node *of =
+        view_find(d->pod->server.view, &d->pod->server.view->myself->primary);
     bool bare = primary && world_server_fresh(d->world, primary) && !primary->server.keys;
     return of && of->slot_count && !bare && doomed_is_emptied(d->world, d->pod) &&
            (!primary || doomed_is_emptied(d->world, primary));
@@ -411,9 +412,8 @@ static void drain_judge_replica(struct drain *d)
 /* An agent that was restarted meanwhile: it is told its pod's grace, and asks its server, in a moment. */
 static bool drain_is_new(const struct drain *d)
 {
-    bool bounded = d->pod && d->pod->grace_ms;
-    return d->world->now_ms - d->watch->seen_ms < DRAIN_NEW_MS &&
-           (!bounded || d->lasts_ms < d->end_ms);
+    bool late = d->pod && d->pod->grace_ms && d->lasts_ms >= d->end_ms;
+    return !late && d->world->now_ms - d->watch->seen_ms < DRAIN_NEW_MS;
 }
 
 /* Without an answer nothing is known, but that its time runs out. */
