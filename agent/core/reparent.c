@@ -81,9 +81,12 @@ bool reparent_may(const struct world *world, size_t copy, size_t from, size_t to
         else if (cannot_read(&c->server, &world->pods[to].server))
             why = "runs another release than the primary that it is to copy";
     }
-    if (!why && !has_spare(world, c, &world->pods[from])) {
+    if (!why) {
         about = &world->pods[from];
-        why = "has no other replica in sync";
+        if (!has_spare(world, c, about))
+            why = "has no other replica in sync";
+        else if (about->server.min_replicas >= (int64_t)about->server.online_count)
+            why = "would take no writes with a replica less (min-replicas-to-write)";
     }
     if (why)
         text_format(ret_why, REPARENT_WHY_SIZE, "%s %s", about->name, why);

@@ -105,6 +105,8 @@ struct server {
     /* Settings, read once for each process and again every few seconds; 0/-1 = unknown yet. */
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
+    int64_t
+        min_replicas; /* min-replicas-to-write: with less in sync it refuses writes; -1 unknown */
     int replica_migration; /* cluster-allow-replica-migration: 1 yes, 0 no, -1 unknown */
     int no_failover;       /* cluster-replica-no-failover, likewise */
     int64_t settings_ms;   /* when these were asked for; 0 = never */

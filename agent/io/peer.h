@@ -35,7 +35,7 @@ struct peer;
 #define PEER_VIEW_KEEP_MS 12000
 
 #define PEER_COMMANDS_MAX 10
-#define PEER_WORDS_MAX 9
+#define PEER_WORDS_MAX 10
 #define PEER_LIST_MAX 16
 
 /* A reply, as a value; texts are borrowed for the call. */

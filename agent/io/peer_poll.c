@@ -46,7 +46,7 @@ size_t poll_commands(unsigned ask, struct peer_command *ret_commands)
     if (ask & POLL_SETTINGS) /* several names at once: since Redis 7.0 */
         POLL_ADD("CONFIG", "GET", "cluster-node-timeout", "repl-diskless-sync-delay",
                  "cluster-allow-replica-migration", "cluster-replica-no-failover",
-                 "cluster-announce-ip", "save", "shutdown-on-sigterm");
+                 "cluster-announce-ip", "save", "shutdown-on-sigterm", "min-replicas-to-write");
     return count;
 }
 
@@ -168,6 +168,7 @@ void poll_forget_settings(struct server *server)
 {
     server->node_timeout_ms = 0;
     server->diskless_delay_s = -1;
+    server->min_replicas = -1;
     server->replica_migration = -1;
     server->no_failover = -1;
     server->announce_ip[0] = '\0';
@@ -233,6 +234,7 @@ uint64_t poll_digest(const struct server *server)
     hash = POLL_HASH(hash, server->aof_written);
     hash = POLL_HASH(hash, server->rdb_written);
     hash = POLL_HASH(hash, server->rdb_saves);
+    hash = POLL_HASH(hash, server->min_replicas);
     hash = POLL_HASH(hash, server->rdb_at_end);
     return server->view ? poll_digest_view(hash, server->view) : hash;
 }

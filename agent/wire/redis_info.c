@@ -127,6 +127,7 @@ static const struct field cluster_fields[] = {
 enum setting_field {
     S_NODE_TIMEOUT,
     S_DISKLESS_DELAY,
+    S_MIN_REPLICAS,
     S_REPLICA_MIGRATION,
     S_NO_FAILOVER,
     S_ANNOUNCE_IP,
@@ -137,6 +138,7 @@ enum setting_field {
 static const struct field setting_fields[] = {
     [S_NODE_TIMEOUT] = {"cluster-node-timeout", FIELD_NUMBER, 0, 1, INT64_MAX, NULL, NULL},
     [S_DISKLESS_DELAY] = {"repl-diskless-sync-delay", FIELD_NUMBER, 0, 0, INT32_MAX, NULL, NULL},
+    [S_MIN_REPLICAS] = {"min-replicas-to-write", FIELD_NUMBER, 0, 0, INT32_MAX, NULL, NULL},
     [S_REPLICA_MIGRATION] = {"cluster-allow-replica-migration", FIELD_WORD, 0, 0, 0, "yes", "no"},
     [S_NO_FAILOVER] = {"cluster-replica-no-failover", FIELD_WORD, 0, 0, 0, "yes", "no"},
     [S_ANNOUNCE_IP] = {"cluster-announce-ip", FIELD_TEXT, 0, 0, IP_SIZE - 1, NULL, NULL},
@@ -449,6 +451,9 @@ int server_setting_parse(struct span key, struct span value, struct server *ret_
     case S_DISKLESS_DELAY:
         ret_server->diskless_delay_s = number;
         break;
+    case S_MIN_REPLICAS:
+        ret_server->min_replicas = number;
+        break;
     case S_REPLICA_MIGRATION:
         ret_server->replica_migration = (int)number;
         break;
@@ -480,17 +485,9 @@ int server_id_parse(struct span reply, struct server *ret_server, struct err *er
 
 void server_version_format(const struct server *server, char *dst, size_t size)
 {
-    const char *kind = "unknown";
-    switch (server->kind) {
-    case SERVER_UNKNOWN:
-        break;
-    case SERVER_REDIS:
-        kind = "redis";
-        break;
-    case SERVER_VALKEY:
-        kind = "valkey";
-        break;
-    }
+    const char *kind = server->kind == SERVER_REDIS    ? "redis"
+                       : server->kind == SERVER_VALKEY ? "valkey"
+                                                       : "unknown";
     text_format(dst, size, "%s %d.%d.%d", kind, server->version / 10000,
                 server->version / 100 % 100, server->version % 100);
 }

@@ -42,8 +42,8 @@ must_check int cluster_info_parse(struct span info, struct server *ret_server, s
 
 /*
  * One pair of CONFIG GET's flat array (RESP2): cluster-node-timeout, repl-diskless-sync-delay,
- * cluster-allow-replica-migration, cluster-replica-no-failover, cluster-announce-ip, and of `save` and
- * `shutdown-on-sigterm` what they make of SIGTERM: rdb_saves, rdb_at_end. Other keys are ignored.
+ * min-replicas-to-write, cluster-allow-replica-migration, cluster-replica-no-failover, cluster-announce-ip,
+ * and of `save` and `shutdown-on-sigterm` what they make of SIGTERM: rdb_saves, rdb_at_end. Other keys are ignored.
  */
 must_check int server_setting_parse(struct span key, struct span value, struct server *ret_server,
                                     struct err *err);

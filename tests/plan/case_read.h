@@ -31,6 +31,7 @@
  *            [known=N] [epoch=N] [current=N] [assigned=N] [uptime=MS]  overrules what follows from the views
  *            [votes=N] [version=N] [kind=valkey] [slot-jobs=N] [aof=yes|no|unknown] [aof-written=no]
  *            [rewriting=yes] [save=yes|no|unknown]
+ *            [min-replicas=N]
  *     guard-off GUARD                     plan/case_words.h; without that rule
  *     drain, watched, past, and more of pods: plan/case_drain.h; crash: plan/case_crash.h;
  *     pause, person, failover: plan/case_people.h; scaling, move, unread, looked, open: plan/case_scale.h

@@ -54,6 +54,8 @@ static bool server_number(struct server *s, int64_t now_ms, struct span key, int
         s->node_timeout_ms = number;
     else if (span_is(key, "delay"))
         s->diskless_delay_s = number;
+    else if (span_is(key, "min-replicas"))
+        s->min_replicas = number;
     else if (span_is(key, "uptime"))
         s->uptime_ms = number;
     else if (span_is(key, "known"))

@@ -369,6 +369,8 @@ static void test_settings(void **state)
         {"cluster-node-timeout", "15s", E_PROTO},
         {"repl-diskless-sync-delay", "0", 0},
         {"repl-diskless-sync-delay", "-1", E_PROTO},
+        {"min-replicas-to-write", "2", 0},
+        {"min-replicas-to-write", "-1", E_PROTO},
         {"cluster-allow-replica-migration", "yes", 0},
         {"cluster-allow-replica-migration", "no", 0},
         {"cluster-allow-replica-migration", "maybe", E_PROTO},
@@ -389,6 +391,7 @@ static void test_settings(void **state)
     }
     assert_int_equal(server.node_timeout_ms, 15000);
     assert_int_equal(server.diskless_delay_s, 0);
+    assert_int_equal(server.min_replicas, 2);
     assert_int_equal(server.replica_migration, 0);
     assert_string_equal(server.announce_ip, "fd00::7");
 }
