@@ -6,8 +6,8 @@
 # With KUBECONFIG: on that cluster, whose nodes have or can pull the images (kind: `kind load docker-image`).
 #
 # Environment: E2E_KEEP=1 leaves the started cluster running (tests/e2e/cluster down ends it), E2E_VALUES=FILE further
-# values for every installation, E2E_API_DOWN=SECONDS (90) without the API server in test_survive.py, MUSTER_NO_SETUP=1
-# (install nothing). Exit: 0 only if something ran and nothing failed.
+# values for every installation, E2E_API_DOWN=SECONDS (90) without the API server in test_survive.py, E2E_LOGS=1 leaves
+# all pods' logs in .cache/e2e-logs though nothing failed, MUSTER_NO_SETUP=1 (install nothing). Exit: 0 only if something ran and nothing failed.
 
 # shellcheck source=tests/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
