@@ -5,7 +5,8 @@
  *
  *   it follows its primary and is in sync;
  *   another replica stays that has all as well, and the primary says so itself: it is online;
- *   as many stay as its min-replicas-to-write wants, without which it refuses writes (Redis 7.0 replication.c, refreshGoodSlavesCount);
+ *   as many stay as its min-replicas-to-write wants: with less it answers NOREPLICAS (Redis 7.0.15
+ *   server.c, processCommand);
  *   who is to be copied is a primary of a release whose data it can read;
  *   nobody of these is about to stop, and no hand-over of either shard is under way;
  *   each of them has answered a moment ago.
