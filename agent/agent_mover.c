@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/pause.h"
 #include "io/clock.h"
 #include "io/kube_watch.h"
 
@@ -114,6 +115,8 @@ static void moves_read(struct agent *agent)
         mover_client_stop(m->client);
     else if (record && !m->unsure.link && !m->unsure.on)
         m->read = record->move_generation;
+    if (m->client)
+        mover_client_pause(m->client, pause_stops(&agent->world, WORK_SCALE));
 }
 
 void agent_watch_moves(struct agent *agent)
@@ -200,6 +203,8 @@ static bool moves_begin(struct agent *agent, const struct record_move *move)
     };
     if (!move->cancel)
         config.link.big_bytes = agent->config->policy.big_key_bytes;
+    config.paused = pause_stops(&agent->world, WORK_SCALE);
+    config.functions &= !config.paused;
     m->client = mover_client_new(agent->loop, &config);
     return true;
 }
@@ -225,7 +230,7 @@ static void moves_tell(const struct agent *agent, enum mover_end end,
                        const struct mover_report *report)
 {
     const struct agent_moves *m = &agent->moves;
-    bool well = end == MOVER_END_DONE || end == MOVER_END_STOPPED;
+    bool well = end == MOVER_END_DONE || end == MOVER_END_STOPPED || end == MOVER_END_PAUSED;
     int64_t took_ms = clock_mono_ms() - report->began_ms;
     if (well && !report->slots_done)
         return;
@@ -255,7 +260,7 @@ static void moves_end(struct agent *agent)
         m->unsure.on = true;
         m->unsure.to = m->move.to;
     }
-    if (end == MOVER_END_DONE)
+    if (end == MOVER_END_DONE || end == MOVER_END_PAUSED)
         moves_note_done(m, now_ms + MOVES_AGAIN_MS);
     else if (end != MOVER_END_STOPPED)
         moves_note_done(m, now_ms + MOVES_RETRY_MS);

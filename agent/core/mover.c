@@ -36,6 +36,24 @@ static void mover_fill(struct mover *mover)
     }
 }
 
+void mover_pause(struct mover *mover, bool paused)
+{
+    mover->paused = paused;
+}
+
+/* Its next step would open it. */
+static bool mover_is_whole(const struct slot_seen *seen, enum slot_step step)
+{
+    return step == SLOT_IMPORT && seen->source.open == SLOT_CLOSED &&
+           seen->dest.open == SLOT_CLOSED && !seen->dest.keys &&
+           seen->source.owner == SLOT_OWNER_SOURCE;
+}
+
+static void mover_leave(struct mover *mover, size_t at)
+{
+    mover->window[at] = mover->window[--mover->window_count];
+}
+
 static void mover_drop(struct mover *mover, size_t at, const char *why)
 {
     if (!why) {
@@ -46,15 +64,20 @@ static void mover_drop(struct mover *mover, size_t at, const char *why)
             mover->blocked_why = why;
         }
     }
-    mover->window[at] = mover->window[--mover->window_count];
+    mover_leave(mover, at);
 }
 
-/* What is next for a slot of the window; done and blocked ones leave it. SLOT_WAIT: it left. */
+/* What is next for a slot of the window; who is done, blocked or paused leaves it. SLOT_WAIT: it left. */
 static enum slot_step mover_judge(struct mover *mover, size_t at)
 {
     const struct mover_slot *slot = &mover->window[at];
     const char *why;
     enum slot_step step = slot_move_next(&slot->seen, &why);
+    if (mover->paused && mover_is_whole(&slot->seen, step)) {
+        mover->slots_paused++;
+        mover_leave(mover, at);
+        return SLOT_WAIT;
+    }
     if (slot->refused >= MOVER_REFUSALS_MAX)
         why = "the servers refuse its next step";
     else if (slot->idle >= MOVER_IDLE_MAX && step != SLOT_DONE)
@@ -120,7 +143,9 @@ void mover_next(struct mover *mover, struct mover_order *ret_order)
         mover->looked = false;
     }
     if (!mover->window_count) {
-        order.kind = mover->slots_blocked ? MOVER_BLOCKED : MOVER_DONE;
+        order.kind = mover->slots_blocked  ? MOVER_BLOCKED
+                     : mover->slots_paused ? MOVER_PAUSED
+                                           : MOVER_DONE;
         order.why = mover->blocked_why;
         order.slots[0] = mover->blocked_slot;
         order.count = mover->slots_blocked > 0;

@@ -47,6 +47,7 @@ enum mover_kind {
     MOVER_STEP,     /* `step` for the slots, in one exchange with one of them */
     MOVER_DONE,     /* all slots are where they belong, and closed */
     MOVER_BLOCKED,  /* some are not, and nothing can be done about it now: `why` */
+    MOVER_PAUSED,   /* some have not been begun, for a person has paused Muster; all others are */
 };
 
 struct mover_order {
@@ -81,16 +82,24 @@ struct mover {
     bool looked;    /* at the slots of the window, */
     bool fresh;     /* and nothing was sent since */
     unsigned batch; /* keys in the next exchange */
+    bool paused;
 
     /* So far. */
     unsigned slots_done;
     unsigned slots_blocked;
+    unsigned slots_paused;
     uint64_t keys_moved;
     uint16_t blocked_slot; /* the first one */
     const char *blocked_why;
 };
 
 void mover_init(struct mover *mover, const struct mover_config *config);
+
+/*
+ * While a person has paused Muster no slot is opened. Half-moved it is of no use to anyone: what is open, or
+ * has keys at the destination though an election has closed it again, goes on to its end.
+ */
+void mover_pause(struct mover *mover, bool paused);
 
 void mover_next(struct mover *mover, struct mover_order *ret_order);
 

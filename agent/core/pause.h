@@ -5,8 +5,7 @@
  * ends by `muster resume` or, with an end, by itself.
  *
  * What keeps the cluster alive is never stopped: who pauses it has not taken its place. Which is which
- * stands in PAUSE_WORKS and nowhere else, and for people in agent/README.md. WORK_SCALE is asked for by
- * nobody yet: whoever moves slots must.
+ * stands in PAUSE_WORKS and nowhere else, and for people in agent/README.md.
  */
 #ifndef MUSTER_CORE_PAUSE_H
 #define MUSTER_CORE_PAUSE_H

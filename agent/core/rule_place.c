@@ -73,7 +73,7 @@ static const char *place_obstacle(struct planner *p)
         return "the servers do not agree on the cluster";
     if (f->slots_covered != SLOT_COUNT || f->open_pod != NO_POD)
         return "a slot is not served, or half-moved";
-    if (w->record->move_count || w->record->evening)
+    if (w->record->move_count || w->record->evening || w->record->moves_unclear)
         return "slots are on their way";
     if (f->reference->node_count != w->pod_count || w->record->forget_count)
         return "nodes are known that are no pods";

@@ -4,6 +4,7 @@
  * the agents beside the sources find it, and who comes or is left over gets the part that the target has for it.
  */
 #include "core/observe.h"
+#include "core/pause.h"
 #include "core/rules.h"
 
 bool planner_is_named(const struct planner *p, const struct node_id *id)
@@ -104,6 +105,17 @@ static bool scale_has_work(const struct planner *p)
     return false;
 }
 
+/* Said by who has nothing on its way: what will be begun once it may. */
+static void scale_note_paused(struct planner *p)
+{
+    size_t shards = p->facts->expected / (1 + (size_t)p->world->replicas_per_primary);
+    if (!shards)
+        shards = 1;
+    if (pause_stops(p->world, WORK_SCALE) && shards != p->facts->shard_count)
+        planner_note(p, "the pods are for %s, and there are %zu: not before `muster resume`",
+                     planner_count(p, shards, "shard"), p->facts->shard_count);
+}
+
 enum rule_verdict rule_scale(struct planner *p)
 {
     const struct world *w = p->world;
@@ -141,5 +153,7 @@ enum rule_verdict rule_scale(struct planner *p)
                     scale_waits(p, scale));
     else if (sight->odd)
         planner_say(p, "%s: left as it is", sight->odd);
+    else
+        scale_note_paused(p);
     return RULE_PASS;
 }

@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/pause.h"
+
 /* ---- Who is what ---- */
 
 const struct view *sight_view(const struct sight *s, size_t pod)
@@ -79,6 +81,8 @@ static const char *sight_waits(const struct sight *s)
 {
     if (s->world->scaling != SCALING_AUTO)
         return "policy.scaling is off";
+    if (pause_stops(s->world, WORK_SCALE))
+        return "nothing new is begun before `muster resume`";
     const struct record_member *missing = sight_missing(s);
     const struct pod *idle = missing ? NULL : sight_idle(s);
     if (missing)

@@ -60,6 +60,9 @@ static void client_next(struct mover_client *client)
     case MOVER_BLOCKED:
         client_blocked(client);
         break;
+    case MOVER_PAUSED:
+        client_end(client, MOVER_END_PAUSED, "");
+        break;
     }
 }
 
@@ -106,6 +109,7 @@ struct mover_client *mover_client_new(struct loop *loop, const struct mover_clie
                                                       .range_count = config->range_count,
                                                       .budget_ms = MOVER_BUDGET_MS,
                                                       .cancel = config->cancel});
+    mover_pause(&client->mover, config->paused);
     client->report.began_ms = clock_mono_ms();
     link.on_seen = client_on_seen;
     link.on_did = client_on_did;
@@ -127,6 +131,11 @@ void mover_client_free(struct mover_client *client)
     function_copy_free(client->functions);
     free(client->ranges);
     free(client);
+}
+
+void mover_client_pause(struct mover_client *client, bool paused)
+{
+    mover_pause(&client->mover, paused);
 }
 
 void mover_client_stop(struct mover_client *client)

@@ -18,9 +18,10 @@ struct mover_client;
 enum mover_end {
     MOVER_END_DONE = 1, /* every slot is where it belongs */
     MOVER_END_BLOCKED,  /* some are not, and nothing can be done about it now */
-    MOVER_END_STOPPED,  /* as it was told to be */
-    MOVER_END_LOST,     /* one of the servers does not answer, or is another one, */
-    MOVER_END_UNSURE,   /* and what was ordered last may still be carried out */
+    MOVER_END_PAUSED, /* some were not begun, as it was told; what was half-moved is where it belongs */
+    MOVER_END_STOPPED, /* as it was told to be */
+    MOVER_END_LOST,    /* one of the servers does not answer, or is another one, */
+    MOVER_END_UNSURE,  /* and what was ordered last may still be carried out */
 };
 
 struct mover_client_config {
@@ -29,6 +30,7 @@ struct mover_client_config {
     const struct slot_range *ranges; /* of slots that the record has as begun; copied */
     size_t range_count;
     bool cancel;
+    bool paused;               /* mover_client_pause() from the beginning */
     bool functions;            /* a destination that has none gets the source's first */
     void (*on_end)(void *ctx); /* only to be noted */
     void *ctx;
@@ -49,6 +51,9 @@ struct mover_client *mover_client_new(struct loop *loop, const struct mover_clie
 
 /* Accepts NULL. What is under way then may still be carried out by the servers. */
 void mover_client_free(struct mover_client *client);
+
+/* While it is paused no slot is opened (core/mover.h). */
+void mover_client_pause(struct mover_client *client, bool paused);
 
 /* Nothing more is ordered; it ends as soon as what was ordered is answered. */
 void mover_client_stop(struct mover_client *client);

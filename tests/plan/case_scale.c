@@ -82,6 +82,7 @@ bool case_scale_read(struct case_scale *scale, struct span keyword, struct span 
         record->move_generation = number;
         record->evening = case_word(words, "evening");
         scale->idle = case_word(words, "idle");
+        record->moves_unclear = case_word(words, "unclear") ? "[1]" : NULL;
         return true;
     }
     if (span_is(keyword, "left"))

@@ -2,8 +2,9 @@
 /*
  * What cases of scaling say beside the cluster:
  *
- *     scaling auto [generation=N] [evening] [idle]     policy.scaling; what the record says of its moves;
- *                                                      idle: no agent carries any out
+ *     scaling auto [generation=N] [evening] [idle] [unclear]   policy.scaling; what the record says of its moves;
+ *                                                      idle: no agent carries any out;
+ *                                                      unclear: they are of a later release
  *     move @F @T slots=0-99,200 [cancel] [anchor=N]    one of them
  *     unread NAME                                      the agent beside it has read an earlier generation
  *     looked @F @T [clean=0-9] [bare=9] [keys=8] [age=MS] what the leader saw at both

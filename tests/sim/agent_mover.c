@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "core/pause.h"
 #include "sim.h"
 
 /* agent_mover.c */
@@ -138,6 +139,7 @@ static void moves_read(struct sim *sim, struct agent *agent)
     } else if (record && !agent_link_is_busy(agent, LINK_UNSURE) && !m->unsure) {
         m->read = record->move_generation;
     }
+    mover_pause(&m->mover, pause_stops(&agent->world, WORK_SCALE));
 }
 
 void agent_watch_moves(struct sim *sim, struct agent *agent)
@@ -187,6 +189,7 @@ static void moves_step(struct sim *sim, struct agent *agent)
         agent_link_order(sim, agent, LINK_MOVER, &m->order);
         break;
     case MOVER_DONE:
+    case MOVER_PAUSED:
         moves_end(sim, agent, MOVER_ENDED_DONE);
         break;
     case MOVER_BLOCKED:
@@ -229,6 +232,7 @@ static bool moves_begin(struct sim *sim, struct agent *agent, const struct recor
                                                  .range_count = move->range_count,
                                                  .budget_ms = MOVER_BUDGET_MS,
                                                  .cancel = move->cancel});
+    mover_pause(&m->mover, pause_stops(&agent->world, WORK_SCALE));
     m->busy = true;
     m->stopping = false;
     agent_link_begin(sim, agent, LINK_MOVER, &(struct slot_pair){m->id, move->to}, agent->addr,

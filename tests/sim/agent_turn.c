@@ -167,7 +167,7 @@ static void turn_observe(struct sim *sim, struct agent *agent)
         .record_problem = "",
         .guards_off = sim->options.guards_off,
         .placement = sim->setup.placement ? PLACE_ENFORCE : PLACE_OFF,
-        .placement_interval_ms = PLACEMENT_INTERVAL_MS,
+        .placement_interval_ms = sim->setup.placement_interval_ms,
         .place = agent->place,
         .takeover = agent->takeover,
     };

@@ -113,6 +113,9 @@ bool check_has_left(const struct sim *sim,
 bool check_is_spare(struct sim *sim, const struct redis *r,
                     int atom); /* a copy of another shard's */
 void check_order(struct sim *sim, const struct agent *agent, const struct mover_order *order);
+
+/* While a person has paused Muster no slot is opened, but what is half-moved is finished. */
+void check_opens(struct sim *sim, const struct agent *agent, const struct mover_order *order);
 void check_take(struct sim *sim, const struct redis *r, unsigned slot);
 void check_restored(struct sim *sim, const struct redis *r, int atom, uint64_t version);
 void check_dropped(struct sim *sim, const struct redis *r, const struct redis_node *taker,

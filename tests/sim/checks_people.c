@@ -33,6 +33,35 @@ static bool is_said(const struct sim *sim)
     return sim->checks.said_us && sim->now_us - sim->checks.said_us < WORD_US;
 }
 
+/* Somebody shows it as half-moved. */
+static bool is_open(const struct sim *sim, unsigned slot)
+{
+    for (int i = 0; i < PODS_MAX; i++)
+        if (redis_open_peer(&sim->redis[i], slot, true) ||
+            redis_open_peer(&sim->redis[i], slot, false))
+            return true;
+    return false;
+}
+
+static bool has_move(const struct record *record, unsigned slot)
+{
+    for (size_t i = 0; i < record->move_count; i++)
+        for (size_t r = 0; r < record->moves[i].range_count; r++)
+            if (slot >= record->moves[i].ranges[r].first && slot <= record->moves[i].ranges[r].last)
+                return true;
+    return false;
+}
+
+/* What another tool has begun is entered, and so finished. */
+static void check_entered(struct sim *sim, const struct record *before, const struct record *after)
+{
+    for (unsigned slot = 0; after->move_count && slot < SLOT_COUNT; slot++)
+        if (has_move(after, slot) && !has_move(before, slot) && !is_open(sim, slot)) {
+            sim_violation(sim, "PAUSE: the move of slot %u is entered", slot);
+            return;
+        }
+}
+
 void check_pause(struct sim *sim, const struct record *before, const struct record *after)
 {
     bool formed = before && before->state == RECORD_FORMED;
@@ -42,6 +71,7 @@ void check_pause(struct sim *sim, const struct record *before, const struct reco
         return;
     if (!is_same(&before->pause, &after->pause) && !is_said(sim))
         sim_violation(sim, "PAUSE: it is taken out of the record, and nobody has said so");
+    check_entered(sim, before, after);
     if (after->state == RECORD_FORMING)
         sim_violation(sim, "PAUSE: a cluster is formed anew");
     for (size_t i = 0; i < after->member_count; i++)
@@ -49,18 +79,47 @@ void check_pause(struct sim *sim, const struct record *before, const struct reco
             sim_violation(sim, "PAUSE: %s is taken in", after->members[i].pod);
 }
 
+static void check_seen(struct sim *sim, const struct agent *agent, const char *text)
+{
+    int64_t sees_ms = agent->paused_ms ? agent_clock_ms(sim, agent) - agent->paused_ms : 0;
+    if (sees_ms > 0)
+        sim_violation(sim, "PAUSED: %s sends \"%s\" %lld ms after it was paused",
+                      sim->redis[agent->index].name, text, (long long)sees_ms);
+}
+
+/* Whoever leads must have heard of it by then, or lead no more. */
 static void check_stopped(struct sim *sim, const struct agent *agent, const char *text)
 {
     const char *name = sim->redis[agent->index].name;
     const struct stored_record *stored = sim->api.now.record;
-    int64_t sees_ms = agent->paused_ms ? agent_clock_ms(sim, agent) - agent->paused_ms : 0;
     int64_t stands_us = sim->now_us - sim->checks.paused_us;
-    if (sees_ms > 0)
-        sim_violation(sim, "PAUSED: %s sends \"%s\" %lld ms after it was paused", name, text,
-                      (long long)sees_ms);
+    check_seen(sim, agent, text);
     if (stored && holds(sim, &stored->record) && stands_us > UNREAD_US)
         sim_violation(sim, "PAUSED: %s sends \"%s\" %lld ms after that was stored", name, text,
                       (long long)(stands_us / 1000));
+}
+
+/* Keys of it are there, and an election has closed it since. */
+static bool has_gone(const struct sim *sim, const struct agent *agent, unsigned slot)
+{
+    for (int i = 0; i < PODS_MAX; i++) {
+        struct node_id id;
+        redis_id_hex(sim->redis[i].nodes[0].id, &id);
+        for (int k = 0; node_id_eq(&id, &agent->moves.move.to) && k < sim->atom_count; k++)
+            if (sim->atoms[k].first == slot && sim->redis[i].data[k])
+                return true;
+    }
+    return false;
+}
+
+void check_opens(struct sim *sim, const struct agent *agent, const struct mover_order *order)
+{
+    for (size_t i = 0; order->step == SLOT_IMPORT && i < order->count; i++) {
+        char text[64];
+        text_format(text, sizeof text, "SETSLOT %u IMPORTING", order->slots[i]);
+        if (!is_open(sim, order->slots[i]) && !has_gone(sim, agent, order->slots[i]))
+            check_seen(sim, agent, text); /* cut off from the API nobody else tells it */
+    }
 }
 
 /* Its preStop has asked before the order was planned, and its own agent could have said so. */

@@ -51,6 +51,7 @@ void check_order(struct sim *sim, const struct agent *agent, const struct mover_
     if (sim->checks.quiet)
         sim_violation(sim, "I10: %s sends \"%s\" for slot %u although everything is in order",
                       sim->redis[agent->index].name, slot_step_name(order->step), order->slots[0]);
+    check_opens(sim, agent, order);
     if (agent_clock_ms(sim, agent) < agent->settle_until_ms)
         sim_trace(sim, sim->redis[agent->index].name, "moves on while it should only observe");
 }

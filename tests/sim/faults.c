@@ -317,8 +317,17 @@ size_t faults_find(const char *name)
     return i;
 }
 
-uint64_t faults_beside_scaling(void)
+static uint64_t faults_named(const char *const *names, size_t count)
 {
+    uint64_t mask = 0;
+    for (size_t i = 0; i < count; i++)
+        mask |= UINT64_C(1) << faults_find(names[i]);
+    return mask;
+}
+
+uint64_t faults_beside_scaling(bool people)
+{
+    static const char *const orders[] = {"person-pauses", "person-failover"};
     static const char *const names[] = {
         "agent-crash",   "leader-crash",  "leader-dies-or-stalls-at-a-send",
         "agent-pause",   "leader-pause",  "server-crash",
@@ -328,10 +337,8 @@ uint64_t faults_beside_scaling(void)
         "partition-pod", "partition-api", "partition-halves",
         "pod-drain",     "node-lost",     "scale",
     };
-    uint64_t mask = 0;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        mask |= UINT64_C(1) << faults_find(names[i]);
-    return mask;
+    return faults_named(names, ARRAY_LEN(names)) |
+           (people ? faults_named(orders, ARRAY_LEN(orders)) : 0);
 }
 
 bool faults_inject(struct sim *sim, size_t kind)

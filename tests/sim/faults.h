@@ -52,7 +52,8 @@ size_t faults_count(void);
 const char *faults_name(size_t index);
 size_t faults_find(const char *name); /* faults_count() if there is none */
 
-uint64_t faults_beside_scaling(void); /* the kinds that happen while slots move, as a mask */
+/* The kinds that happen while slots move, as a mask; what people order is not in seeds that were kept before. */
+uint64_t faults_beside_scaling(bool people);
 
 /* So many faults at moments between the two. */
 void faults_plan(struct sim *sim, int count, int64_t first_us, int64_t last_us);

@@ -28,7 +28,6 @@
 #include "model_api.h"
 
 #define RUN_ACTIONS_MAX 32
-#define PLACEMENT_INTERVAL_MS 5000
 
 /* The run of a plan's actions to one server (io/executor.h). */
 struct agent_run {

@@ -10,6 +10,7 @@
 #define CONVERGE_US(nt_ms) (SECONDS(150) + 6 * MS(nt_ms))
 /* A hand-over after the other, each after the pauses of core/failover.h and core/place.h. */
 #define PLACE_US SECONDS(240)
+#define PLACE_MOVES 8
 /* Some thousand slots, portion by portion. */
 #define SCALE_US SECONDS(600)
 #define STILL_SECONDS 5
@@ -99,6 +100,7 @@ static void schedule_setup(struct sim *sim)
     s->any_age = later && s->no_failover_by_hook && sim->seed % 3 == 1;
     later = !sim->options.kinds || sim->options.kinds > faults_find("node-lost");
     s->placement = later && !sim->options.form && sim->seed % 2 == 0;
+    s->placement_interval_ms = !sim->options.kinds && sim->seed % 8 >= 4 ? 60000 : 5000;
     s->crash_off = later && sim->seed % 4 == 2;
     setup_latencies(sim);
     if (s->scaling)
@@ -132,7 +134,8 @@ static bool schedule_converge(struct sim *sim)
     int still = 0;
     int64_t since = sim->now_us;
     int64_t limit_us = CONVERGE_US(sim->setup.node_timeout_ms);
-    limit_us += sim->setup.placement ? PLACE_US : 0;
+    limit_us +=
+        sim->setup.placement ? PLACE_US + PLACE_MOVES * MS(sim->setup.placement_interval_ms) : 0;
     limit_us += sim->setup.scaling ? SCALE_US : 0;
     while (still < STILL_SECONDS) {
         if (!schedule_step(sim))
@@ -220,7 +223,7 @@ bool schedule_run(struct sim *sim, uint64_t seed, const struct options *options,
     schedule_setup(sim);
     sim->faults.kinds = options->faults ? options->faults : UINT64_MAX;
     if (options->scaling && !options->faults)
-        sim->faults.kinds = faults_beside_scaling();
+        sim->faults.kinds = faults_beside_scaling(!options->kinds);
     int count = (int)sim_between(sim, SCHEDULE_FAULTS_MIN, 8);
     int early = (int)sim_between(sim, 0, count / 2);
     faults_plan(sim, early, SECONDS(1), SECONDS(12));

@@ -43,6 +43,7 @@ struct setup {
     int64_t node_timeout_ms;
     int64_t diskless_delay_s;
     bool placement; /* policy.placement: enforce */
+    int64_t placement_interval_ms;
     bool crash_off; /* policy.crashHandover: off, else auto */
     bool scaling;   /* policy.scaling: auto */
     bool any_age;   /* cluster-replica-validity-factor 0, else 10 */

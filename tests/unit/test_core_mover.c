@@ -205,7 +205,7 @@ static bool run(struct model *m, struct mover *mover, unsigned orders)
     struct mover_order order;
     for (unsigned i = 0; i < orders; i++) {
         mover_next(mover, &order);
-        if (order.kind == MOVER_DONE || order.kind == MOVER_BLOCKED)
+        if (order.kind == MOVER_DONE || order.kind == MOVER_BLOCKED || order.kind == MOVER_PAUSED)
             return true;
         for (unsigned k = 0; k < m->clients; k++)
             use(m);
@@ -365,6 +365,41 @@ static void test_a_slot_with_a_big_key_is_left_and_the_others_go(void **state)
     assert_false(m.sides[SOURCE].open[20] || m.sides[DEST].open[20]);
     m.big[20] = false;
     move_all(&m);
+}
+
+/* From whatever moment on: what is open goes on to its end, and nothing else is opened before it may. */
+static void test_paused_it_finishes_what_is_half_moved(void **state)
+{
+    (void)state;
+    for (unsigned orders = 0; orders < 40; orders++) {
+        struct model m;
+        const struct mover_config config = config_of(false);
+        struct mover mover;
+        struct mover_order order;
+        bool begun[SLOTS];
+        begin(&m, orders);
+        m.clients = 2;
+        mover_init(&mover, &config);
+        (void)run(&m, &mover, orders);
+        for (int slot = 0; slot < SLOTS; slot++)
+            begun[slot] = m.sides[SOURCE].open[slot] || m.sides[DEST].open[slot] ||
+                          (is_moving((unsigned)slot) && m.sides[DEST].owns[slot]);
+        if (orders % 2) /* by a new one, which knows of nothing */
+            mover_init(&mover, &config);
+        mover_pause(&mover, true);
+        while (!run(&m, &mover, 10000))
+            ;
+        mover_next(&mover, &order);
+        bool all = true;
+        for (int slot = 0; slot < SLOTS; slot++) {
+            bool moves = is_moving((unsigned)slot);
+            all &= begun[slot] || !moves;
+            assert_int_equal(m.sides[DEST].owns[slot], moves && begun[slot]);
+            assert_false(m.sides[SOURCE].open[slot] || m.sides[DEST].open[slot]);
+        }
+        assert_int_equal(order.kind, all ? MOVER_DONE : MOVER_PAUSED);
+        move_all(&m);
+    }
 }
 
 /* After a few exchanges none takes longer than the budget, and none much less than it might. */
@@ -528,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_refusals_are_looked_at_and_tried_again),
         cmocka_unit_test(test_what_is_refused_for_good_is_given_up),
         cmocka_unit_test(test_a_slot_with_a_big_key_is_left_and_the_others_go),
+        cmocka_unit_test(test_paused_it_finishes_what_is_half_moved),
         cmocka_unit_test(test_exchanges_of_keys_stay_within_their_budget),
         cmocka_unit_test(test_what_does_not_come_on_is_given_up),
         cmocka_unit_test(test_failovers_between_movers_lose_nothing),
