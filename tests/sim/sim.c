@@ -13,7 +13,10 @@
 
 void sim_init(struct sim *sim, uint64_t seed, const struct options *options, struct stats *stats)
 {
-    *sim = (struct sim){.seed = seed, .options = *options, .stats = stats};
+    memset(sim, 0, sizeof *sim); /* as a compound literal it would need a stack of its size */
+    sim->seed = seed;
+    sim->options = *options;
+    sim->stats = stats;
     sim->rng.state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     sim->atoms[0] = (struct slot_range){0, SLOT_COUNT - 1};
     sim->atom_count = 1;
