@@ -250,6 +250,12 @@ static void roles_move(struct planner *p, size_t pod, size_t primary)
         roles_order(p, pod, primary, REQUIRE_REPLICA);
 }
 
+/* Placement is in the middle of a change: the copy that a shard has too few another has too many, and gives next. */
+static bool roles_are_exchanged(const struct planner *p)
+{
+    return p->world->place.half && !p->scale->slots;
+}
+
 /* What a pod without a shard, or of one that is spare there, is to be. */
 static void roles_scale(struct planner *p, size_t pod)
 {
@@ -267,7 +273,7 @@ static void roles_scale(struct planner *p, size_t pod)
     } else if (shard != TARGET_NONE && roles_is_orphan(p, pod)) {
         roles_move(p, pod, there ? primary : p->sight->leads[shard]);
     } else if (shard != TARGET_NONE && there && p->scale->target.parts[pod].fills &&
-               roles_is_spare(p, pod)) {
+               !roles_are_exchanged(p) && roles_is_spare(p, pod)) {
         roles_move(p, pod, primary);
     }
 }
