@@ -214,9 +214,9 @@ sim_scalings() {
     sim_program muster-sim --scaling --seeds $((SIM_SCHEDULES / 10)) --jobs "$jobs"
 }
 
-# The agent is killed after every single command of 3 -> 4 shards.
+# The agent is killed after each fourth command of 3 -> 4 shards (after each one: test_sim_scale_kill 1 0, minutes).
 sim_kills() {
-    sim_program test_sim_scale_kill 1 0
+    sim_program test_sim_scale_kill 4 0
 }
 
 # sim_program NAME ARGUMENT...

@@ -26,8 +26,8 @@ class ScaleTestCase(DrainTestCase):
 
     # -- a cluster that is used
 
-    def lab(self, server: str, grace: int = GRACE, **settings: object) -> Lab:
-        return Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, grace=grace,
+    def lab(self, server: str, grace: int = GRACE, auth: bool = False, **settings: object) -> Lab:
+        return Lab(pods=6, server=server, node_timeout=NODE_TIMEOUT, grace=grace, auth=auth,
                    settings={**SCALING, **settings})
 
     def loaded(self, lab: Lab, load: bool = True) -> Cluster:

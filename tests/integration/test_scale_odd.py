@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 
+from access import AGENT_RULES, SCALE_RULES  # noqa: E402  (of the lab)
 from drain_case import told  # noqa: E402
 from keyed import Cluster  # noqa: E402
 from muster_test import main, on_servers  # noqa: E402
@@ -45,8 +47,9 @@ class Odd(ScaleTestCase):
 
     @on_servers("redis-7.0", first=1)
     def test_functions_and_times_to_live(self, server: str) -> None:
-        """E14."""
-        with self.lab(server) as lab:
+        """E14, by the smallest ACL user that agent/README.md has for it."""
+        rules = f"{AGENT_RULES} {SCALE_RULES}"
+        with self.lab(server, auth=True, **{"lab.user": "muster", "lab.userRules": rules}) as lab:
             cluster = self.loaded(lab, load=False)
             for pod in cluster.masters():
                 lab.redis(pod, "FUNCTION", "LOAD", "REPLACE", LIBRARY)

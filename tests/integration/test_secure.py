@@ -170,7 +170,8 @@ class Documented(MusterTestCase):
         text = (REPO / "agent/README.md").read_text()
         section = text[text.index("## Access to the servers"):text.index("## Conventions")]
         told = set(re.findall(r"`(\+[a-z|-]+)`", section.replace("\\|", "|")))
-        self.assertEqual(told, {w for w in access.AGENT_RULES.split() if w.startswith("+")})
+        rules = f"{access.AGENT_RULES} {access.SCALE_RULES}"
+        self.assertEqual(told, {word for word in rules.split() if word.startswith("+")})
 
 
 class AclUser(SecureTestCase):

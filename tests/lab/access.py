@@ -25,6 +25,9 @@ AGENT_RULES = ("resetchannels -@all +client|setname +info +cluster|myid +cluster
                "+cluster|nodes +cluster|set-config-epoch +cluster|addslotsrange +cluster|meet "
                "+cluster|replicate +cluster|forget +cluster|failover "
                "+config|get +config|set")
+# What policy.scaling: auto needs beside that.
+SCALE_RULES = ("+cluster|setslot +cluster|getkeysinslot +cluster|countkeysinslot +migrate +select "
+               "+restore-asking ~* +function|dump +function|restore +memory|usage")
 
 
 class Access:
