@@ -263,6 +263,8 @@ integration_all() (
     shift
     # shellcheck disable=SC2207 # file names of ours
     waiting=($(printf '%s\n' "$@" | shuf --random-source=<(yes)))
+    # shellcheck disable=SC2207 # who takes minutes begins, or the others wait for it in the end
+    waiting=($(printf '%s\n' "${waiting[@]}" | grep -E "$long") $(printf '%s\n' "${waiting[@]}" | grep -Ev "$long"))
     for file in "${waiting[@]}"; do
         share[$file]=$(share_of "$tier" "$file")
     done
@@ -309,6 +311,8 @@ real_servers() {
     done
 }
 
+# Tests that take minutes.
+long='test_(scale|ghost|crash)\.py$'
 # Tests of what the other tests stand on.
 tools=(lab lab_pods load model_vs_real)
 # Tests that are for `versions` alone: they load a processor for a minute.
