@@ -6,6 +6,7 @@
  * Only the record says who belongs. A pod's new id is entered there first, and only what is entered
  * is met; an id that its pod no longer has is entered for forgetting, and only that is forgotten.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,6 +176,7 @@ static void join_say_members(struct planner *p, const struct record *record)
     for (size_t i = 0; i < record->member_count; i++) {
         const struct record_member *m = &record->members[i];
         const struct record_member *old = facts_member(p->world, p->facts, &m->id);
+        assert(m);
         if (old && strcmp(old->pod, m->pod) == 0)
             continue;
         changed++;

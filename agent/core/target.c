@@ -158,6 +158,9 @@ static void search_choose_shards(struct search *s, size_t staying)
         go_on = wanted;
     size_t room = search_room(s, go_on, staying);
     size_t more = wanted - go_on < room ? wanted - go_on : room;
+    if (!go_on && !more)
+        more =
+            1; /* who stays is too few for a whole shard, and none of an old one: a primary alone */
 
     bool *chosen = ARENA_NEW(s->arena, bool, ask->shard_count);
     for (size_t i = 0; i < go_on; i++)
@@ -211,6 +214,7 @@ static bool search_is_even(const struct search *s, unsigned sum)
 /* As even as whole numbers allow: what remains is for those that have the most. */
 static void search_share(struct search *s)
 {
+    assert(s->shard_count);
     unsigned sum = search_slots(s);
     unsigned share = sum / (unsigned)s->shard_count;
     size_t rest = sum % (unsigned)s->shard_count;

@@ -84,7 +84,9 @@ void check_dropped(struct sim *sim, const struct redis *r, const struct redis_no
 /* What clients find from now on of a key whose latest write its heir lacks (I5), or has in an older state. */
 static uint64_t found_after(struct sim *sim, struct redis *heir, bool owns, int atom)
 {
-    const struct redis *owner = owns ? heir : check_owner(sim, sim->atoms[atom].first);
+    if (owns)
+        return heir->data[atom];
+    const struct redis *owner = check_owner(sim, sim->atoms[atom].first);
     uint64_t there = owner ? owner->data[atom] : 0;
     return there > heir->data[atom] ? there : heir->data[atom];
 }
