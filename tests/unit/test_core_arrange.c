@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "core/arrange.h"
+#include "unit/arena_fixture.h"
 
 #define PODS_MAX 1000
 #define SMALL_PODS 6
@@ -458,20 +459,6 @@ static void test_a_thousand_pods(void **state)
     assert_true(a.then.copies.same_node < a.now.copies.same_node);
 }
 
-static int setup(void **state)
-{
-    static struct arena arena;
-    arena_init(&arena, MIB(64));
-    *state = &arena;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_deinit(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -486,5 +473,5 @@ int main(void)
         cmocka_unit_test(test_any_way_ends_and_is_not_gone_twice),
         cmocka_unit_test(test_a_thousand_pods),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, arena_setup, arena_teardown);
 }

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/rng.h"
 #include "core/copies.h"
+#include "unit/arena_fixture.h"
 
 #define PODS 9
 #define STATES 262144 /* 4 shards, 9 pods */
@@ -165,24 +166,10 @@ static void test_few_spare_replicas_go_the_shortest_way(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    static struct arena arena;
-    arena_init(&arena, MIB(64));
-    *state = &arena;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_deinit(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_few_spare_replicas_go_the_shortest_way),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, arena_setup, arena_teardown);
 }

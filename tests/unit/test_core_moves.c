@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/rng.h"
 #include "core/moves.h"
+#include "unit/arena_fixture.h"
 
 #define SHARDS_MAX 1000
 
@@ -255,20 +256,6 @@ static void test_as_many_shards_as_there_can_be(void **state)
     assert_in_range(found.slot_count, SLOT_COUNT / 2 - 500, SLOT_COUNT / 2 + 500);
 }
 
-static int setup(void **state)
-{
-    static struct arena arena;
-    arena_init(&arena, MIB(64));
-    *state = &arena;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_deinit(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,5 +269,5 @@ int main(void)
         cmocka_unit_test(test_any_wish_is_met_with_the_fewest_slots),
         cmocka_unit_test(test_as_many_shards_as_there_can_be),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, arena_setup, arena_teardown);
 }

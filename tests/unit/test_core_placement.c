@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "core/placement.h"
+#include "unit/arena_fixture.h"
 
 #define PODS_MAX 1000
 
@@ -351,20 +352,6 @@ static void test_among_equals_a_newcomer_avoids_node_then_zone(void **state)
     assert_int_equal(placement_join(&unknown, shards, 3), 0);
 }
 
-static int setup(void **state)
-{
-    static struct arena arena;
-    arena_init(&arena, MIB(64));
-    *state = &arena;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_deinit(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,5 +369,5 @@ int main(void)
         cmocka_unit_test(test_a_newcomer_serves_the_shard_with_fewest_replicas),
         cmocka_unit_test(test_among_equals_a_newcomer_avoids_node_then_zone),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, arena_setup, arena_teardown);
 }

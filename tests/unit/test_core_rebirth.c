@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "core/rebirth.h"
 #include "lib/world_build.h"
+#include "unit/arena_fixture.h"
 
 /* Six empty servers, and the record of a cluster that none of them has heard of. */
 static struct world_build *gone(struct arena *arena)
@@ -97,20 +98,6 @@ static void test_without_a_cluster_there_is_nothing_to_lose(void **state)
     assert_false(rebirth_is_gone(&b->world));
 }
 
-static int setup(void **state)
-{
-    static struct arena arena;
-    arena_init(&arena, MIB(64));
-    *state = &arena;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_deinit(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,5 +107,5 @@ int main(void)
         cmocka_unit_test(test_who_does_not_answer_may_hold_the_data),
         cmocka_unit_test(test_without_a_cluster_there_is_nothing_to_lose),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, arena_setup, arena_teardown);
 }

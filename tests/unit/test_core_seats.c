@@ -10,6 +10,7 @@
 
 #include "base/limits.h"
 #include "core/seats.h"
+#include "unit/arena_fixture.h"
 
 /* Every primary in one zone, and no time: what is found is better all the same, and it ends. */
 static void test_a_search_that_is_cut_short_never_makes_it_worse(void **state)
@@ -41,24 +42,10 @@ static void test_a_search_that_is_cut_short_never_makes_it_worse(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    static struct arena arena;
-    arena_init(&arena, MIB(64));
-    *state = &arena;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_deinit(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_search_that_is_cut_short_never_makes_it_worse),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, arena_setup, arena_teardown);
 }

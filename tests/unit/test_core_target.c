@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "core/slots.h"
 #include "core/target.h"
+#include "unit/arena_fixture.h"
 
 #define PODS_MAX 1000
 
@@ -445,20 +446,6 @@ static void test_a_thousand_pods_take_little_memory(void **state)
     assert_true(arena->used_total < MIB(1));
 }
 
-static int setup(void **state)
-{
-    static struct arena arena;
-    arena_init(&arena, MIB(64));
-    *state = &arena;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_deinit(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,5 +464,5 @@ int main(void)
         cmocka_unit_test(test_a_thousand_sizes_one_after_the_other),
         cmocka_unit_test(test_a_thousand_pods_take_little_memory),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, arena_setup, arena_teardown);
 }
