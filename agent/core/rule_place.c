@@ -16,7 +16,6 @@
 #include "core/reparent.h"
 #include "core/rules.h"
 
-/* What stands against any move just now; NULL if nothing does. */
 /* Somebody's zone is known; one that is not may be the same. */
 static bool place_knows_zones(const struct world *w)
 {
@@ -26,6 +25,7 @@ static bool place_knows_zones(const struct world *w)
     return false;
 }
 
+/* What stands against any move just now; NULL if nothing does. */
 static const char *place_pod_obstacle(struct planner *p, size_t at)
 {
     const struct world *w = p->world;
